@@ -1,0 +1,115 @@
+"""The one family of errors.
+
+Every error carries the exit code that a command ends with (CLI.md), its words, and, where
+something helps, a hint that can be pasted. The control protocol sends the same three, so text
+and code come from one place. Codes are those of sysexits.h; 1 is "no", 2 is usage.
+"""
+
+NO = 1
+USAGE = 2
+DATAERR = 65
+NOINPUT = 66
+UNAVAILABLE = 69
+SOFTWARE = 70
+CANTCREAT = 73
+IOERR = 74
+TEMPFAIL = 75
+PROTOCOL = 76
+NOPERM = 77
+CONFIG = 78
+INTERRUPTED = 130
+
+
+class ScuttledError(Exception):
+    """Something the user is told about. Unless a subclass says otherwise, nothing was changed."""
+
+    code: int = SOFTWARE
+
+    def __init__(self, message: str, *, code: int | None = None, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+
+class Refused(ScuttledError):
+    """No: no such key, model or peer, or a condition that does not hold."""
+
+    code = NO
+
+
+class UsageError(ScuttledError):
+    """The caller asked in a form that can't be understood."""
+
+    code = USAGE
+
+
+class DataError(ScuttledError):
+    """A key, value or file that is too large, damaged or not of the expected form."""
+
+    code = DATAERR
+
+
+class NoInput(ScuttledError):
+    """A file that was to be read is not there or can't be read."""
+
+    code = NOINPUT
+
+
+class Unavailable(ScuttledError):
+    """The daemon is not reachable, or an extra is not installed."""
+
+    code = UNAVAILABLE
+
+
+class CantCreate(ScuttledError):
+    """A file, socket or address that was to be made could not be made."""
+
+    code = CANTCREAT
+
+
+class StorageError(ScuttledError):
+    """Reading or writing a file failed. What was acknowledged before is not affected."""
+
+    code = IOERR
+
+
+class TimedOut(ScuttledError):
+    """The time that the caller gave is over; what was asked may still come true."""
+
+    code = TEMPFAIL
+
+
+class NoCommonProtocol(ScuttledError):
+    """Client and daemon share no version of the control protocol."""
+
+    code = PROTOCOL
+
+
+class NotPermitted(ScuttledError):
+    """The kernel or the daemon does not let this user do that."""
+
+    code = NOPERM
+
+
+class ConfigError(ScuttledError):
+    """A setting that is unknown, malformed or unsafe."""
+
+    code = CONFIG
+
+
+class LocalProtocolError(ScuttledError):
+    """Our own caller used a protocol object wrongly: a bug on this side."""
+
+
+class RemoteProtocolError(ScuttledError):
+    """The other end broke the protocol. Its connection is closed; nothing it said was kept."""
+
+    code = PROTOCOL
+
+
+class CursorTooOld(ScuttledError):
+    """A cursor of another incarnation of the daemon: the reader starts from a snapshot."""
+
+    code = NO

@@ -1,0 +1,68 @@
+"""The control protocol's frames, shared by the daemon and its clients. Pure: bytes in, maps out.
+
+    frame:  | length u32 BE | msgpack map |
+
+The operations and their fields are told in docs/control.md.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+
+from scuttled.errors import RemoteProtocolError
+
+VERSIONS = (1, 1)  # oldest and newest version of the control protocol spoken here
+FRAME_BYTES_MAX = 4 << 20  # above KEY and VALUE maxima: a value too large gets an error, not a hangup
+
+_HEADER = 4
+
+Message = dict[str, Any]
+
+
+def encode(message: Message) -> bytes:
+    """One frame. Text that came from a command line may hold stray bytes; they are kept."""
+    body: bytes = msgpack.packb(message, unicode_errors="surrogateescape")
+    return len(body).to_bytes(_HEADER, "big") + body
+
+
+class Frames:
+    """Takes bytes as they come and gives the maps they hold, in order.
+
+    Raises RemoteProtocolError at a frame over FRAME_BYTES_MAX or one that is not a msgpack map;
+    the stream is then out of step and must be closed.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Every message completed by `data`."""
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        try:
+            while len(buffer) - start >= _HEADER:
+                size = int.from_bytes(buffer[start : start + _HEADER], "big")
+                if size > FRAME_BYTES_MAX:
+                    raise RemoteProtocolError(
+                        f"control frame of {size} bytes, at most {FRAME_BYTES_MAX}"
+                    )
+                end = start + _HEADER + size
+                if len(buffer) < end:
+                    break
+                body = bytes(buffer[start + _HEADER : end])
+                start = end
+                yield _decode(body)
+        finally:
+            del buffer[:start]
+
+
+def _decode(body: bytes) -> Message:
+    try:
+        message = msgpack.unpackb(body, unicode_errors="surrogateescape", strict_map_key=True)
+    except ValueError as error:  # msgpack's errors are ValueErrors, and so are bad UTF-8 and depth
+        raise RemoteProtocolError(f"control frame is not msgpack: {error}") from error
+    if not isinstance(message, dict):
+        raise RemoteProtocolError(f"control frame holds a {type(message).__name__}, not a map")
+    return message
