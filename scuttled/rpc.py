@@ -13,7 +13,7 @@ import msgpack
 from scuttled.errors import RemoteProtocolError
 
 VERSIONS = (1, 1)  # oldest and newest version of the control protocol spoken here
-FRAME_BYTES_MAX = 4 << 20  # above KEY and VALUE maxima: a value too large gets an error, not a hangup
+FRAME_BYTES_MAX = 4 << 20  # far above a value's maximum: one too large gets an error, no hangup
 
 _HEADER = 4
 

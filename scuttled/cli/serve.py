@@ -1,0 +1,57 @@
+"""`scuttled serve`: run the daemon, in the foreground."""
+
+import os
+import sys
+
+import click
+
+EPILOG = """\b
+Examples:
+  scuttled serve
+  scuttled serve --peers db1,db2:7960 --listen 0.0.0.0 --insecure
+  scuttled serve --memory --listen 127.0.0.1:0 --socket /tmp/s.sock
+"""
+
+
+@click.command("serve", epilog=EPILOG)
+@click.option("--peers", multiple=True, metavar="A,B", help="Nodes to gossip with; repeatable.")
+@click.option("--listen", metavar="ADDR", help="Where peers reach this node [127.0.0.1:7960].")
+@click.option("--advertise", metavar="ADDR", help="Where others should dial this node.")
+@click.option("--name", metavar="N", help="Label shown to people [the host's name].")
+@click.option("--data", metavar="DIR", help="State directory.")
+@click.option("--memory", is_flag=True, help="Keep nothing on disk.")
+@click.option("--config", "file", metavar="FILE", help="Configuration file.")
+@click.option("--socket", metavar="PATH", help="Control socket.")
+@click.option("--cluster", metavar="NAME", help="Only nodes of the same cluster are linked.")
+@click.option("--insecure", is_flag=True, help="Allow plain TCP beyond this machine.")
+@click.option("--sync", metavar="LEVEL", help="off, normal (survives kill -9), full (power cuts).")
+@click.option("--log-level", metavar="L", help="debug, info, warning or error.")
+def command(peers: tuple[str, ...], file: str | None, **flags: object) -> None:
+    """Run the daemon: hold models, gossip with peers, serve the control socket.
+
+    It stays in the foreground and never forks. Ctrl-C or SIGTERM stops it; nothing that was
+    acknowledged is lost by any way of stopping.
+    """
+    import trio
+
+    from scuttled import config
+    from scuttled.daemon import Daemon
+    from scuttled.errors import ScuttledError
+    from scuttled.logs import set_up_logging
+
+    loaded = config.load(os.environ, file=file, flags={**flags, "peers": peers})
+    set_up_logging(loaded.config.log_level, loaded.config.log_format)
+    try:
+        trio.run(Daemon(loaded, say=_say).run)
+    except* ScuttledError as group:
+        raise _first(group) from None
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,173 @@
+"""What the daemon was told: one table of settings, read from four places.
+
+A flag wins over an environment variable, that over the configuration file, that over the default,
+and nobody is told unless they ask (`config show --origin`). So every value keeps its origin. A
+mistake is an error with file, line, key, what was seen and what is allowed; none is passed over,
+not even in a place that is overruled: a daemon that starts without its peers looks healthy.
+
+platformdirs and tomllib live in this room only.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from scuttled.config.address import PORT, Address, is_loopback, parse_address
+from scuttled.config.file import Entry, read_file, template
+from scuttled.config.places import default_place, find_file, paths
+from scuttled.config.settings import SETTINGS, Setting, toml
+from scuttled.errors import ConfigError, ScuttledError
+
+__all__ = [
+    "PORT",
+    "SETTINGS",
+    "Address",
+    "Config",
+    "Loaded",
+    "check_listen",
+    "is_loopback",
+    "load",
+    "parse_address",
+    "paths",
+    "template",
+]
+
+SOCKET_PATH_BYTES_MAX = 107  # sun_path holds 108, the last of them NUL
+
+_NO_FLAGS: Mapping[str, object] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Every setting, resolved: nothing here still means "find out"."""
+
+    name: str
+    data: Path
+    socket: str
+    cluster: str = "default"
+    peers: tuple[str, ...] = ()
+    listen: str = "127.0.0.1:7960"
+    advertise: str = ""
+    insecure: bool = False
+    max_clock_skew_s: float = 60.0
+    memory: bool = False
+    sync: str = "normal"
+    socket_mode: int = 0o660
+    socket_group: str = ""
+    log_level: str = "info"
+    log_format: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration and where each part of it came from."""
+
+    config: Config
+    path: str | None  # the file that was read
+    origins: Mapping[str, str]  # of each field of Config
+
+    def settings(self) -> list[tuple[str, str, str]]:
+        """(key, value as TOML, origin) of every setting, in the order of the table."""
+        return [
+            (
+                setting.path,
+                toml(setting.kind.to_toml(getattr(self.config, setting.field))),
+                self.origins[setting.field],
+            )
+            for setting in SETTINGS
+        ]
+
+
+def load(
+    environ: Mapping[str, str],
+    *,
+    file: str | None = None,
+    flags: Mapping[str, object] = _NO_FLAGS,
+) -> Loaded:
+    """What is in force.
+
+    `flags` go by their names, `-` written `_`; None, False, "" and () count as not given, and so
+    does an empty variable. Raises ConfigError.
+    """
+    if unknown := flags.keys() - {setting.word for setting in SETTINGS}:
+        raise TypeError(f"no setting has the flags {sorted(unknown)}")
+    path = find_file(environ, file)
+    written = read_file(path) if path else {}
+    chosen = {
+        setting.field: _resolve(setting, environ, _said(setting, environ, flags, written))
+        for setting in SETTINGS
+    }
+    _check_socket(chosen["socket"])
+    return Loaded(
+        Config(**{field: choice.value for field, choice in chosen.items()}),
+        path,
+        {field: choice.origin for field, choice in chosen.items()},
+    )
+
+
+def check_listen(config: Config) -> None:
+    """Refuses plain TCP beyond this machine unless it is asked for by name. Raises ConfigError."""
+    if not config.insecure and not is_loopback(parse_address(config.listen).host):
+        raise ConfigError(
+            f"can't listen on {config.listen}: links are plain TCP, TLS does not exist yet",
+            hint="add --insecure to listen on plain TCP, or listen on 127.0.0.1",
+        )
+
+
+class _Choice(NamedTuple):
+    value: Any
+    origin: str
+
+
+def _said(
+    setting: Setting,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+    written: Mapping[str, Entry],
+) -> Iterator[tuple[object, str]]:
+    """Everything that was said about one setting, the strongest word last, and by whom."""
+    yield setting.default, "default"
+    if entry := written.get(setting.path):
+        yield entry.value, f"file {entry.place}"
+    if text := environ.get(setting.variable, "").strip():
+        yield setting.kind.from_text(text), f"environment {setting.variable}"
+    if flag := flags.get(setting.word):
+        yield _flag_value(setting, flag), f"flag {setting.flag}"
+
+
+def _flag_value(setting: Setting, flag: object) -> object:
+    if isinstance(flag, bool):
+        return flag
+    if isinstance(flag, list | tuple):  # one that may be repeated
+        flag = ",".join(flag)
+    return setting.kind.from_text(str(flag))
+
+
+def _resolve(
+    setting: Setting, environ: Mapping[str, str], said: Iterator[tuple[object, str]]
+) -> _Choice:
+    """All of it is read, so that a mistake shows; the last one counts."""
+    *_, choice = [_Choice(_read(setting, value, origin), origin) for value, origin in said]
+    if choice.value == "" and (place := default_place(setting.field, environ)):
+        choice = _Choice(*place)
+    return choice._replace(value=Path(choice.value)) if setting.field == "data" else choice
+
+
+def _read(setting: Setting, value: object, origin: str) -> object:
+    try:
+        return setting.kind.read(value)
+    except (ValueError, ScuttledError) as error:
+        where = origin.removeprefix("file ").removeprefix("flag ")
+        raise ConfigError(f"{where}: {setting.path}: {error}") from error
+
+
+def _check_socket(choice: _Choice) -> None:
+    size = len(choice.value.encode("utf-8", "surrogateescape"))
+    if size > SOCKET_PATH_BYTES_MAX:
+        raise ConfigError(
+            f"control.socket ({choice.origin}): {choice.value!r} has {size} bytes, "
+            f"the path of a Unix socket at most {SOCKET_PATH_BYTES_MAX}",
+            hint="name a shorter one with --socket or $SCUTTLED_SOCKET",
+        )

@@ -1,0 +1,59 @@
+"""Where a node listens and where its peers are, as people write it.
+
+Only the form is looked at. Names are looked up by whoever dials, at every attempt.
+"""
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+from scuttled.errors import ConfigError
+
+PORT = 7960
+
+_FORM = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[\w.-]+))(?::(?P<port>[0-9]{1,5}))?")
+
+
+class Address(NamedTuple):
+    """Where a stream goes: a host and port, or `unix:/path` and 0."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        if self.host.startswith("unix:"):
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """`host[:port]`, `[IPv6][:port]` or `unix:/path`. Port 0, "any free one", is for listening.
+
+    Raises ConfigError.
+    """
+    if text.startswith("unix:/"):
+        return Address(text, 0)
+    match = _FORM.fullmatch(text)
+    if match is None or (match["v6"] and not _is_ipv6(match["v6"])):
+        wanted = f"[{text}]" if _is_ipv6(text) else "host, host:port or [IPv6]:port"
+        raise ConfigError(f"{text!r} is not an address: write {wanted}")
+    port = int(match["port"] or PORT)
+    if port > 65535:
+        raise ConfigError(f"{text!r} has port {port}, at most 65535")
+    return Address(match["v6"] or match["host"], port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine can be behind `host`. Names are not looked up."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.startswith("unix:")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,104 @@
+"""Where things lie when nobody said it: the state, the control socket, the configuration file.
+
+A system daemon is told by systemd; a user's daemon follows the XDG directories by way of
+platformdirs, which asks the process's own environment.
+"""
+
+import os
+import socket
+import stat
+from collections.abc import Mapping
+
+import platformdirs
+
+from scuttled.config.file import FILE_NAME
+from scuttled.errors import ConfigError
+
+SITE_FILE = f"/etc/scuttled/{FILE_NAME}"  # platformdirs would say /etc/xdg
+
+
+def find_file(environ: Mapping[str, str], named: str | None) -> str | None:
+    """The configuration file to read, or None if there is none.
+
+    One that was named must be there. Of the default ones the first counts, and one that is there
+    but out of reach counts too, so that reading it says so. Raises ConfigError.
+    """
+    if named := named or environ.get("SCUTTLED_CONFIG"):
+        if not _may_exist(named):
+            raise ConfigError(f"{named}: no such file")
+        return named
+    return next(filter(_may_exist, _default_files(environ)), None)
+
+
+def default_place(field: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """(value, origin) for a setting whose "" means: find out."""
+    match field:
+        case "name":
+            return socket.gethostname().partition(".")[0] or "node", "default"
+        case "data":
+            return _state_directory(environ)
+        case "socket":
+            return _control_socket(environ)
+        case _:
+            return None
+
+
+def paths(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(what, path) of every place that is looked at, whether or not anything is there."""
+    named = environ.get("SCUTTLED_CONFIG")
+    data = environ.get("SCUTTLED_DATA") or _state_directory(environ)[0]
+    control = environ.get("SCUTTLED_SOCKET") or _control_socket(environ)[0]
+    return [
+        *(("config file", path) for path in ([named] if named else _default_files(environ))),
+        ("data", data),
+        ("control socket", control),
+    ]
+
+
+def _default_files(environ: Mapping[str, str]) -> list[str]:
+    given = _given_directory(environ, "CONFIGURATION_DIRECTORY")
+    user = platformdirs.user_config_dir("scuttled", appauthor=False)
+    files = [os.path.join(directory, FILE_NAME) for directory in (given, user) if directory]
+    return list(dict.fromkeys([*files, SITE_FILE]))
+
+
+def _state_directory(environ: Mapping[str, str]) -> tuple[str, str]:
+    if given := _given_directory(environ, "STATE_DIRECTORY"):
+        return given, "environment STATE_DIRECTORY"
+    return platformdirs.user_state_dir("scuttled", appauthor=False), "default"
+
+
+def _control_socket(environ: Mapping[str, str]) -> tuple[str, str]:
+    """Where a client looks, too; so never in platformdirs' fallback, which follows TMPDIR."""
+    if given := _given_directory(environ, "RUNTIME_DIRECTORY"):
+        return os.path.join(given, "control.sock"), "environment RUNTIME_DIRECTORY"
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    if _is_private(runtime):
+        return os.path.join(runtime, "scuttled", "control.sock"), "default"
+    state = platformdirs.user_state_dir("scuttled", appauthor=False)
+    return os.path.join(state, "run", "control.sock"), "default"
+
+
+def _given_directory(environ: Mapping[str, str], variable: str) -> str:
+    """The first of the directories systemd made for this unit, or "". Colons separate them."""
+    return environ.get(variable, "").partition(":")[0]
+
+
+def _is_private(directory: str) -> bool:
+    """Whether it is a real directory that only we can enter, as XDG wants its runtime directory."""
+    try:
+        status = os.lstat(directory)
+    except OSError:
+        return False
+    ours = status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077
+    return ours and stat.S_ISDIR(status.st_mode) and os.path.isabs(directory)
+
+
+def _may_exist(path: str) -> bool:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

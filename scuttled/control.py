@@ -1,0 +1,299 @@
+"""The control socket: takes requests of local callers, gives answers and streams.
+
+A connection has a reader, which carries out requests in the order they come, and a writer, which
+alone sends. What a stream (a watch, a listing) says is drawn when the socket can take more, so a
+caller that reads slowly has no queue here; while its answers wait to be read, no further
+requests are taken from it.
+"""
+
+import errno
+import grp
+import logging
+import os
+import socket
+import stat
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, assert_never
+
+import trio
+
+from scuttled import rpc
+from scuttled.core.update import Instant
+from scuttled.errors import (
+    SOFTWARE,
+    CantCreate,
+    ConfigError,
+    RemoteProtocolError,
+    ScuttledError,
+    UsageError,
+)
+from scuttled.node import Node
+from scuttled.requests import Answer, Requests, Waiting
+from scuttled.waking import Bell
+from scuttled.watching import Listing, Watch
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 64
+CALLERS_MAX = 512  # connections at a time
+STREAMS_MAX = 64  # of one connection
+UNSAVED_MAX = 20_000  # writes not yet on disk; likewise
+ANSWERS_BYTES_MAX = 1 << 20  # not yet read by the caller; then no more requests are taken
+
+
+class Control:
+    """Serves callers. `now` gives the time."""
+
+    def __init__(self, node: Node, requests: Requests, now: Callable[[], Instant]) -> None:
+        self.node = node
+        self.requests = requests
+        self.now = now
+        self.callers = 0
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """One caller's connection, which is closed at the end. Raises nothing but Cancelled."""
+        if self.callers >= CALLERS_MAX:
+            logger.warning("control connection closed: %d are open", CALLERS_MAX)
+            await trio.aclose_forcefully(stream)
+            return
+        self.callers += 1
+        try:
+            async with stream:
+                await Caller(self, stream).run()
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the caller went away; that is how watches end
+        finally:
+            self.callers -= 1
+
+
+class Caller:
+    """One connection of the control socket."""
+
+    def __init__(self, control: Control, stream: trio.SocketStream) -> None:
+        self.control = control
+        self.node = control.node
+        self.stream = stream
+        self._answers = bytearray()
+        self._unsaved: deque[tuple[Answer, int]] = deque()  # and the request's id
+        self._waiting: dict[int, Waiting] = {}
+        self._streams: dict[int, Listing | Watch] = {}
+        self._bell = Bell()
+        self._sent = trio.Event()  # set when answers were sent
+        self._last = False  # the caller says no more
+        self._greeted = False
+
+    async def run(self) -> None:
+        node, ring = self.node, self._bell.ring
+        node.watchers.add(ring)
+        node.progress.add(ring)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                await self._read()
+                self._last = True
+                ring()
+        finally:
+            node.watchers.discard(ring)
+            node.progress.discard(ring)
+
+    # --- reading ---
+
+    async def _read(self) -> None:
+        frames = rpc.Frames()
+        while data := await self.stream.receive_some():
+            try:
+                for request in frames.feed(data):
+                    self._take(request)
+            except RemoteProtocolError as error:
+                logger.warning("control connection closed: %s", error.message)
+                self._say({"id": None, "error": _told(error)})
+                return
+            while len(self._answers) > ANSWERS_BYTES_MAX or len(self._unsaved) > UNSAVED_MAX:
+                self._sent = trio.Event()
+                await self._sent.wait()
+
+    def _take(self, request: rpc.Message) -> None:
+        i = request.get("id")
+        i = i if type(i) is int else None
+        try:
+            if i is None:
+                raise UsageError(f"request with the id {request.get('id')!r:.60}, not a number")
+            if not self._greeted and request.get("op") != "hello":
+                raise UsageError("the first request must be hello")
+            self._carry_out(i, request)
+        except ScuttledError as error:
+            self._say({"id": i, "error": _told(error)})
+        except Exception as error:
+            # A bug in one operation must not end the daemon (I8); the log has the whole of it.
+            logger.exception("operation %r failed", request.get("op"))
+            words = f"a bug in {request.get('op')!r:.40}: {type(error).__name__}: {error}"
+            self._say({"id": i, "error": {"code": SOFTWARE, "message": words, "hint": ""}})
+
+    def _carry_out(self, i: int, request: rpc.Message) -> None:
+        if request.get("op") == "cancel":
+            self._cancel(i, request.get("stream"))
+            return
+        result = self.control.requests.carry_out(request, self.control.now())
+        match result:
+            case Answer():
+                self._greeted = True
+                if _is_saved(result):
+                    self._say({"id": i, "ok": result.ok})
+                else:
+                    self._unsaved.append((result, i))
+            case Waiting():
+                self._waiting[i] = result
+            case Listing() | Watch():
+                if len(self._streams) >= STREAMS_MAX:
+                    raise UsageError(f"{STREAMS_MAX} streams on one connection, no more")
+                self._streams[i] = result
+            case _:
+                assert_never(result)
+        self._bell.ring()
+
+    def _cancel(self, i: int, stream: object) -> None:
+        if isinstance(stream, int) and self._streams.pop(stream, None) is not None:
+            self._say({"id": stream, "end": {"cancelled": True}})
+        self._say({"id": i, "ok": {}})
+
+    def _say(self, message: dict[str, Any]) -> None:
+        self._answers += rpc.encode(message)
+        self._bell.ring()
+
+    # --- writing ---
+
+    async def _write(self) -> None:
+        stream = self.stream
+        while True:
+            now = self.control.now()
+            self._settle(now)
+            if self._answers:
+                data = bytes(self._answers)
+                self._answers.clear()
+                self._sent.set()
+                await stream.send_all(data)
+            elif self._has_rows():
+                await stream.wait_send_all_might_not_block()
+                if data := self._draw(self.control.now()):
+                    await stream.send_all(data)
+            elif self._last and not (self._unsaved or self._waiting or self._streams):
+                return
+            else:
+                await self._bell.heard()
+
+    def _settle(self, now: Instant) -> None:
+        """Turn what has come true into answers."""
+        while self._unsaved and _is_saved(self._unsaved[0][0]):
+            answer, i = self._unsaved.popleft()
+            self._answers += rpc.encode({"id": i, "ok": answer.ok})
+        for i in [i for i, waiting in self._waiting.items() if waiting.holds(now)]:
+            del self._waiting[i]
+            self._answers += rpc.encode({"id": i, "ok": {}})
+
+    def _has_rows(self) -> bool:
+        return any(
+            isinstance(stream, Listing) or stream.has_something()
+            for stream in self._streams.values()
+        )
+
+    def _draw(self, now: Instant) -> bytes:
+        """The next part of each stream that has one."""
+        data = bytearray()
+        for i, stream in list(self._streams.items()):
+            if rows := stream.rows(now):
+                data += rpc.encode({"id": i, "rows": rows})
+            if isinstance(stream, Listing) and stream.done:
+                del self._streams[i]
+                end = {"count": stream.count, "cursor": stream.cursor()}
+                data += rpc.encode({"id": i, "end": end})
+        return bytes(data)
+
+
+def _is_saved(answer: Answer) -> bool:
+    if answer.until is None:
+        return True
+    model, end = answer.until
+    return model.log.visible >= end
+
+
+def _told(error: ScuttledError) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+# --- the socket ---
+
+
+@asynccontextmanager
+async def open_control_socket(
+    path: str, mode: int, group: str
+) -> AsyncIterator[trio.SocketListener]:
+    """Listen at `path`, where no other daemon does; the socket is removed at the end.
+
+    Raises CantCreate, or ConfigError at an unknown group.
+    """
+    with _bound(path, mode, group) as sock:
+        async with trio.SocketListener(trio.socket.from_stdlib_socket(sock)) as listener:
+            yield listener
+
+
+@contextmanager
+def _bound(path: str, mode: int, group: str) -> Iterator[socket.socket]:
+    try:
+        gid = grp.getgrnam(group).gr_gid if group else -1
+    except KeyError:
+        raise ConfigError(f"[control] group: there is no group '{group}'") from None
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.makedirs(os.path.dirname(path) or ".", mode=0o750, exist_ok=True)
+        _clear(path)
+        before = os.umask(0o177)  # so that there is no moment at which others may connect
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(before)
+        if gid >= 0:
+            os.chown(path, -1, gid)
+        os.chmod(path, mode)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise CantCreate(f"can't make the control socket {path}: {error.strerror}") from error
+    mine = os.stat(path).st_ino
+    sock.setblocking(False)
+    try:
+        yield sock
+    finally:
+        _unlink_if(path, mine)
+
+
+def _clear(path: str) -> None:
+    """Make way for our socket: a stale one is removed, a live one or anything else is not."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise CantCreate(f"can't make the control socket {path}: it is not a socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return
+    raise CantCreate(
+        f"another daemon answers at the control socket {path}",
+        hint="stop it, or give this one a socket of its own with --socket PATH",
+    )
+
+
+def _unlink_if(path: str, inode: int) -> None:
+    try:
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)
+    except OSError:
+        pass  # gone already, which is what was wanted

@@ -1,0 +1,46 @@
+"""What makes timestamps: a hybrid logical clock, and the author who signs with it (I1).
+
+A timestamp is the wall clock's milliseconds shifted by twelve bits of counter, but never at or
+below one that this node has made or accepted. So a write beats whatever its writer could see,
+even on a machine whose wall clock was set back (Kulkarni et al. 2014; npm tests for equality
+only, and loses local writes after a backward step).
+"""
+
+from scuttled.core.update import TICKS_PER_MS, NodeId, Source, make_source
+
+
+class Hlc:
+    """Makes timestamps in ticks; strictly rising."""
+
+    __slots__ = ("last",)
+
+    def __init__(self, last: int = 0) -> None:
+        self.last = last
+
+    def next(self, wall_ms: int) -> int:
+        self.last = max(self.last + 1, wall_ms * TICKS_PER_MS)
+        return self.last
+
+    def observe(self, timestamp: int) -> None:
+        """Stay above an accepted timestamp. Callers have refused what is too far ahead (I9)."""
+        if timestamp > self.last:
+            self.last = timestamp
+
+
+class Author:
+    """Who writes on this node: one life of one node id, with the clock they share.
+
+    Every model of a node has the same author; a new life shows in all at once.
+    """
+
+    __slots__ = ("hlc", "life", "node_id", "source")
+
+    def __init__(self, node_id: NodeId, life: int = 1, last: int = 0) -> None:
+        self.node_id = node_id
+        self.hlc = Hlc(last)
+        self.live_as(life)
+
+    def live_as(self, life: int) -> None:
+        """Go on under another source, since this node may have forgotten what it wrote (I5)."""
+        self.life = life
+        self.source: Source = make_source(self.node_id, life)

@@ -1,0 +1,446 @@
+"""One live connection to a peer: the handshake, the sessions of all models, and keeping alive.
+
+The link is pure. Its shell feeds it the bytes that arrive (`receive`), asks it for bytes when,
+and only when, the stream can take more (`draw`), and calls `tick` when `next_timer` is due. All
+that is to be sent is decided in `draw`, at the last moment; what waits before that is a few
+small messages (`_outbox`, bounded) and names of models that have something (`_ready`).
+
+The shell ends the link when `ended` is set or RemoteProtocolError is raised; what was received
+until then stands, and the next handshake knows what is missing.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, assert_never
+
+from scuttled.core import wire
+from scuttled.core.messages import (
+    PROTOCOL,
+    Bye,
+    ClockMessage,
+    Code,
+    Delta,
+    ErrorMessage,
+    Have,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+)
+from scuttled.core.scuttlebutt import Received, Scuttlebutt
+from scuttled.core.session import STALL_S, Session
+from scuttled.core.update import Instant, Source
+from scuttled.errors import RemoteProtocolError, ScuttledError
+
+DRAW_BYTES = 64 << 10  # drawn for one write; bounds how long others wait
+HAVE_DELAY_S = 0.05  # acknowledgements are collected for so long...
+HAVE_BYTES = 64 << 10  # ...or until so much has come
+PING_IDLE_S = 3.0
+FUTURE_RETRY_S = 0.5  # between looks whether what was refused may be asked for again
+SILENCE_S = 10.0  # without a byte from the peer, the link is over
+HELLO_S = 10.0  # to shake hands
+OUTBOX_MAX = 64  # small messages; more than this means that the peer floods us
+
+
+class Refusal(ScuttledError):
+    """This node will not have that link (or model); the peer is told the code and the words."""
+
+    def __init__(self, code: Code, words: str) -> None:
+        super().__init__(words)
+        self.reason = code
+
+
+class End(NamedTuple):
+    """Why a link is over."""
+
+    code: Code
+    words: str
+    by_peer: bool
+
+
+class Host(ABC):
+    """All that a link wants of its node."""
+
+    max_skew_ms: int
+
+    @abstractmethod
+    def hello(self, now: Instant) -> Hello: ...
+
+    @abstractmethod
+    def establish(self, link: "Link", now: Instant) -> None:
+        """The link is up, as far as it is concerned. Raises Refusal if another one stays."""
+
+    @abstractmethod
+    def models_to_share(self) -> Iterable[Scuttlebutt]: ...
+
+    @abstractmethod
+    def model_for_peer(self, name: str, data_type: str) -> Scuttlebutt:
+        """The model, opened if it was unknown. Raises Refusal."""
+
+    @abstractmethod
+    def peer_clock(self, model: Scuttlebutt, times: Mapping[Source, int]) -> None:
+        """A peer told its clock; it may know more of our own source than we do (I5)."""
+
+    @abstractmethod
+    def heard(self, link: "Link", model: Scuttlebutt, delta: Delta, received: Received) -> None:
+        """A DELTA was merged: readers are to be woken, and what was refused be told."""
+
+
+class Link:
+    """A connection, from the first HELLO to its end."""
+
+    def __init__(self, host: Host, *, dialled: str, now: Instant) -> None:
+        self.host = host
+        self.dialled = dialled  # the address as configured; "" if the peer dialled us
+        self.wake: Callable[[], None] = lambda: None
+        self.peer: Hello | None = None
+        self.up = False
+        self.ended: End | None = None
+        self.stopped: dict[str, str] = {}  # models that ended on this link, and why
+        self.sessions: dict[str, Session] = {}
+        self.began = self.heard_at = now
+        self.rtt_s: float | None = None
+        self.bytes_in = self.bytes_out = self.updates_in = self.updates_out = 0
+        self._frames = wire.Frames()
+        self._outbox: deque[Message] = deque()
+        self._to_open: dict[str, Scuttlebutt] = {}
+        self._ready: dict[str, Session] = {}  # in turn, first come first served
+        self._have_at: float | None = None
+        self._have_bytes = 0
+        self._sent_s = now.mono_s
+        self._ping_s: float | None = None  # when the PING that has no PONG yet was sent
+        self._quiet = False  # no DELTA either way since the last PING
+        self._unequal = 0  # quiet PINGs in a row whose hash was not ours
+        if dialled:
+            self._outbox.append(host.hello(now))
+
+    # --- what the shell calls ---
+
+    def receive(self, data: bytes, now: Instant) -> None:
+        """Bytes from the peer. Raises RemoteProtocolError; the link is then to be closed."""
+        self.heard_at = now
+        self.bytes_in += len(data)
+        for message in self._frames.feed(data):
+            if self.ended:
+                return
+            try:
+                self._take(message, now)
+            except Refusal as refusal:
+                self.close(refusal.reason, refusal.message)
+
+    def wants_to_send(self, now: Instant) -> bool:
+        """Whether `draw` has something. Cheap: no log is looked at."""
+        if self._outbox or self._to_open:
+            return True
+        if self._have_at is not None and self._have_at <= now.mono_s:
+            return True
+        return any(session.has_something(now) for session in self._ready.values())
+
+    def draw(self, now: Instant) -> bytes:
+        """The next bytes to send, chosen now; may be none. Call it when the stream takes more."""
+        frames = [wire.encode(message) for message in self._outbox]
+        self._outbox.clear()
+        if self.up and not self.ended:
+            frames += self._draw_clocks()
+            frames += self._draw_haves(now)
+            frames += self._draw_deltas(now, DRAW_BYTES - sum(map(len, frames)))
+        data = b"".join(frames)
+        if data:
+            self._sent_s = now.mono_s
+            self.bytes_out += len(data)
+        return data
+
+    def next_timer(self, now: Instant) -> float:
+        """The monotonic time at which `tick` is due, if nothing happens before."""
+        if not self.up:
+            return self.began.mono_s + HELLO_S
+        times = [self.heard_at.mono_s + SILENCE_S]
+        if self._have_at is not None:
+            times.append(self._have_at)
+        if self._ping_s is None:
+            times.append(self._sent_s + PING_IDLE_S)
+            times += [session.stall_at() for session in self.sessions.values()]
+        if any(session.future for session in self.sessions.values()):
+            times.append(now.mono_s + FUTURE_RETRY_S)
+        return min(times)
+
+    def tick(self, now: Instant) -> None:
+        """Time has passed: end a silent link, ping an idle one, ask again for the future."""
+        silence = now.mono_s - self.heard_at.mono_s
+        if not self.up:
+            if now.mono_s >= self.began.mono_s + HELLO_S:
+                self.close(Code.PROTOCOL, f"no handshake within {HELLO_S:.0f} s")
+            return
+        if silence >= SILENCE_S:
+            self.close(Code.PROTOCOL, f"silent for {silence:.0f} s")
+            return
+        self._retry_future(now)
+        paused = any(session.paused(now) for session in self.sessions.values())
+        if self._ping_s is None and (paused or now.mono_s - self._sent_s >= PING_IDLE_S):
+            self._ping(now)
+
+    def close(self, code: Code, words: str) -> None:
+        """End the link from this side; a last `draw` says why."""
+        if self.ended is None:
+            self.ended = End(code, words, by_peer=False)
+            words = words[: wire.WORDS_MAX]
+            parting = code in (Code.LEAVING, Code.DUPLICATE, Code.SELF)
+            self._outbox.clear()
+            self._outbox.append(Bye(code, words) if parting else ErrorMessage(code, words))
+            self.wake()
+
+    @property
+    def synced(self) -> bool:
+        """Both ends have, on disk, all that either has told of."""
+        return self.up and all(session.synced for session in self.sessions.values())
+
+    @property
+    def lag(self) -> int:
+        """Updates that the peer has not acknowledged."""
+        return sum(session.lag for session in self.sessions.values())
+
+    def lag_s(self, now: Instant) -> float:
+        """For how long the oldest of these has waited; 0 if there is none."""
+        return max((session.lag_s(now) for session in self.sessions.values()), default=0.0)
+
+    def model_changed(self, model: Scuttlebutt) -> None:
+        """The model has something new to send or to acknowledge, or is new itself."""
+        session = self.sessions.get(model.name)
+        if session is not None:
+            self._ready[model.name] = session
+        elif self.up and model.name not in self.stopped:
+            self._to_open[model.name] = model
+        self.wake()
+
+    # --- the conversation ---
+
+    def _take(self, message: Message, now: Instant) -> None:
+        if self.peer is None:
+            self._take_first(message, now)
+            return
+        if not self.up and not isinstance(message, Bye | ErrorMessage):
+            self._establish(now)  # the dialler has chosen this link
+        match message:
+            case Delta():
+                self._take_delta(message, now)
+            case Have():
+                if message.model in self.sessions:
+                    self.sessions[message.model].receive_have(message)
+                    self._ready.setdefault(message.model, self.sessions[message.model])
+            case ClockMessage():
+                self._take_clock(message)
+            case Ping():
+                self._take_ping(message)
+            case Pong():
+                self._take_pong(message, now)
+            case Bye(code, words):
+                self._over(code, words)
+            case ErrorMessage(code, words, model):
+                if model:
+                    self._stop_model(model, words)
+                else:
+                    self._over(code, words)
+            case Hello():
+                raise RemoteProtocolError("a second HELLO")
+            case _:
+                assert_never(message)
+
+    def _take_first(self, message: Message, now: Instant) -> None:
+        if isinstance(message, Bye | ErrorMessage):
+            self._over(message.code, message.words)
+        elif not isinstance(message, Hello):
+            raise RemoteProtocolError(f"{type(message).__name__} before HELLO")
+        else:
+            mine = self.host.hello(now)
+            check_hello(mine, message, self.host.max_skew_ms)
+            self.peer = message
+            self._frames.trust()
+            if self.dialled:
+                self._establish(now)
+            else:
+                self._outbox.append(mine)
+
+    def _establish(self, now: Instant) -> None:
+        self.host.establish(self, now)
+        self.up = True
+        for model in self.host.models_to_share():
+            self._to_open[model.name] = model
+        self._ping(now)
+
+    def _over(self, code: int, words: str) -> None:
+        known = Code(code) if code in Code.__members__.values() else Code.PROTOCOL
+        self.ended = End(known, words, by_peer=True)
+
+    def _take_clock(self, message: ClockMessage) -> None:
+        name = message.model
+        if name in self.stopped:
+            return
+        try:
+            model = self.host.model_for_peer(name, message.data_type)
+        except Refusal as refusal:
+            self._say(ErrorMessage(refusal.reason, refusal.message[: wire.WORDS_MAX], name))
+            self._stop_model(name, refusal.message)
+            return
+        self.host.peer_clock(model, message.times)
+        session = self._session(model)
+        session.receive_clock(message)
+        self._ready[name] = session
+        self._unequal = 0
+        if session.round == 0:
+            self._to_open[name] = model
+
+    def _session(self, model: Scuttlebutt) -> Session:
+        session = self.sessions.get(model.name)
+        if session is None:
+            session = self.sessions[model.name] = Session(model, self.host.max_skew_ms)
+        return session
+
+    def _stop_model(self, name: str, words: str) -> None:
+        self.stopped[name] = words
+        self.sessions.pop(name, None)
+        self._ready.pop(name, None)
+        self._to_open.pop(name, None)
+
+    def _take_delta(self, delta: Delta, now: Instant) -> None:
+        session = self.sessions.get(delta.model)
+        if session is None:
+            if delta.model in self.stopped:
+                return
+            raise RemoteProtocolError(f"DELTA of the model '{delta.model}', which has no session")
+        received = session.receive_delta(delta, now)
+        count = sum(len(records) for _, records in delta.runs)
+        self.updates_in += count
+        self._quiet = False
+        self._have_bytes += sum(sum(map(len, records)) for _, records in delta.runs)
+        if self._have_at is None:
+            self._have_at = now.mono_s + HAVE_DELAY_S
+        if self._have_bytes >= HAVE_BYTES:
+            self._have_at = now.mono_s
+        self.host.heard(self, session.model, delta, received)
+
+    # --- sending ---
+
+    def _say(self, message: Message) -> None:
+        if len(self._outbox) >= OUTBOX_MAX:
+            raise RemoteProtocolError(
+                f"more than {OUTBOX_MAX} messages that want an answer at once"
+            )
+        self._outbox.append(message)
+
+    def _draw_clocks(self) -> list[bytes]:
+        frames = []
+        for model in self._to_open.values():
+            session = self._session(model)
+            frames.append(wire.encode(session.clock_message()))
+        self._to_open.clear()
+        return frames
+
+    def _draw_haves(self, now: Instant) -> list[bytes]:
+        if self._have_at is None or now.mono_s < self._have_at:
+            return []
+        self._have_bytes = 0
+        self._have_at = None
+        frames = []
+        for session in self.sessions.values():
+            if session.has_have():
+                have = session.next_have()
+                if have is not None:
+                    frames.append(wire.encode(have))
+                if session.has_have():  # not saved yet
+                    self._have_at = now.mono_s + HAVE_DELAY_S
+        return frames
+
+    def _draw_deltas(self, now: Instant, budget: int) -> list[bytes]:
+        """From each model in turn; one that has more to say goes to the end of the line."""
+        frames: list[bytes] = []
+        for name in list(self._ready):
+            if budget <= 0:
+                break
+            session = self._ready.pop(name)
+            if not session.has_something(now):
+                continue
+            delta = session.next_delta(budget, now)
+            if delta is not None:
+                frames.append(wire.encode(delta))
+                budget -= len(frames[-1])
+                self.updates_out += sum(len(records) for _, records in delta.runs)
+                self._quiet = False
+            if session.has_something(now) or session.paused(now):
+                self._ready[name] = session
+        return frames
+
+    # --- alive, and in step ---
+
+    def _ping(self, now: Instant) -> None:
+        self._ping_s = now.mono_s
+        clocks = self._clocks_hash() if self._quiet else b""
+        self._quiet = True
+        self._say(Ping(int(now.mono_s * 1000), now.wall_ms, clocks))
+
+    def _take_ping(self, ping: Ping) -> None:
+        self._outbox = deque(m for m in self._outbox if not isinstance(m, Pong))
+        self._say(Pong(ping.sent_ms, ping.wall_ms))
+        if not ping.clocks or not self._quiet or self._clocks_hash() in (b"", ping.clocks):
+            self._unequal = 0
+            return
+        self._unequal += 1
+        if self._unequal >= 2:  # what should not happen has: start all models afresh
+            self._unequal = 0
+            self._to_open.update({s.model.name: s.model for s in self.sessions.values()})
+
+    def _take_pong(self, pong: Pong, now: Instant) -> None:
+        if self._ping_s is None or pong.sent_ms != int(self._ping_s * 1000):
+            return
+        self.rtt_s = now.mono_s - self._ping_s
+        for session in self.sessions.values():
+            session.delivered(self._ping_s)
+            session.stall_s = STALL_S + 2 * self.rtt_s
+        self._ping_s = None
+
+    def _clocks_hash(self) -> bytes:
+        """Over the clocks of all sessions; b"" while some update is refused as of the future."""
+        sessions = [session for session in self.sessions.values() if session.open]
+        if any(session.future for session in sessions):
+            return b""
+        total = sum(int.from_bytes(session.model.clock_hash()) for session in sessions)
+        return (total % 2**64).to_bytes(8, "big")
+
+    def _retry_future(self, now: Instant) -> None:
+        for session in self.sessions.values():
+            retry = session.retry_ms()
+            if retry is not None and now.wall_ms >= retry:
+                self._to_open[session.model.name] = session.model
+
+
+def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
+    """Whether these two may talk. Raises Refusal, with words that make sense to both."""
+    if theirs.cluster != mine.cluster:
+        raise Refusal(
+            Code.CLUSTER, f"'{theirs.cluster}' and '{mine.cluster}' are different clusters"
+        )
+    if max(mine.oldest, theirs.oldest) > min(mine.newest, theirs.newest):
+        raise Refusal(
+            Code.VERSION,
+            f"no common protocol: {theirs.name} speaks {theirs.oldest} to {theirs.newest}, "
+            f"{mine.name} {mine.oldest} to {mine.newest}",
+        )
+    if theirs.node_id == mine.node_id:
+        if theirs.incarnation == mine.incarnation:
+            raise Refusal(Code.SELF, "that address is this very node")
+        raise Refusal(
+            Code.TWIN,
+            f"two live nodes have the id {mine.node_id.hex()}: {mine.name} and {theirs.name} "
+            "(was a state directory copied?)",
+        )
+    skew = theirs.wall_ms - mine.wall_ms
+    if abs(skew) > max_skew_ms:
+        way = "ahead of" if skew > 0 else "behind"
+        raise Refusal(
+            Code.SKEW,
+            f"the clock of {theirs.name} is {abs(skew) / 1000:.1f} s {way} that of {mine.name}, "
+            f"allowed are {max_skew_ms / 1000:.0f} s",
+        )
+
+
+__all__ = ["PROTOCOL", "End", "Host", "Link", "Refusal", "check_hello"]

@@ -1,0 +1,120 @@
+"""What two nodes say to each other. docs/protocol.md tells the conversation.
+
+    dialler                                   listener
+       HELLO ------------------------------->
+       <------------------------------- HELLO
+       CLOCK default, CLOCK packages ------->     one per model; then, for each model and each way:
+       <------- CLOCK default, CLOCK packages
+       <--- DELTA (updates the clock lacked; at the end, with a COMMIT)
+       HAVE ------------------------------->      what is saved; "send no more of this"
+       ... DELTA and HAVE for ever; PING and PONG when there is nothing to say
+
+After HELLO the two ends are the same: nothing below knows who dialled.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from scuttled.core.update import NodeId, Run, Source
+
+PROTOCOL = (1, 1)  # oldest and newest version spoken here
+
+
+class Code(IntEnum):
+    """Why a link, or a model on a link, ended. Sent in BYE and ERROR."""
+
+    PROTOCOL = 1  # a frame that makes no sense
+    CLUSTER = 2  # another cluster's name
+    VERSION = 3  # no common protocol
+    SELF = 4  # both ends are the same node: a node dialled its own address
+    TWIN = 5  # another live node has our id: a copied state directory
+    SKEW = 6  # clocks too far apart
+    TYPE = 7  # a model is of another type there (of this model only)
+    DUPLICATE = 8  # two links between the same nodes
+    LEAVING = 9  # the node stops or leaves
+    MODELS = 10  # more models than allowed (of this model only)
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first frame each way. Refused by ERROR with a code, and words that both logs show."""
+
+    oldest: int
+    newest: int
+    cluster: str
+    node_id: NodeId
+    incarnation: bytes  # 8 random bytes for each start of a daemon
+    name: str
+    address: str  # where this node can be dialled, "" if unknown
+    version: str
+    wall_ms: int
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClockMessage:
+    """Start (or start afresh) the session of a model: "this is what I have"."""
+
+    model: str
+    data_type: str
+    times: dict[Source, int]
+    floor: dict[Source, int]  # below it, deletes were forgotten; empty so far
+    round: int  # counts the starts on this link; DELTA answers to it
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Updates that the receiver lacks, and, if nothing else is left to send, a commit.
+
+    A commit says: you now lack nothing that these times cover (I3). The receiver heeds it only
+    if `round` is that of its latest CLOCK.
+    """
+
+    model: str
+    round: int
+    runs: list[Run]
+    cursor: int  # the sender's; below it, all was sent or known to be there
+    commit: dict[Source, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """What the sender has on disk: the DELTAs up to `cursor`, and these times from whomever."""
+
+    model: str
+    round: int
+    times: dict[Source, int]
+    cursor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    sent_ms: int  # comes back in PONG, for the round trip
+    wall_ms: int
+    clocks: bytes  # hash over all clocks; b"" while updates are under way
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    sent_ms: int
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The end of the link, by intent: the other end need not be worried."""
+
+    code: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorMessage:
+    """The other end did something wrong; the end of the link, or of one model on it."""
+
+    code: int
+    words: str
+    model: str = field(default="")
+
+
+Message = Hello | ClockMessage | Delta | Have | Ping | Pong | Bye | ErrorMessage

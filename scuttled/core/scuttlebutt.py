@@ -1,0 +1,166 @@
+"""A replicated object: what every data type gets from here, and the two methods it writes itself.
+
+As in the text this project was born from, a subclass writes
+
+    history(clock)          all updates it holds that the clock does not cover, in rank order
+    apply_update(update)    take an update into the state; False if a higher rank was there
+
+and has replication, storage and watching for it. Where an update fills a place of its own (a
+key, an element, a field), `slots.Slots` does both, faster.
+
+The order of effects (I4): an update is checked, then applied, then numbered in the arrival log;
+the clock moves last, and only by `commit` or by a write of this node's own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import ClassVar, NamedTuple
+
+from scuttled.core.clock import Clock
+from scuttled.core.hlc import Author
+from scuttled.core.log import ArrivalLog
+from scuttled.core.update import (
+    STAMP_BYTES,
+    Run,
+    Source,
+    Stamp,
+    Update,
+    stamp,
+    timestamp_of,
+)
+
+COMPACT_ENTRIES_MIN = 1024
+
+
+class Received(NamedTuple):
+    """What became of a batch: the log positions it took, and what was left out."""
+
+    start: int
+    end: int
+    future: dict[Source, Stamp]  # by source, the earliest stamp that was refused (I9)
+    refused: int = 0  # how many were
+
+
+class Scuttlebutt(ABC):
+    """One model on one node. Pure: time comes in as an argument, bytes go out."""
+
+    data_type: ClassVar[str]
+
+    def __init__(self, name: str, author: Author) -> None:
+        self.name = name
+        self.author = author
+        self.clock = Clock()
+        self.saved_revision = 0  # of the clock, as storage has it
+        self.log = ArrivalLog()
+        self._compact_at = COMPACT_ENTRIES_MIN
+        self._hashed: tuple[int, bytes] | None = None  # clock revision and hash
+
+    @abstractmethod
+    def history(self, clock: Clock) -> Iterable[Update]:
+        """All updates held that `clock` does not cover, in rank order."""
+
+    @abstractmethod
+    def apply_update(self, update: Update) -> bool:
+        """Take an update into the state. False, and no change, if a higher rank dominates it.
+
+        Raises RemoteProtocolError if the change is not one of this type; the state is as before.
+        """
+
+    # --- the two ways in; both go through `_accept` (I6) ---
+
+    def write(self, change: bytes, wall_ms: int) -> Update:
+        """Stamp, apply and number a change of this node's own."""
+        author = self.author
+        update = Update(change, author.hlc.next(wall_ms), author.source)
+        self._accept(author.source, [update.record])
+        self.clock.rise(author.source, update.timestamp)
+        return update
+
+    def receive(self, runs: Iterable[Run], limit: Stamp) -> Received:
+        """Merge a peer's updates, in any order. The clock does not move; that is `commit` (I3).
+
+        Updates stamped above `limit` are refused (I9). Raises RemoteProtocolError at a record
+        that is none; runs before it are kept, which is harmless, since no clock claims them.
+        """
+        start = self.log.end
+        future: dict[Source, Stamp] = {}
+        refused = 0
+        for source, records in runs:
+            if not records:
+                continue
+            newest = max(records)
+            if newest[:STAMP_BYTES] > limit:
+                late = [record for record in records if record[:STAMP_BYTES] > limit]
+                records = [record for record in records if record[:STAMP_BYTES] <= limit]
+                future[source] = Stamp(min(late)[:STAMP_BYTES])
+                refused += len(late)
+                if not records:
+                    continue
+                newest = max(records)
+            self._accept(source, records)
+            self.author.hlc.observe(timestamp_of(newest))
+        return Received(start, self.log.end, future, refused)
+
+    def commit(self, times: Iterable[tuple[Source, int]]) -> bool:
+        """A peer's word that nothing these times cover is missing here (I3)."""
+        return self.clock.merge(times)
+
+    def _accept(self, source: Source, records: Sequence[bytes]) -> None:
+        log = self.log
+        for record in records:
+            if self.apply_update(Update.of(record, source)):
+                log.append(record, source)
+        if log.live >= self._compact_at:
+            self._compact()
+
+    def _compact(self) -> None:
+        """Make holes of what `history` no longer holds; amortised over the updates since."""
+        held = {(stamp(update.timestamp), update.source) for update in self.history(Clock())}
+        cursor, log = 0, self.log
+        while cursor < log.end:
+            piece = log.piece(cursor, log.end)
+            cursor = piece.next
+            for at, record, source in zip(
+                piece.positions, piece.records, piece.sources, strict=True
+            ):
+                if record is not None and (record[:STAMP_BYTES], source) not in held:
+                    log.free(at)
+        self._compact_at = max(COMPACT_ENTRIES_MIN, 2 * log.live)
+
+    # --- storage ---
+
+    def restore(
+        self,
+        positions: list[int],
+        records: list[bytes],
+        sources: list[Source],
+        clock: Mapping[Source, int],
+    ) -> None:
+        """Take up what storage kept, once, before anything else."""
+        self.log.restore(positions, records, sources)
+        self._index(positions, records, sources)
+        self.clock.merge(clock.items())
+        self.saved_revision = self.clock.revision
+
+    def _index(self, positions: list[int], records: list[bytes], sources: list[Source]) -> None:
+        for position, record, source in zip(positions, records, sources, strict=True):
+            if not self.apply_update(Update.of(record, source)):
+                self.log.free(position)
+
+    def clock_hash(self) -> bytes:
+        """Eight bytes that are equal where name and clock are; kept until the clock moves."""
+        if self._hashed is None or self._hashed[0] != self.clock.revision:
+            digest = blake2b(self.name.encode(), digest_size=8)
+            for source, time in sorted(self.clock.items()):
+                digest.update(source + stamp(time))
+            self._hashed = (self.clock.revision, digest.digest())
+        return self._hashed[1]
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether all of this model, clock included, is on disk (or needs no disk)."""
+        log = self.log
+        return not log.stored or (
+            log.saved == log.end and not log.freed and self.saved_revision == self.clock.revision
+        )

@@ -1,0 +1,308 @@
+"""Models in which every change fills a slot, and the highest rank in a slot wins (I2).
+
+    change:  | kind u8 | slot length u16 BE | slot | expires_ms u64 BE | payload |
+                                                     only if kind & EXPIRES
+
+So with the timestamp in front a record tells its slot by its bytes 9 to 11, without decoding. A
+data type says what a slot is (map: a key) and how its payload reads. All else comes from here:
+rank, history, tombstones, expiry, counting.
+
+The log is the store: `_slots` only says at which position a slot's update stands. Measured on
+1 M small updates: 250 bytes a key, 1.7 M applied a second.
+
+Slots whose name begins with NUL are the model's own: OPTIONS holds its settings, CLEAR a mark
+under which everything older is void (dropping a model). They are replicated like any other slot,
+which keeps clocks truthful: what CLEAR dominates is dominated by something in this very state.
+"""
+
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from operator import itemgetter
+from typing import NamedTuple
+
+from scuttled.core.clock import Clock
+from scuttled.core.hlc import Author
+from scuttled.core.scuttlebutt import Scuttlebutt
+from scuttled.core.update import (
+    STAMP_BYTES,
+    Source,
+    Update,
+    outranks,
+    rev_text,
+    timestamp_of,
+)
+from scuttled.errors import RemoteProtocolError
+
+DELETED = 0
+TEXT = 1
+BYTES = 2
+JSON = 3
+OWN = 4  # a slot of the model's own, see above
+EXPIRES = 0x80  # added to a kind: the payload begins with the time of expiry
+KINDS = {TEXT: "text", BYTES: "bytes", JSON: "json"}
+KIND_NUMBERS = {name: number for number, name in KINDS.items()}
+
+CLEAR = b"\x00clear"
+OPTIONS = b"\x00options"
+
+_KIND = STAMP_BYTES
+_LENGTH = _KIND + 1
+_SLOT = _LENGTH + 2
+_EXPIRY_BYTES = 8
+EXPIRED_PER_CALL_MAX = 2048  # so that a million keys that expire together do not stall the loop
+
+
+class Slot(NamedTuple):
+    """What stands in a slot, as a reader sees it."""
+
+    slot: bytes
+    kind: int  # DELETED, TEXT, BYTES, JSON or OWN
+    payload: bytes
+    expires_ms: int  # 0: never
+    timestamp: int
+    source: Source
+
+    @property
+    def rev(self) -> str:
+        return rev_text(self.timestamp, self.source)
+
+    def shown(self, wall_ms: int) -> bool:
+        """Neither deleted, nor expired, nor the model's own."""
+        return self.kind not in (DELETED, OWN) and not 0 < self.expires_ms <= wall_ms
+
+
+def slot_of(record: bytes) -> bytes:
+    return record[_SLOT : _SLOT + (record[_LENGTH] << 8 | record[_LENGTH + 1])]
+
+
+def parse(record: bytes, source: Source) -> Slot:
+    """Decode a record that was accepted."""
+    kind = record[_KIND]
+    end = _SLOT + (record[_LENGTH] << 8 | record[_LENGTH + 1])
+    expires = 0
+    payload = end
+    if kind & EXPIRES:
+        payload = end + _EXPIRY_BYTES
+        expires = int.from_bytes(record[end:payload], "big")
+    return Slot(
+        record[_SLOT:end], kind & ~EXPIRES, record[payload:], expires, timestamp_of(record), source
+    )
+
+
+def make_change(slot: bytes, kind: int, payload: bytes = b"", expires_ms: int = 0) -> bytes:
+    """The bytes of a change. Callers have checked the length of the slot."""
+    head = len(slot).to_bytes(2, "big") + slot
+    if expires_ms:
+        return bytes((kind | EXPIRES,)) + head + expires_ms.to_bytes(8, "big") + payload
+    return bytes((kind,)) + head + payload
+
+
+class Slots(Scuttlebutt):
+    """The base of every data type whose changes fill slots."""
+
+    def __init__(self, name: str, author: Author) -> None:
+        super().__init__(name, author)
+        self._slots: dict[bytes, int] = {}  # where in the log a slot's update stands
+        self._expiries: list[tuple[int, bytes, int]] = []  # heap of (when, slot, position)
+        self._expired: set[bytes] = set()  # slots whose expiry was announced
+        self._void: tuple[bytes, Source] | None = None  # rank of CLEAR
+        self._cleared_by: Source | None = (
+            None  # a CLEAR that was just accepted, and is not yet in force
+        )
+        self.tombstones = 0
+        self.bytes = 0  # of records held
+
+    # --- reading ---
+
+    @property
+    def keys(self) -> int:
+        """How many slots are filled; those that expired are no longer."""
+        own = (CLEAR in self._slots) + (OPTIONS in self._slots)
+        return len(self._slots) - self.tombstones - own - len(self._expired)
+
+    def lookup(self, slot: bytes) -> Slot | None:
+        """What stands in a slot, be it deleted or expired."""
+        position = self._slots.get(slot)
+        return None if position is None else parse(*self.log.entry(position))
+
+    def live(self, slot: bytes, wall_ms: int) -> Slot | None:
+        """What a reader sees in a slot at that time."""
+        found = self.lookup(slot)
+        return found if found is not None and found.shown(wall_ms) else None
+
+    def history(self, clock: Clock) -> Iterable[Update]:
+        entries = map(self.log.entry, self._slots.values())
+        updates = (Update.of(record, source) for record, source in entries)
+        missing = (
+            update for update in updates if not clock.covers(update.source, update.timestamp)
+        )
+        return sorted(missing, key=itemgetter(1, 2))
+
+    # --- writing ---
+
+    def fill(
+        self, slot: bytes, kind: int, payload: bytes, wall_ms: int, expires_ms: int = 0
+    ) -> Update:
+        """Write a slot on this node."""
+        return self.write(make_change(slot, kind, payload, expires_ms), wall_ms)
+
+    def clear(self, wall_ms: int) -> int:
+        """Void everything written so far, here and everywhere; how many keys went."""
+        gone = self.keys
+        self.fill(CLEAR, OWN, b"", wall_ms)
+        return gone
+
+    @property
+    def cleared(self) -> bool:
+        """Dropped, and not written to since."""
+        return self._void is not None and self.keys == 0 and OPTIONS not in self._slots
+
+    def expire(self, wall_ms: int) -> int:
+        """Move what has expired to the end of the log, where readers meet it; how many were.
+
+        Nothing is sent for it: every node knows by itself. At most EXPIRED_PER_CALL_MAX a call.
+        """
+        count = 0
+        heap = self._expiries
+        while heap and heap[0][0] <= wall_ms and count < EXPIRED_PER_CALL_MAX:
+            _, slot, position = heappop(heap)
+            if self._slots.get(slot) == position:
+                record, source = self.log.entry(position)
+                self.log.free(position)
+                self._slots[slot] = self.log.append(record, source)
+                self._expired.add(slot)
+                count += 1
+        return count
+
+    def has_expired(self, slot: bytes) -> bool:
+        """Whether `expire` has announced it."""
+        return slot in self._expired
+
+    def next_expiry_ms(self) -> int | None:
+        """When `expire` has something to do."""
+        return self._expiries[0][0] if self._expiries else None
+
+    # --- the doorway ---
+
+    def apply_update(self, update: Update) -> bool:
+        before = self.log.end
+        self._accept(update.source, [update.record])
+        return self.log.end > before
+
+    def _accept(self, source: Source, records: Sequence[bytes]) -> None:
+        """Take records of one source into slots and log; those outranked vanish.
+
+        The hot path: a batch is taken in stretches that fit the log's tail segment.
+        """
+        if self._void is not None:
+            void = self._void
+            records = [record for record in records if (record[:STAMP_BYTES], source) >= void]
+        done, total = 0, len(records)
+        while done < total:
+            upto = min(total, done + self.log.room())
+            self._accept_stretch(source, records[done:upto] if upto - done < total else records)
+            done = upto
+
+    def _accept_stretch(self, source: Source, records: Sequence[bytes]) -> None:
+        log, slots = self.log, self._slots
+        put_record, put_source = log.tail.records.append, log.tail.sources.append
+        first = end = log.end
+        size = 0
+        try:
+            for record in records:
+                slot = record[_SLOT : _SLOT + (record[_LENGTH] << 8 | record[_LENGTH + 1])]
+                plain = DELETED < record[_KIND] < OWN
+                if not plain or not slot.isascii():
+                    self._check(record, slot)
+                position = slots.get(slot)
+                if position is not None:
+                    old = log.entry(position)
+                    if not outranks(record, source, *old):
+                        continue
+                    self._forget(slot, position, old.record)
+                slots[slot] = end
+                put_record(record)
+                put_source(source)
+                size += len(record)
+                if not plain:
+                    self._note(record, slot, end)
+                end += 1
+        except IndexError:
+            raise RemoteProtocolError("an update too short to name its slot") from None
+        finally:
+            log.added(end - first)
+            self.bytes += size
+        if self._cleared_by is not None:
+            self._wipe()
+
+    def _check(self, record: bytes, slot: bytes) -> None:
+        """What a record that is not plain must be. Raises RemoteProtocolError, nothing changed."""
+        kind = record[_KIND]
+        if kind & ~EXPIRES not in (DELETED, TEXT, BYTES, JSON, OWN) or kind == DELETED | EXPIRES:
+            raise RemoteProtocolError(f"an update of the unknown kind {kind}")
+        if (kind == OWN) != (slot in (CLEAR, OPTIONS)):
+            raise RemoteProtocolError(f"an update of kind {kind} for the slot {slot!r:.60}")
+        if kind & EXPIRES and len(record) < _SLOT + len(slot) + _EXPIRY_BYTES:
+            raise RemoteProtocolError("an update that expires but does not say when")
+        self.check_slot(slot)
+
+    def check_slot(self, slot: bytes) -> None:
+        """A data type's own demand on slots; here UTF-8. Raises RemoteProtocolError."""
+        try:
+            slot.decode()
+        except UnicodeDecodeError:
+            raise RemoteProtocolError(f"a slot that is not UTF-8: {slot!r:.60}") from None
+
+    def _forget(self, slot: bytes, position: int, record: bytes) -> None:
+        """What stood in a slot is outranked: a hole in the log, and one less in the counts."""
+        self.log.free(position)
+        self.bytes -= len(record)
+        kind = record[_KIND]
+        if kind == DELETED:
+            self.tombstones -= 1
+        elif kind & EXPIRES:
+            self._expired.discard(slot)
+
+    def _note(self, record: bytes, slot: bytes, position: int) -> None:
+        """A deletion, a time of expiry or a slot of the model's own has come in."""
+        kind = record[_KIND]
+        if kind == DELETED:
+            self.tombstones += 1
+        elif kind & EXPIRES:
+            at = _SLOT + len(slot)
+            when = int.from_bytes(record[at : at + _EXPIRY_BYTES], "big")
+            heappush(self._expiries, (when, slot, position))
+        elif slot == CLEAR:
+            self._cleared_by = self.log.tail.sources[-1]
+
+    def _wipe(self) -> None:
+        """Drop all that CLEAR outranks."""
+        assert self._cleared_by is not None
+        record, source = self.log.entry(self._slots[CLEAR])
+        self._cleared_by = None
+        self._void = void = (record[:STAMP_BYTES], source)
+        for slot, position in list(self._slots.items()):
+            old, old_source = self.log.entry(position)
+            if (old[:STAMP_BYTES], old_source) < void:
+                self._forget(slot, position, old)
+                del self._slots[slot]
+
+    def _index(self, positions: list[int], records: list[bytes], sources: list[Source]) -> None:
+        slots, log = self._slots, self.log
+        for position, record, source in zip(positions, records, sources, strict=True):
+            slot = slot_of(record)
+            earlier = slots.get(slot)
+            if earlier is not None:
+                # storage had no time to delete one of the two
+                old = log.entry(earlier)
+                if not outranks(record, source, *old):
+                    log.free(position)
+                    continue
+                self._forget(slot, earlier, old.record)
+            slots[slot] = position
+            self.bytes += len(record)
+            if not DELETED < record[_KIND] < OWN:
+                self._note(record, slot, position)
+        if CLEAR in slots:
+            self._cleared_by = log.entry(slots[CLEAR]).source
+            self._wipe()

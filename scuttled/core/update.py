@@ -1,0 +1,110 @@
+"""One immutable change by one source, and the bytes in which it lives everywhere.
+
+    record:  | timestamp u64 BE | change, known only to the data type |
+    source:  | node id 8 bytes | life u32 BE |
+
+A record is the same bytes in memory, in the database and on the wire (DESIGN 4, "one
+encoding"). The timestamp stands first and big-endian, so comparing the first eight bytes of two
+records compares their times, and `max(records)` finds the newest of a batch.
+
+The source is not in the record: updates travel in runs of one source, and the log holds a
+reference to one shared object.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, NewType
+
+from scuttled.errors import DataError, RemoteProtocolError
+
+NodeId = NewType("NodeId", bytes)
+Source = NewType("Source", bytes)
+Stamp = NewType("Stamp", bytes)  # a timestamp as the eight bytes that begin a record
+Run = tuple[Source, Sequence[bytes]]  # records of one source
+
+TICKS_PER_MS = 4096  # 12 bits of counter below the millisecond (I1)
+STAMP_BYTES = 8
+NODE_ID_BYTES = 8
+SOURCE_BYTES = NODE_ID_BYTES + 4
+TIMESTAMP_MAX = 2**63 - 1
+RECORD_BYTES_MAX = 768 << 10  # below a frame's maximum, above that of a key and a value
+
+
+class Instant(NamedTuple):
+    """What time it is, handed in by whoever has a clock."""
+
+    mono_s: float  # rises steadily; for intervals
+    wall_ms: int  # since the epoch; may jump either way
+
+
+class Update(NamedTuple):
+    """A change, when and by whom. `(timestamp, source)` is its rank (I2)."""
+
+    change: bytes
+    timestamp: int  # ticks of 1/4096 ms since the epoch
+    source: Source
+
+    @property
+    def record(self) -> bytes:
+        return stamp(self.timestamp) + self.change
+
+    @classmethod
+    def of(cls, record: bytes, source: Source) -> "Update":
+        return cls(record[STAMP_BYTES:], timestamp_of(record), source)
+
+
+def stamp(timestamp: int) -> Stamp:
+    return Stamp(timestamp.to_bytes(STAMP_BYTES, "big"))
+
+
+def timestamp_of(record: bytes) -> int:
+    return int.from_bytes(record[:STAMP_BYTES], "big")
+
+
+def outranks(record: bytes, source: Source, other: bytes, other_source: Source) -> bool:
+    """Whether the first update beats the second: later, or as late and of the greater source (I2).
+
+    npm's model lets the last arrival win a tie, so its replicas differ for ever.
+    """
+    mine, theirs = record[:STAMP_BYTES], other[:STAMP_BYTES]
+    return mine > theirs or (mine == theirs and source > other_source)
+
+
+def make_source(node_id: NodeId, life: int) -> Source:
+    return Source(node_id + life.to_bytes(4, "big"))
+
+
+def node_of(source: Source) -> NodeId:
+    return NodeId(source[:NODE_ID_BYTES])
+
+
+def life_of(source: Source) -> int:
+    return int.from_bytes(source[NODE_ID_BYTES:], "big")
+
+
+def checked_source(value: object) -> Source:
+    """A source as a peer gave it. Raises RemoteProtocolError."""
+    if not isinstance(value, bytes) or len(value) != SOURCE_BYTES:
+        raise RemoteProtocolError(f"source {value!r:.60}, expected {SOURCE_BYTES} bytes")
+    return Source(value)
+
+
+def source_text(source: Source) -> str:
+    """`9f3ac21b44d0e713.1`: the node's id and its life."""
+    return f"{source[:NODE_ID_BYTES].hex()}.{life_of(source)}"
+
+
+def rev_text(timestamp: int, source: Source) -> str:
+    """The name of one update, for good and on every node."""
+    return f"{timestamp}.{source_text(source)}"
+
+
+def parse_rev(text: str) -> tuple[int, Source]:
+    """The opposite of `rev_text`. Raises DataError."""
+    try:
+        timestamp, node, life = text.split(".")
+        node_id = bytes.fromhex(node)
+        if len(node_id) == NODE_ID_BYTES:
+            return int(timestamp), make_source(NodeId(node_id), int(life))
+    except (ValueError, OverflowError):
+        pass
+    raise DataError(f"revision '{text:.80}', expected <timestamp>.<node>.<life>")

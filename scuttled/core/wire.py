@@ -1,0 +1,268 @@
+"""Messages as bytes between nodes.
+
+    frame:  | length u32 BE | msgpack [type, ...] |
+
+Everything that comes in is checked here, so that the rooms above handle only messages of the
+right shape. Records inside a DELTA stay the byte strings they are.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, assert_never
+
+import msgpack
+
+from scuttled.core.messages import (
+    Bye,
+    ClockMessage,
+    Delta,
+    ErrorMessage,
+    Have,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+)
+from scuttled.core.update import (
+    NODE_ID_BYTES,
+    STAMP_BYTES,
+    TIMESTAMP_MAX,
+    NodeId,
+    Run,
+    Source,
+    checked_source,
+)
+from scuttled.errors import RemoteProtocolError
+
+FRAME_BYTES_MAX = 1 << 20
+HELLO_BYTES_MAX = 4096  # until we know whom we talk to
+WORDS_MAX = 500  # characters of a peer's text that we keep
+
+HELLO, CLOCK, DELTA, HAVE, PING, PONG, BYE, ERROR = range(1, 9)
+
+_HEADER = 4
+_pack = msgpack.Packer(autoreset=True).pack
+
+
+def encode(message: Message) -> bytes:
+    body: bytes = _pack(_fields(message))
+    assert len(body) <= FRAME_BYTES_MAX, f"made a frame of {len(body)} bytes"
+    return len(body).to_bytes(_HEADER, "big") + body
+
+
+def _fields(message: Message) -> list[Any]:
+    match message:
+        case Delta(model, round_, runs, cursor, commit):
+            return [DELTA, model, round_, list(chain.from_iterable(runs)), cursor, commit]
+        case Have(model, round_, times, cursor):
+            return [HAVE, model, round_, times, cursor]
+        case Ping(sent, wall, clocks):
+            return [PING, sent, wall, clocks]
+        case Pong(sent, wall):
+            return [PONG, sent, wall]
+        case ClockMessage(model, data_type, times, floor, round_):
+            return [CLOCK, model, data_type, times, floor, round_]
+        case Bye(code, words):
+            return [BYE, code, words]
+        case ErrorMessage(code, words, model):
+            return [ERROR, code, words, model]
+        case Hello() as m:
+            return [
+                HELLO, m.oldest, m.newest, m.cluster, m.node_id, m.incarnation, m.name, m.address,
+                m.version, m.wall_ms, list(m.features),
+            ]  # fmt: skip
+        case _:
+            assert_never(message)
+
+
+class Frames:
+    """Takes bytes as they come, gives messages.
+
+    Raises RemoteProtocolError at the first thing that is wrong; the stream is then to be closed.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._max = HELLO_BYTES_MAX
+
+    def trust(self) -> None:
+        """The other end said HELLO and was accepted: frames may be large."""
+        self._max = FRAME_BYTES_MAX
+
+    @property
+    def halfway(self) -> int:
+        """Bytes of a frame that has not come whole."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        try:
+            while len(buffer) - start >= _HEADER:
+                size = int.from_bytes(buffer[start : start + _HEADER], "big")
+                if size > self._max:
+                    raise RemoteProtocolError(_oversize(bytes(buffer[start:]), size, self._max))
+                end = start + _HEADER + size
+                if len(buffer) < end:
+                    break
+                body = bytes(memoryview(buffer)[start + _HEADER : end])
+                start = end
+                yield decode(body)
+        finally:
+            del buffer[:start]
+
+
+def _oversize(data: bytes, size: int, most: int) -> str:
+    words = f"frame of {size} bytes, at most {most}"
+    if data[:4] in (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"):
+        return f"{words}: this is HTTP, and the port speaks scuttled"
+    if data[:2] == b"\x16\x03":
+        return f"{words}: this is TLS, and the port speaks plain scuttled"
+    return words
+
+
+def decode(body: bytes) -> Message:
+    """One message. Raises RemoteProtocolError, naming what was seen."""
+    try:
+        fields = msgpack.unpackb(body, strict_map_key=False)
+    except (ValueError, TypeError) as error:  # TypeError: a map with a map for a key
+        raise RemoteProtocolError(f"a frame that is not msgpack: {error}") from error
+    if not isinstance(fields, list) or not fields or not isinstance(fields[0], int):
+        raise RemoteProtocolError(f"a frame that is not [type, ...]: {fields!r:.60}")
+    reader = _READERS.get(fields[0])
+    if reader is None:
+        raise RemoteProtocolError(f"a message of the unknown type {fields[0]}")
+    try:
+        return reader(*fields[1:])
+    except TypeError as error:
+        raise RemoteProtocolError(
+            f"{reader.__name__.removeprefix('_read_')}: {len(fields) - 1} fields: {error}"
+        ) from error
+
+
+def _text(value: object, what: str, most: int = 255) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise RemoteProtocolError(
+            f"{what} {value!r:.60}, expected text of at most {most} characters"
+        )
+    return value
+
+
+def _number(value: object, what: str) -> int:
+    if type(value) is not int or not 0 <= value <= TIMESTAMP_MAX:
+        raise RemoteProtocolError(f"{what} {value!r:.60}, expected a whole number from 0")
+    return value
+
+
+def _bytes(value: object, what: str, sizes: tuple[int, ...]) -> bytes:
+    if not isinstance(value, bytes) or len(value) not in sizes:
+        raise RemoteProtocolError(f"{what} {value!r:.60}, expected {sizes[-1]} bytes")
+    return value
+
+
+def _times(value: object) -> dict[Source, int]:
+    if not isinstance(value, dict):
+        raise RemoteProtocolError(f"a clock that is a {type(value).__name__}, not a map")
+    return {checked_source(key): _number(time, "timestamp") for key, time in value.items()}
+
+
+def _read_hello(
+    oldest: object, newest: object, cluster: object, node_id: object, incarnation: object,
+    name: object, address: object, version: object, wall_ms: object, features: object,
+    *_later: object,
+) -> Hello:  # fmt: skip
+    """Later versions may add fields at the end: HELLO must be readable to say "too new"."""
+    if not isinstance(features, list):
+        raise RemoteProtocolError(f"features {features!r:.60}, expected a list")
+    return Hello(
+        _number(oldest, "version"),
+        _number(newest, "version"),
+        _text(cluster, "cluster"),
+        NodeId(_bytes(node_id, "node id", (NODE_ID_BYTES,))),
+        _bytes(incarnation, "incarnation", (8,)),
+        _text(name, "name"),
+        _text(address, "address"),
+        _text(version, "version"),
+        _number(wall_ms, "time"),
+        tuple(_text(feature, "feature") for feature in features),
+    )
+
+
+def _read_clock(
+    model: object, data_type: object, times: object, floor: object, round_: object
+) -> ClockMessage:
+    return ClockMessage(
+        _text(model, "model"),
+        _text(data_type, "data type"),
+        _times(times),
+        _times(floor),
+        _number(round_, "round"),
+    )
+
+
+def _read_delta(
+    model: object, round_: object, runs: object, cursor: object, commit: object
+) -> Delta:
+    return Delta(
+        _text(model, "model"),
+        _number(round_, "round"),
+        _runs(runs),
+        _number(cursor, "cursor"),
+        None if commit is None else _times(commit),
+    )
+
+
+def _runs(value: object) -> list[Run]:
+    if not isinstance(value, list) or len(value) % 2:
+        raise RemoteProtocolError("updates that are not pairs of source and records")
+    sources, records = value[::2], value[1::2]
+    return [(checked_source(s), _records(r)) for s, r in zip(sources, records, strict=True)]
+
+
+def _records(value: object) -> list[bytes]:
+    """The records of a run; what can be checked for a whole run at a time."""
+    if not isinstance(value, list) or not set(map(type, value)) <= {bytes}:
+        raise RemoteProtocolError("a run of updates that are not all byte strings")
+    least = min(map(len, value), default=STAMP_BYTES + 1)
+    if least <= STAMP_BYTES:
+        raise RemoteProtocolError(f"an update of {least} bytes, shorter than its stamp")
+    if max(value, default=b"")[:1] > b"\x7f":
+        raise RemoteProtocolError("an update stamped beyond all time")
+    return value
+
+
+def _read_have(model: object, round_: object, times: object, cursor: object) -> Have:
+    return Have(
+        _text(model, "model"), _number(round_, "round"), _times(times), _number(cursor, "cursor")
+    )
+
+
+def _read_ping(sent: object, wall: object, clocks: object) -> Ping:
+    return Ping(_number(sent, "time"), _number(wall, "time"), _bytes(clocks, "hash", (0, 8)))
+
+
+def _read_pong(sent: object, wall: object) -> Pong:
+    return Pong(_number(sent, "time"), _number(wall, "time"))
+
+
+def _read_bye(code: object, words: object) -> Bye:
+    return Bye(_number(code, "code"), _text(words, "words", WORDS_MAX))
+
+
+def _read_error(code: object, words: object, model: object) -> ErrorMessage:
+    return ErrorMessage(
+        _number(code, "code"), _text(words, "words", WORDS_MAX), _text(model, "model")
+    )
+
+
+_READERS: dict[int, Callable[..., Message]] = {
+    HELLO: _read_hello,
+    CLOCK: _read_clock,
+    DELTA: _read_delta,
+    HAVE: _read_have,
+    PING: _read_ping,
+    PONG: _read_pong,
+    BYE: _read_bye,
+    ERROR: _read_error,
+}

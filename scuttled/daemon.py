@@ -1,0 +1,251 @@
+"""Puts the rooms together: one daemon, from its configuration to its last goodbye.
+
+Order of coming up: state directory (locked), node, gossip listener, control socket, READY. Order
+of going down: STOPPING, links say goodbye, callers get a grace, storage closes last. Stopping is
+safe at any point: what was acknowledged is on disk, and the next handshake knows what is missing.
+"""
+
+import logging
+import os
+import secrets
+import signal
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from scuttled import __version__, readiness
+from scuttled import config as configuration
+from scuttled.config import Config, Loaded
+from scuttled.control import Control, open_control_socket
+from scuttled.core.hlc import Author
+from scuttled.core.messages import Code
+from scuttled.core.update import NodeId
+from scuttled.errors import Refused
+from scuttled.gossip import Gossip, Peer
+from scuttled.node import Node, Settings
+from scuttled.report import Report
+from scuttled.requests import Daemon as DaemonDoor
+from scuttled.requests import Requests
+from scuttled.storage import Identity, Storage
+from scuttled.transport import bound_address, open_listeners
+from scuttled.waking import Bell, read_clocks
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 2.0  # for callers and links at the end
+EXPIRE_S = 0.2  # between looks at what expires, while something is due soon
+SAVE_INLINE_ROWS = 256  # more are written beside the loop
+TURN_S = 1.0  # between looks at rates, the watchdog, the write-ahead log
+
+
+class Daemon:
+    """One running scuttled. `run` is its life; it returns when it was told to stop."""
+
+    def __init__(self, loaded: Loaded, *, say: Any = logger.info) -> None:
+        self.loaded = loaded
+        self.config: Config = loaded.config
+        self.say = say  # start-up lines for people
+        self.began = read_clocks()
+        self.storage: Storage | None = None
+        self.listen = ""
+        self._stop = trio.Event()
+        self._unsaved = Bell()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM, SIGINT or `leave`. Raises ScuttledError if it can't."""
+        config = self.config
+        configuration.check_listen(config)
+        inherited = readiness.inherited_sockets(os.environ, os.getpid())
+        try:
+            self._open_state()
+            async with AsyncExitStack() as stack:
+                gossip_listeners = await open_listeners(config.listen)
+                for listener in gossip_listeners:
+                    await stack.enter_async_context(listener)
+                self.listen = bound_address(gossip_listeners[0])
+                self._make_node()
+                if "control" in inherited:
+                    sock = trio.socket.from_stdlib_socket(inherited["control"])
+                    control_listener = trio.SocketListener(sock)
+                else:
+                    control_listener = await stack.enter_async_context(
+                        open_control_socket(config.socket, config.socket_mode, config.socket_group)
+                    )
+                await self._serve(gossip_listeners, control_listener)
+        finally:
+            if self.storage is not None:
+                self.storage.close()
+
+    # --- coming up ---
+
+    def _open_state(self) -> None:
+        if self.config.memory:
+            self.identity = Identity(NodeId(secrets.token_bytes(8)), 1, 0)
+            return
+        self.storage = Storage(Path(self.config.data), self.config.sync)
+        identity = self.storage.identity()
+        if identity is None:
+            identity = Identity(NodeId(secrets.token_bytes(8)), 1, 0)
+            self.storage.adopt(identity)
+        self.identity = identity
+
+    def _make_node(self) -> None:
+        config, identity = self.config, self.identity
+        author = Author(identity.node_id, identity.life, identity.last)
+        settings = Settings(
+            config.name,
+            config.cluster,
+            secrets.token_bytes(8),
+            config.advertise or self.listen,
+            round(config.max_clock_skew_s * 1000),
+        )
+        self.node = Node(author, settings, stored=self.storage is not None)
+        self.node.wake_storage = self._unsaved.ring
+        self.node.begin(self.storage.load() if self.storage else (), read_clocks().wall_ms)
+        self.gossip = Gossip(self.node, insecure=config.insecure)
+        self.report = Report(config, self.gossip, self.storage, self.listen, self.began)
+        report = self.report
+        door = DaemonDoor(report.facts, report.peers, self._join, self._leave, self.loaded.settings)
+        self.control = Control(self.node, Requests(self.node, door), read_clocks)
+
+    async def _serve(
+        self, gossip_listeners: list[trio.SocketListener], control_listener: trio.SocketListener
+    ) -> None:
+        async with trio.open_nursery() as callers, trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._keep_saving)
+            nursery.start_soon(self._keep_expiring)
+            nursery.start_soon(self._keep_counting)
+            nursery.start_soon(self._heed_signals)
+            if self.storage is not None:
+                nursery.start_soon(self._keep_checkpointing, self.storage)
+            serve = trio.serve_listeners
+            nursery.start_soon(
+                partial(serve, self.gossip.serve, gossip_listeners, handler_nursery=nursery)
+            )
+            nursery.start_soon(
+                partial(serve, self.control.serve, [control_listener], handler_nursery=callers)
+            )
+            self._dial(self.config.peers)
+            self._dial(self.storage.read_peers() if self.storage else ())
+            self._report_up()
+            await self._stop.wait()
+            readiness.notify("STOPPING=1", os.environ)
+            await self._say_goodbye()
+            nursery.cancel_scope.cancel()
+            callers.cancel_scope.deadline = trio.current_time() + GRACE_S
+            if self.control.callers == 0:
+                callers.cancel_scope.cancel()
+
+    def _report_up(self) -> None:
+        config, node = self.config, self.node
+        state = "in memory only" if config.memory else str(config.data)
+        self.say(f"scuttled {__version__}  node {config.name} ({node.author.node_id.hex()})")
+        self.say(f"cluster  {config.cluster}")
+        self.say(f"state    {state}")
+        self.say(f"control  {config.socket}")
+        self.say(f"gossip   {self.listen}  peers {' '.join(config.peers) or 'none'}")
+        readiness.notify(f"READY=1\nSTATUS={self.report.status_line()}", os.environ)
+
+    # --- going down ---
+
+    async def _heed_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                if self._stop.is_set() and number == signal.SIGINT:
+                    raise KeyboardInterrupt
+                if not self._stop.is_set():
+                    logger.info("stopping on %s", signal.Signals(number).name)
+                    self._stop.set()
+
+    async def _say_goodbye(self) -> None:
+        """Save what is not saved, and tell every peer that this is no failure."""
+        node, bell = self.node, Bell()
+        node.progress.add(bell.ring)
+        with trio.move_on_after(GRACE_S):
+            while not node.is_saved():
+                await bell.heard()
+            for link in list(node.links.values()):
+                link.close(Code.LEAVING, f"{self.config.name} stops")
+            while node.links:
+                await bell.heard()
+
+    # --- tasks that keep ---
+
+    async def _keep_saving(self) -> None:
+        """Storage reads the logs: all that came in one turn of the loop is one transaction."""
+        storage, node = self.storage, self.node
+        if storage is None:
+            return
+        while True:
+            batch = node.unsaved()
+            if batch is None:
+                await self._unsaved.heard()
+                continue
+            if storage.sync == "full" or batch.rows > SAVE_INLINE_ROWS:
+                await trio.to_thread.run_sync(storage.write, batch)
+            else:
+                storage.write(batch)
+            node.saved(batch)
+            await trio.lowlevel.checkpoint()
+
+    async def _keep_checkpointing(self, storage: Storage) -> None:
+        while True:
+            await trio.sleep(TURN_S)
+            if storage.wants_checkpoint:
+                await trio.to_thread.run_sync(storage.checkpoint)
+
+    async def _keep_expiring(self) -> None:
+        while True:
+            now = read_clocks()
+            self.node.expire(now.wall_ms)
+            due = self.node.next_expiry_ms()
+            if due is None:
+                await trio.sleep(EXPIRE_S)
+            else:
+                await trio.sleep(min(EXPIRE_S, max(0.001, (due - now.wall_ms) / 1000)))
+
+    async def _keep_counting(self) -> None:
+        """Rates, the status line, and the watchdog, which is fed only while the loop turns.
+
+        This very task is in the loop: while it wakes, readers and writers do, too.
+        """
+        interval_s = readiness.watchdog_interval_s(os.environ, os.getpid())
+        said = ""
+        while True:
+            self.report.sample(read_clocks())
+            line = self.report.status_line()
+            if line != said:
+                readiness.notify(f"STATUS={line}", os.environ)
+                said = line
+            if interval_s is not None:
+                readiness.notify("WATCHDOG=1", os.environ)
+            await trio.sleep(min(interval_s or TURN_S, TURN_S))
+
+    # --- peers ---
+
+    def _dial(self, addresses: Any) -> list[str]:
+        added = []
+        for address in addresses:
+            if address not in self.gossip.peers:
+                peer = self.gossip.peers[address] = Peer(address)
+                self._nursery.start_soon(self.gossip.keep_dialling, peer)
+                added.append(address)
+        return added
+
+    def _join(self, addresses: list[str], save: bool) -> dict[str, Any]:
+        for address in addresses:
+            configuration.parse_address(address)
+        known = [address for address in addresses if address in self.gossip.peers]
+        if save:
+            if self.storage is None:
+                raise Refused("can't save peers: this daemon keeps nothing on disk (--memory)")
+            self.storage.write_peers({*self.storage.read_peers(), *addresses})
+        return {"added": self._dial(addresses), "known": known}
+
+    def _leave(self) -> int:
+        self._stop.set()
+        return len(self.node.links)

@@ -1,0 +1,300 @@
+"""Pumps links over streams; dials, and dials again.
+
+One task for each configured peer, one for each connection. A connection's reader feeds the link,
+its writer draws from it, and only when the stream can take more, so what is sent is chosen last
+and a slow peer has no queue. The three end together: the writer is the one that decides.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from math import inf
+
+import trio
+
+from scuttled.core.link import End, Link
+from scuttled.core.messages import Code
+from scuttled.core.update import Instant, NodeId
+from scuttled.errors import ConfigError, RemoteProtocolError
+from scuttled.node import Node
+from scuttled.transport import dial, remote_name
+from scuttled.waking import Bell, read_clocks
+
+logger = logging.getLogger(__name__)
+
+RETRY_FIRST_S = 0.1
+RETRY_MAX_S = 30.0
+DIAL_S = 10.0  # for a connection to come about
+PARTING_S = 1.0  # for the last words on a link
+LINKS_MAX = 512  # connections taken; more are closed at once
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over links that are gone."""
+
+    updates_in: int = 0
+    updates_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def add(self, link: Link) -> None:
+        self.updates_in += link.updates_in
+        self.updates_out += link.updates_out
+        self.bytes_in += link.bytes_in
+        self.bytes_out += link.bytes_out
+
+
+@dataclass(slots=True)
+class Peer:
+    """A configured peer, and how it goes with it."""
+
+    address: str
+    state: str = "never"  # self, up, connecting, refused, down, never
+    reason: str = ""
+    node_id: NodeId | None = None
+    name: str = ""
+    version: str = ""
+    seen_ms: int | None = None
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
+class Gossip:
+    """The shell around a node's links.
+
+    `now` gives the time, `rng` the jitter: a simulation hands in its own.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        insecure: bool,
+        now: Callable[[], Instant] = read_clocks,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.node = node
+        self.insecure = insecure
+        self.now = now
+        self.rng = rng or random.Random()  # noqa: S311  (jitter, not secrets)
+        self.peers: dict[str, Peer] = {}
+        self.skew_ms = 0  # the greatest seen at a handshake
+        self._taken = 0
+        self._open: set[Link] = set()
+        self._past = Traffic()
+        self._changed = trio.Event()  # a link came or went
+
+    # --- streams ---
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """A connection that a peer made. Closes the stream."""
+        if self._taken >= LINKS_MAX:
+            logger.warning("connection from %s closed: %d are open", remote_name(stream), LINKS_MAX)
+            await trio.aclose_forcefully(stream)
+            return
+        self._taken += 1
+        try:
+            await self.run_link(Link(self.node, dialled="", now=self.now()), stream)
+        finally:
+            self._taken -= 1
+
+    async def run_link(self, link: Link, stream: trio.SocketStream) -> None:
+        """A link's whole life on a stream, which is closed at the end. Raises only Cancelled."""
+        who, bell = remote_name(stream), Bell()
+        link.wake = bell.ring
+        self._open.add(link)
+        try:
+            async with stream, trio.open_nursery() as nursery:
+                nursery.start_soon(self._read, link, stream, bell, who)
+                nursery.start_soon(self._tick, link, bell, nursery.cancel_scope)
+                await self._write(link, stream, bell)
+                nursery.cancel_scope.cancel()
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as group:
+            if link.ended is None:
+                link.ended = End(Code.PROTOCOL, _first_words(group), by_peer=True)
+        finally:
+            was_up = link.up
+            self._open.discard(link)
+            self._past.add(link)
+            self.node.gone(link)
+            self._ring_changed()
+            self._log_end(link, who, was_up)
+
+    async def _read(self, link: Link, stream: trio.SocketStream, bell: Bell, who: str) -> None:
+        while link.ended is None:
+            data = await stream.receive_some()
+            if not data:
+                words = "the connection was closed"
+                if link.peer is None:
+                    words = f"{words} before HELLO, after {link.bytes_in} bytes"
+                link.ended = End(Code.PROTOCOL, words, by_peer=True)
+                break
+            was_up = link.up
+            try:
+                link.receive(data, self.now())
+            except RemoteProtocolError as error:
+                link.close(Code.PROTOCOL, error.message)
+            if link.up and not was_up:
+                self._log_up(link, who)
+            if self.node.notices:
+                self._log_notices()
+            if self.node.progress:
+                for wake in tuple(self.node.progress):
+                    wake()
+            bell.ring()
+        bell.ring()
+
+    async def _write(self, link: Link, stream: trio.SocketStream, bell: Bell) -> None:
+        while True:
+            while not link.wants_to_send(self.now()):
+                if link.ended is not None:
+                    return
+                await bell.heard()
+            if link.ended is not None and link.ended.by_peer:
+                return
+            await stream.wait_send_all_might_not_block()
+            data = link.draw(self.now())
+            if data:
+                await stream.send_all(data)
+
+    async def _tick(self, link: Link, bell: Bell, scope: trio.CancelScope) -> None:
+        """Time passes for a link; once it has ended, there is little of it left."""
+        while link.ended is None:
+            due = link.next_timer(self.now())
+            await trio.sleep(max(0.005, due - self.now().mono_s) if due < inf else 1.0)
+            link.tick(self.now())
+            bell.ring()
+        scope.deadline = trio.current_time() + PARTING_S
+
+    def counted(self) -> Iterator["Link | Traffic"]:
+        """Whatever has counts of updates and bytes: the open links, and the sum of past ones."""
+        yield self._past
+        yield from self._open
+
+    # --- dialling ---
+
+    async def keep_dialling(self, peer: Peer) -> None:
+        """Be linked with that peer, whatever it takes. Ends when it is this very node."""
+        with peer.scope:
+            failures = 0
+            while True:
+                await self._while_linked(peer)
+                link = await self._dial(peer)
+                if link is not None and link.ended is not None:
+                    if link.ended.code == Code.SELF:
+                        peer.state, peer.reason = "self", ""
+                        return
+                    self._note_end(peer, link)
+                failures = 0 if link is not None and link.up else failures + 1
+                most = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(failures, 16))
+                await trio.sleep(self.rng.uniform(0, most))
+
+    async def _dial(self, peer: Peer) -> Link | None:
+        if peer.state in ("never", "down"):
+            peer.state = "connecting"
+        try:
+            with trio.fail_after(DIAL_S):
+                stream = await dial(peer.address, insecure=self.insecure)
+        except (OSError, ConfigError, trio.TooSlowError) as error:
+            self._note_failure(peer, error)
+            return None
+        link = Link(self.node, dialled=peer.address, now=self.now())
+        await self.run_link(link, stream)
+        return link
+
+    async def _while_linked(self, peer: Peer) -> None:
+        """Return when there is no link with that peer, whoever dialled it."""
+        while peer.node_id is not None and peer.node_id in self.node.links:
+            peer.state, peer.reason = "up", ""
+            await self._changed.wait()
+
+    def _note_failure(self, peer: Peer, error: Exception) -> None:
+        if isinstance(error, ConfigError):
+            state, reason = "refused", error.message
+        elif isinstance(error, trio.TooSlowError):
+            state, reason = "down", f"no answer within {DIAL_S:.0f} s"
+        else:
+            state, reason = "down", _words(error)
+        if reason != peer.reason:
+            logger.info("peer %s: %s", peer.address, reason)
+        if state == "down" and peer.seen_ms is None:
+            state = "never"
+        peer.state, peer.reason = state, reason
+
+    def _note_end(self, peer: Peer, link: Link) -> None:
+        assert link.ended is not None
+        if link.peer is not None:
+            peer.node_id = link.peer.node_id
+            peer.name, peer.version = link.peer.name, link.peer.version
+        if link.up:
+            peer.seen_ms = link.heard_at.wall_ms
+        if link.ended.code in (Code.CLUSTER, Code.VERSION, Code.TWIN, Code.SKEW):
+            peer.state = "refused"
+        elif link.ended.code != Code.DUPLICATE:
+            peer.state = "down" if peer.seen_ms is not None else "never"
+        peer.reason = link.ended.words
+
+    def _ring_changed(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    # --- what is said of it ---
+
+    def _log_up(self, link: Link, who: str) -> None:
+        assert link.peer is not None
+        skew = link.peer.wall_ms - link.began.wall_ms
+        self.skew_ms = max(self.skew_ms, abs(skew), key=abs)
+        peer = self.peers.get(link.dialled)
+        if peer is not None:
+            peer.state, peer.reason = "up", ""
+            peer.node_id = link.peer.node_id
+            peer.name, peer.version = link.peer.name, link.peer.version
+        way = f"dialled {link.dialled}" if link.dialled else f"from {who}"
+        logger.info("link to %s is up (%s)", link.peer.name, way)
+        if abs(skew) >= 500:
+            logger.warning(
+                "the clock of %s differs by %.1f s from ours", link.peer.name, skew / 1000
+            )
+        self._ring_changed()
+
+    def _log_end(self, link: Link, who: str, was_up: bool) -> None:
+        end = link.ended
+        if end is None or end.code == Code.SELF:
+            return
+        if was_up and link.peer is not None:
+            age_s = self.now().mono_s - link.began.mono_s
+            quiet = end.code in (Code.DUPLICATE, Code.LEAVING)
+            log = logger.debug if end.code == Code.DUPLICATE else logger.info
+            if not quiet and not end.by_peer:
+                log = logger.warning
+            log("link to %s closed after %.0f s: %s", link.peer.name, age_s, end.words)
+        elif end.code == Code.DUPLICATE:
+            logger.debug("second link with %s closed: %s", who, end.words)
+        elif link.dialled:
+            peer = self.peers.get(link.dialled)
+            if peer is None or peer.reason != end.words:
+                logger.warning("peer %s: %s", link.dialled, end.words)
+        else:
+            logger.warning("connection from %s closed: %s", who, end.words)
+
+    def _log_notices(self) -> None:
+        for words in self.node.notices:
+            logger.warning("%s", words)
+        self.node.notices.clear()
+
+
+def _first_words(group: BaseExceptionGroup[BaseException]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    cause = error.__cause__
+    return _words(cause if isinstance(cause, OSError) else error)
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, OSError) and isinstance(error.__cause__, BaseExceptionGroup):
+        return _words(error.__cause__.exceptions[0])
+    return str(error) or type(error).__name__

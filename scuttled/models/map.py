@@ -1,0 +1,141 @@
+"""Keys and values, last writer wins: the data type of `scuttled set` and `get`.
+
+A slot is a key. A value is text, bytes or JSON, kept as the exact bytes that `get` writes out.
+"""
+
+import json
+from typing import Any
+
+from scuttled.core.slots import (
+    BYTES,
+    DELETED,
+    JSON,
+    KIND_NUMBERS,
+    OPTIONS,
+    OWN,
+    TEXT,
+    Slot,
+    Slots,
+)
+from scuttled.core.update import Update
+from scuttled.errors import DataError, UsageError
+from scuttled.models.operations import operation
+
+KEY_BYTES_MAX = 4096
+VALUE_BYTES_MAX = 512 << 10  # a record must fit a frame of 1 MiB with room to spare
+
+
+def key_slot(key: object) -> bytes:
+    """The slot of a key. Raises DataError, naming what was seen and what is allowed."""
+    if not isinstance(key, str):
+        raise UsageError(f"a key that is a {type(key).__name__}, not text")
+    try:
+        slot = key.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"key {key!r:.80} is not UTF-8") from None
+    if not 1 <= len(slot) <= KEY_BYTES_MAX:
+        raise DataError(f"key of {len(slot)} bytes, allowed are 1 to {KEY_BYTES_MAX}")
+    if slot[0] == 0:
+        raise DataError(f"key {key!r:.80} begins with NUL, which is reserved")
+    return slot
+
+
+def check_value(kind: object, value: object) -> tuple[int, bytes]:
+    """A value as the control protocol gives it: its kind's number and its bytes."""
+    number = KIND_NUMBERS.get(kind) if isinstance(kind, str) else None
+    if number is None:
+        raise UsageError(f"value of kind {kind!r:.40}, allowed are {', '.join(KIND_NUMBERS)}")
+    if isinstance(value, str):
+        value = value.encode("utf-8", "surrogateescape")
+    if not isinstance(value, bytes):
+        raise UsageError(f"a value that is a {type(value).__name__}, not bytes")
+    if len(value) > VALUE_BYTES_MAX:
+        raise DataError(f"value of {len(value)} bytes, at most {VALUE_BYTES_MAX}")
+    if number == JSON:
+        try:
+            json.loads(value)
+        except ValueError as error:
+            raise DataError(f"value is not JSON: {error}") from None
+    elif number == TEXT:
+        try:
+            value.decode()
+        except UnicodeDecodeError:
+            number = BYTES
+    return number, value
+
+
+def plain_value(slot: Slot) -> Any:
+    """A value as JSON can say it; bytes that are no text become text with escapes."""
+    if slot.kind == JSON:
+        try:
+            return json.loads(slot.payload)
+        except ValueError:
+            pass  # a peer's doing; shown as text rather than not at all
+    return slot.payload.decode("utf-8", "backslashreplace")
+
+
+class Map(Slots):
+    data_type = "map"
+
+    def put(self, key: str, kind: int, value: bytes, wall_ms: int, ttl_ms: int = 0) -> Update:
+        """Set a key; with a TTL, its own or the model's, it is gone by itself after that."""
+        ttl_ms = ttl_ms or self.ttl_ms
+        return self.fill(key_slot(key), kind, value, wall_ms, wall_ms + ttl_ms if ttl_ms else 0)
+
+    def discard(self, key: str, wall_ms: int) -> Update | None:
+        """Delete a key by a tombstone; None if there was none to delete."""
+        slot = key_slot(key)
+        if self.live(slot, wall_ms) is None:
+            return None
+        return self.fill(slot, DELETED, b"", wall_ms)
+
+    def find(self, key: str, wall_ms: int) -> Slot | None:
+        return self.live(key_slot(key), wall_ms)
+
+    @property
+    def ttl_ms(self) -> int:
+        """The TTL of keys that are set without one; 0: none."""
+        options = self.lookup(OPTIONS)
+        if options is None:
+            return 0
+        try:
+            return int(json.loads(options.payload)["ttl_ms"])
+        except (ValueError, KeyError, TypeError):
+            return 0
+
+    def set_options(self, wall_ms: int, *, ttl_ms: int) -> Update:
+        return self.fill(OPTIONS, OWN, json.dumps({"ttl_ms": ttl_ms}).encode(), wall_ms)
+
+    # --- by name: `scuttled call` ---
+
+    @operation
+    def get(self, wall_ms: int, key: str) -> Any:
+        """The value of a key, null if there is none."""
+        found = self.find(key, wall_ms)
+        return None if found is None else plain_value(found)
+
+    @operation
+    def set(self, wall_ms: int, key: str, value: Any) -> str:
+        """Set a key; the revision."""
+        kind, data = (
+            (TEXT, value.encode()) if isinstance(value, str) else (JSON, json.dumps(value).encode())
+        )
+        if len(data) > VALUE_BYTES_MAX:
+            raise DataError(f"value of {len(data)} bytes, at most {VALUE_BYTES_MAX}")
+        update = self.put(key, kind, data, wall_ms)
+        return Slot(b"", kind, b"", 0, update.timestamp, update.source).rev
+
+    @operation
+    def delete(self, wall_ms: int, key: str) -> bool:
+        """Delete a key; whether it was there."""
+        return self.discard(key, wall_ms) is not None
+
+    @operation
+    def has(self, wall_ms: int, key: str) -> bool:
+        """Whether a key is there."""
+        return self.find(key, wall_ms) is not None
+
+    @operation
+    def size(self, wall_ms: int) -> int:
+        """How many keys there are."""
+        return self.keys

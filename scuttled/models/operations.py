@@ -1,0 +1,49 @@
+"""Which methods of a data type its callers may use by name (`scuttled call`)."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
+
+from scuttled.errors import Refused, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Operation(NamedTuple):
+    name: str
+    args: tuple[str, ...]  # without `wall_ms`, which the node gives
+    least: int  # how many of them must be given
+    words: str  # the first line of its docstring
+
+
+def operation(method: F) -> F:
+    """Mark a method as callable by name. It takes `wall_ms`, then JSON values."""
+    method.is_operation = True  # type: ignore[attr-defined]
+    return method
+
+
+def operations(data_type: type) -> list[Operation]:
+    """The operations of a data type, by name."""
+    found = []
+    for name, method in inspect.getmembers(data_type, inspect.isfunction):
+        if getattr(method, "is_operation", False):
+            parameters = list(inspect.signature(method).parameters.values())[2:]
+            least = sum(parameter.default is parameter.empty for parameter in parameters)
+            words = (inspect.getdoc(method) or "").partition("\n")[0]
+            found.append(Operation(name, tuple(p.name for p in parameters), least, words))
+    return found
+
+
+def call(model: Any, name: str, args: Iterable[Any], wall_ms: int) -> Any:
+    """Carry out an operation. Raises Refused (unknown) or UsageError (wrong arguments)."""
+    known = {op.name: op for op in operations(type(model))}
+    if name not in known:
+        raise Refused(
+            f"no operation '{name}' in a {model.data_type}; there is {', '.join(sorted(known))}"
+        )
+    op, given = known[name], list(args)
+    if not op.least <= len(given) <= len(op.args):
+        raise UsageError(
+            f"{name} takes {' '.join(op.args) or 'nothing'}, not {len(given)} arguments"
+        )
+    return getattr(model, name)(wall_ms, *given)

@@ -1,0 +1,212 @@
+"""What a daemon says of itself: `status`, `peers`, the line that systemd shows.
+
+Reads everything, changes nothing.
+"""
+
+import os
+import re
+from typing import Any, NamedTuple
+
+from scuttled import __version__
+from scuttled.config import Config
+from scuttled.core.link import Link
+from scuttled.core.update import Instant
+from scuttled.gossip import Gossip, Peer
+from scuttled.requests import model_list
+from scuttled.storage import Storage
+
+SAMPLES = 6  # one a second; rates are over these
+FAR_AHEAD_MS = 500  # clock skew from which it is a problem worth a line
+
+
+class Counts(NamedTuple):
+    """Since the start, over all links."""
+
+    updates_in: int
+    updates_out: int
+    bytes_in: int
+    bytes_out: int
+
+
+class Report:
+    """The facts about one daemon."""
+
+    def __init__(
+        self, config: Config, gossip: Gossip, storage: Storage | None, listen: str, began: Instant
+    ) -> None:
+        self.config = config
+        self.gossip = gossip
+        self.node = gossip.node
+        self.storage = storage
+        self.listen = listen
+        self.began = began
+        self._samples: list[tuple[float, Counts]] = []
+
+    def counts(self) -> Counts:
+        return Counts(*map(sum, zip(*map(_counts_of, self.gossip.counted()), strict=True)))
+
+    def sample(self, now: Instant) -> None:
+        """Once a second, for the rates."""
+        self._samples.append((now.mono_s, self.counts()))
+        del self._samples[:-SAMPLES]
+
+    def _rates(self) -> tuple[float, float]:
+        if len(self._samples) < 2:
+            return 0.0, 0.0
+        (since, before), (upto, after) = self._samples[0], self._samples[-1]
+        span = max(upto - since, 0.001)
+        return (
+            round((after.updates_in - before.updates_in) / span, 1),
+            round((after.updates_out - before.updates_out) / span, 1),
+        )
+
+    def status_line(self) -> str:
+        """What `systemctl status` shows."""
+        up, configured = self._peers_up()
+        keys = sum(line["keys"] for line in model_list(self.node))
+        lag = sum(link.lag for link in self.node.links.values())
+        return f"{up}/{configured} peers, {keys:,} keys, lag {lag:,}"
+
+    def _peers_up(self) -> tuple[int, int]:
+        states = [self._state(peer)[0] for peer in self.gossip.peers.values()]
+        return states.count("up"), len(states) - states.count("self")
+
+    def facts(self, now: Instant) -> dict[str, Any]:
+        """`status`, but for the models."""
+        config, node, storage = self.config, self.node, self.storage
+        up, configured = self._peers_up()
+        rate_in, rate_out = self._rates()
+        problems = self.problems(now)
+        return {
+            "node": node.author.node_id.hex(),
+            "life": node.author.life,
+            "name": config.name,
+            "version": __version__,
+            "cluster": config.cluster,
+            "uptime_s": round(now.mono_s - self.began.mono_s, 1),
+            "listen": self.listen,
+            "advertise": node.settings.address,
+            "data": str(config.data) if storage else "",
+            "sync": storage.sync if storage else "off",
+            "control": config.socket,
+            "peers_up": up,
+            "peers_configured": configured,
+            "links": self.peers(now),
+            **self.counts()._asdict(),
+            "rate_in": rate_in,
+            "rate_out": rate_out,
+            "skew_ms": self.gossip.skew_ms,
+            "future": node.future,
+            "storage": {
+                "path": str(storage.path) if storage else "",
+                "bytes": storage.bytes if storage else 0,
+                "unsaved": node.rows_unsaved,
+            },
+            "rss_bytes": _rss_bytes(),
+            "healthy": not problems,
+            "problems": problems,
+        }
+
+    def problems(self, now: Instant) -> list[str]:
+        """What an operator should look at, in words."""
+        found = []
+        for peer in self.gossip.peers.values():
+            state, reason = self._state(peer)
+            if state not in ("up", "self"):
+                found.append(f"peer {peer.address} is {state}" + (f": {reason}" if reason else ""))
+        if abs(self.gossip.skew_ms) >= FAR_AHEAD_MS:
+            found.append(f"a peer's clock differs by {self.gossip.skew_ms / 1000:.1f} s")
+        for link in self.node.links.values():
+            assert link.peer is not None
+            who = link.peer.name
+            found += [f"model {m} with {who}: {why}" for m, why in link.stopped.items()]
+            for session in link.sessions.values():
+                if session.future:
+                    found.append(
+                        f"updates in {session.model.name} from {who} are stamped too far "
+                        "in the future to be taken yet"
+                    )
+        return found
+
+    def peers(self, now: Instant) -> list[dict[str, Any]]:
+        """This node, the configured peers, and whoever else is linked."""
+        settings, node = self.node.settings, self.node
+        rows = [
+            {
+                "node": node.author.node_id.hex(),
+                "name": settings.name,
+                "address": settings.address,
+                "state": "self",
+                "rtt_ms": None,
+                "lag": 0,
+                "lag_ms": 0,
+                "seen_ms": now.wall_ms,
+                "version": __version__,
+                "reason": "",
+            }
+        ]
+        shown = set()
+        for peer in self.gossip.peers.values():
+            link = node.links.get(peer.node_id) if peer.node_id is not None else None
+            state, reason = self._state(peer)
+            if state == "self" or (peer.node_id is not None and peer.node_id in shown):
+                continue
+            if peer.node_id is not None:
+                shown.add(peer.node_id)
+            rows.append(_row(peer.address, state, reason, peer, link, now))
+        for node_id, link in node.links.items():
+            if node_id not in shown:
+                assert link.peer is not None
+                rows.append(_row(link.peer.address, "up", "", None, link, now))
+        return rows
+
+    def _state(self, peer: Peer) -> tuple[str, str]:
+        """A peer may be linked although it is another task that dialled it."""
+        if peer.node_id is not None and peer.node_id in self.node.links:
+            return "up", ""
+        if peer.state == "up":
+            return "down", peer.reason
+        return peer.state, peer.reason
+
+
+def _row(
+    address: str, state: str, reason: str, peer: Peer | None, link: Link | None, now: Instant
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "node": peer.node_id.hex() if peer and peer.node_id else "",
+        "name": peer.name if peer else "",
+        "address": address,
+        "state": state,
+        "rtt_ms": None,
+        "lag": None,
+        "lag_ms": None,
+        "seen_ms": peer.seen_ms if peer else None,
+        "version": peer.version if peer else "",
+        "reason": reason,
+    }
+    if link is not None and link.peer is not None:
+        lag_s = link.lag_s(now)
+        row |= {
+            "node": link.peer.node_id.hex(),
+            "name": link.peer.name,
+            "rtt_ms": None if link.rtt_s is None else round(link.rtt_s * 1000, 3),
+            "lag": link.lag,
+            "lag_ms": round(lag_s * 1000),
+            "seen_ms": link.heard_at.wall_ms,
+            "version": link.peer.version,
+        }
+    return row
+
+
+def _counts_of(link: Any) -> Counts:
+    return Counts(link.updates_in, link.updates_out, link.bytes_in, link.bytes_out)
+
+
+def _rss_bytes() -> int | None:
+    """Resident memory, where the system tells."""
+    try:
+        with open(f"/proc/{os.getpid()}/status") as status:
+            found = re.search(r"VmRSS:\s+(\d+) kB", status.read())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None

@@ -1,0 +1,220 @@
+"""Readers of arrival logs that show people and programs what a model holds and how it changes.
+
+Each is a cursor and nothing else: it has no queue, so one that reads slowly costs nobody
+anything, and skips values that were overwritten before it came to them. Pure; whoever can take
+more rows asks for them.
+
+Rows are told in docs/control.md.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from scuttled.core.slots import EXPIRES, KINDS, OWN, Slot, Slots, parse
+from scuttled.core.update import Instant
+from scuttled.errors import UsageError
+from scuttled.node import Node
+
+ROWS_MAX = 1000
+ROWS_BYTES = 128 << 10  # of values, in one part of a stream
+PATTERNS_MAX = 100
+
+Row = list[Any]
+Match = Callable[[bytes], bool]
+
+
+def matcher(pattern: str) -> Match:
+    """An argument ending in / is a prefix, with * or ? a glob, else one key; "" is every key."""
+    text = pattern.encode("utf-8", "surrogateescape")
+    if not text:
+        return lambda slot: True
+    if b"*" in text or b"?" in text:
+        glob = re.escape(text).replace(rb"\*", b".*").replace(rb"\?", b".")
+        return lambda slot, found=re.compile(glob, re.DOTALL).fullmatch: found(slot) is not None  # type: ignore[misc]
+    if text.endswith(b"/"):
+        return lambda slot: slot.startswith(text)
+    return lambda slot: slot == text
+
+
+def any_matcher(patterns: list[str]) -> Match:
+    if len(patterns) > PATTERNS_MAX:
+        raise UsageError(f"{len(patterns)} patterns, at most {PATTERNS_MAX}")
+    if not patterns:
+        return matcher("")
+    matches = [matcher(pattern) for pattern in patterns]
+    if len(matches) == 1:
+        return matches[0]
+    return lambda slot: any(match(slot) for match in matches)
+
+
+class Listing:
+    """What a model holds, once, in order of arrival. A key written meanwhile may come twice."""
+
+    def __init__(
+        self, node: Node, model: Slots, pattern: str, *, values: bool, deleted: bool
+    ) -> None:
+        self.node = node
+        self.model = model
+        self.values = values
+        self.deleted = deleted
+        self.count = 0
+        self._match = matcher(pattern)
+        self._cursor = 0
+
+    @property
+    def done(self) -> bool:
+        return self._cursor >= self.model.log.end
+
+    def rows(self, now: Instant) -> list[Row]:
+        """The next rows; maybe none although it is not done."""
+        log, size = self.model.log, 0
+        rows: list[Row] = []
+        while self._cursor < log.end and not rows:
+            piece = log.piece(self._cursor, min(log.end, self._cursor + ROWS_MAX))
+            self._cursor = piece.next
+            for at, record, source in zip(
+                piece.positions, piece.records, piece.sources, strict=True
+            ):
+                if record is not None:
+                    row = self._row(parse(record, source), now)
+                    if row is not None:
+                        rows.append(row)
+                        size += len(record)
+                        if size > ROWS_BYTES:
+                            self._cursor = at + 1
+                            break
+        self.count += len(rows)
+        return rows
+
+    def _row(self, slot: Slot, now: Instant) -> Row | None:
+        shown = slot.shown(now.wall_ms)
+        if slot.kind == OWN or not (shown or self.deleted) or not self._match(slot.slot):
+            return None
+        kind = KINDS[slot.kind] if shown else "deleted"
+        value = slot.payload if self.values and shown else None
+        name = self.node.name_of(slot.source)
+        return [text_of(slot.slot), kind, value, slot.rev, name, slot.expires_ms]
+
+    def cursor(self) -> str:
+        return cursor_text(self.node, {self.model.name: self._cursor})
+
+
+class Watch:
+    """Changes as they come; on request the current state before that."""
+
+    def __init__(
+        self, node: Node, model: str, patterns: list[str], *, snapshot: bool, after: str
+    ) -> None:
+        self.node = node
+        self._only = model
+        self._match = any_matcher(patterns)
+        self._at = {m.name: m.log.end for m in self._models()}
+        self._first: list[Row] = []  # reset and the like, before all else
+        self._until: dict[str, int] | None = None  # while a snapshot runs: where it began
+        if after:
+            self._resume(after)
+        elif snapshot:
+            self._begin_snapshot()
+
+    def _models(self) -> Iterator[Slots]:
+        if self._only:
+            named = self.node.models.get(self._only)
+            models = iter([named] if named is not None else [])
+        else:
+            models = self.node.user_models()
+        return (model for model in models if isinstance(model, Slots))
+
+    def _begin_snapshot(self) -> None:
+        self._until = dict(self._at)
+        self._at = dict.fromkeys(self._at, 0)
+
+    def _resume(self, after: str) -> None:
+        try:
+            incarnation, _, places = after.partition(":")
+            at = {name: int(place) for name, place in _pairs(places)}
+        except ValueError:
+            raise UsageError(f"cursor '{after:.80}' is not one that a watch gave") from None
+        if incarnation != self.node.settings.incarnation.hex():
+            reason = "the daemon was restarted since"
+        elif any(place > self._at.get(name, 0) for name, place in at.items()):
+            reason = "the cursor lies ahead of the log"
+        else:
+            self._at = {name: at.get(name, 0) for name in self._at}
+            return
+        self._begin_snapshot()
+        cursor = cursor_text(self.node, self._at)
+        self._first.append(["reset", "", "", None, reason.encode(), "", "", cursor])
+
+    def has_something(self) -> bool:
+        return (
+            bool(self._first)
+            or self._until is not None
+            or any(model.log.end > self._at.get(model.name, 0) for model in self._models())
+        )
+
+    def rows(self, now: Instant) -> list[Row]:
+        """The next rows; maybe none although `has_something` (what changed does not match)."""
+        rows, self._first = self._first, []
+        size = 0
+        for model in self._models():
+            self._at.setdefault(model.name, 0)
+            while self._at[model.name] < model.log.end and size < ROWS_BYTES:
+                before = len(rows)
+                size += self._read(model, rows, now)
+                if len(rows) - before >= ROWS_MAX:
+                    return rows
+        if self._until is not None and size < ROWS_BYTES:
+            self._until = None
+            rows.append(["live", "", "", None, None, "", "", cursor_text(self.node, self._at)])
+        return rows
+
+    def _read(self, model: Slots, rows: list[Row], now: Instant) -> int:
+        """One piece of one log; the bytes of records that became rows."""
+        log, name, size = model.log, model.name, 0
+        piece = log.piece(self._at[name], min(log.end, self._at[name] + ROWS_MAX))
+        for at, record, source in zip(piece.positions, piece.records, piece.sources, strict=True):
+            if record is None:
+                continue
+            slot = parse(record, source)
+            op = self._op(model, slot, at, record, now)
+            if op and self._match(slot.slot):
+                self._at[name] = at + 1
+                rows.append(self._row(op, name, slot))
+                size += len(record)
+                if size >= ROWS_BYTES:
+                    return size
+        self._at[name] = piece.next
+        return size
+
+    def _op(self, model: Slots, slot: Slot, at: int, record: bytes, now: Instant) -> str:
+        """What a change is called; "" if it is none that a watcher sees."""
+        if slot.kind == OWN:
+            return ""
+        if slot.shown(now.wall_ms):
+            return "set"
+        if self._until is not None and at < self._until.get(model.name, 0):
+            return ""  # it was gone before this watch began
+        if record[8] & EXPIRES:
+            return "expire" if model.has_expired(slot.slot) else ""
+        return "del"
+
+    def _row(self, op: str, model: str, slot: Slot) -> Row:
+        kind, value = (KINDS[slot.kind], slot.payload) if op == "set" else ("deleted", b"")
+        name = self.node.name_of(slot.source)
+        cursor = cursor_text(self.node, self._at)
+        return [op, model, text_of(slot.slot), kind, value, slot.rev, name, cursor]
+
+
+def cursor_text(node: Node, at: dict[str, int]) -> str:
+    places = ",".join(f"{name}={place}" for name, place in at.items())
+    return f"{node.settings.incarnation.hex()}:{places}"
+
+
+def _pairs(places: str) -> list[tuple[str, str]]:
+    pairs = [place.partition("=") for place in places.split(",") if place]
+    return [(name, place) for name, _, place in pairs]
+
+
+def text_of(slot: bytes) -> str:
+    return slot.decode("utf-8", "surrogateescape")
