@@ -31,7 +31,7 @@ from scuttled.errors import (
 )
 from scuttled.node import Node
 from scuttled.requests import Answer, Requests, Waiting
-from scuttled.waking import Bell
+from scuttled.waking import Bell, Outlet
 from scuttled.watching import Listing, Watch
 
 logger = logging.getLogger(__name__)
@@ -86,8 +86,6 @@ class Caller:
 
     async def run(self) -> None:
         node, ring = self.node, self._bell.ring
-        node.watchers.add(ring)
-        node.progress.add(ring)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
@@ -143,12 +141,16 @@ class Caller:
                     self._say({"id": i, "ok": result.ok})
                 else:
                     self._unsaved.append((result, i))
+                    self.node.progress.add(self._bell.ring)
             case Waiting():
                 self._waiting[i] = result
+                self.node.progress.add(self._bell.ring)
+                self.node.watchers.add(self._bell.ring)
             case Listing() | Watch():
                 if len(self._streams) >= STREAMS_MAX:
                     raise UsageError(f"{STREAMS_MAX} streams on one connection, no more")
                 self._streams[i] = result
+                self.node.watchers.add(self._bell.ring)
             case _:
                 assert_never(result)
         self._bell.ring()
@@ -165,7 +167,7 @@ class Caller:
     # --- writing ---
 
     async def _write(self) -> None:
-        stream = self.stream
+        outlet = Outlet(self.stream)
         while True:
             now = self.control.now()
             self._settle(now)
@@ -173,11 +175,11 @@ class Caller:
                 data = bytes(self._answers)
                 self._answers.clear()
                 self._sent.set()
-                await stream.send_all(data)
+                await outlet.send_all(data)
             elif self._has_rows():
-                await stream.wait_send_all_might_not_block()
+                await outlet.wait()
                 if data := self._draw(self.control.now()):
-                    await stream.send_all(data)
+                    await outlet.send_all(data)
             elif self._last and not (self._unsaved or self._waiting or self._streams):
                 return
             else:
@@ -191,6 +193,8 @@ class Caller:
         for i in [i for i, waiting in self._waiting.items() if waiting.holds(now)]:
             del self._waiting[i]
             self._answers += rpc.encode({"id": i, "ok": {}})
+        if not (self._unsaved or self._waiting):
+            self.node.progress.discard(self._bell.ring)
 
     def _has_rows(self) -> bool:
         return any(

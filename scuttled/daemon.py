@@ -5,6 +5,7 @@ of going down: STOPPING, links say goodbye, callers get a grace, storage closes 
 safe at any point: what was acknowledged is on disk, and the next handshake knows what is missing.
 """
 
+import gc
 import logging
 import os
 import secrets
@@ -25,7 +26,7 @@ from scuttled.core.messages import Code
 from scuttled.core.update import NodeId
 from scuttled.errors import Refused
 from scuttled.gossip import Gossip, Peer
-from scuttled.node import Node, Settings
+from scuttled.node import SAVE_ENTRIES_MAX, Node, Settings
 from scuttled.report import Report
 from scuttled.requests import Daemon as DaemonDoor
 from scuttled.requests import Requests
@@ -37,7 +38,8 @@ logger = logging.getLogger(__name__)
 
 GRACE_S = 2.0  # for callers and links at the end
 EXPIRE_S = 0.2  # between looks at what expires, while something is due soon
-SAVE_INLINE_ROWS = 256  # more are written beside the loop
+CLOCKS_S = 0.2  # between savings of the clocks; a clock on disk may lag, never lead
+GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
 TURN_S = 1.0  # between looks at rates, the watchdog, the write-ahead log
 
 
@@ -53,6 +55,7 @@ class Daemon:
         self.listen = ""
         self._stop = trio.Event()
         self._unsaved = Bell()
+        self._save_clocks = False  # with the next transaction
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or `leave`. Raises ScuttledError if it can't."""
@@ -83,18 +86,18 @@ class Daemon:
 
     def _open_state(self) -> None:
         if self.config.memory:
-            self.identity = Identity(NodeId(secrets.token_bytes(8)), 1, 0)
+            self.identity = Identity(NodeId(secrets.token_bytes(8)), 1)
             return
         self.storage = Storage(Path(self.config.data), self.config.sync)
         identity = self.storage.identity()
         if identity is None:
-            identity = Identity(NodeId(secrets.token_bytes(8)), 1, 0)
+            identity = Identity(NodeId(secrets.token_bytes(8)), 1)
             self.storage.adopt(identity)
         self.identity = identity
 
     def _make_node(self) -> None:
         config, identity = self.config, self.identity
-        author = Author(identity.node_id, identity.life, identity.last)
+        author = Author(identity.node_id, identity.life)
         settings = Settings(
             config.name,
             config.cluster,
@@ -117,6 +120,7 @@ class Daemon:
         async with trio.open_nursery() as callers, trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._keep_saving)
+            nursery.start_soon(self._keep_saving_clocks)
             nursery.start_soon(self._keep_expiring)
             nursery.start_soon(self._keep_counting)
             nursery.start_soon(self._heed_signals)
@@ -132,6 +136,8 @@ class Daemon:
             self._dial(self.config.peers)
             self._dial(self.storage.read_peers() if self.storage else ())
             self._report_up()
+            gc.freeze()  # what was loaded lives on; no use in looking at it again and again
+            gc.set_threshold(*GC_THRESHOLDS)
             await self._stop.wait()
             readiness.notify("STOPPING=1", os.environ)
             await self._say_goodbye()
@@ -181,16 +187,29 @@ class Daemon:
         if storage is None:
             return
         while True:
-            batch = node.unsaved()
+            if not node.urgent:
+                await trio.lowlevel.checkpoint()
+            node.urgent = False
+            clocks, self._save_clocks = self._save_clocks, False
+            batch = node.unsaved(clocks=clocks)
             if batch is None:
                 await self._unsaved.heard()
                 continue
-            if storage.sync == "full" or batch.rows > SAVE_INLINE_ROWS:
+            if storage.sync == "full":  # an fsync takes as long as it takes
                 await trio.to_thread.run_sync(storage.write, batch)
             else:
                 storage.write(batch)
             node.saved(batch)
-            await trio.lowlevel.checkpoint()
+            if batch.rows >= SAVE_ENTRIES_MAX:
+                await trio.lowlevel.checkpoint()
+
+    async def _keep_saving_clocks(self) -> None:
+        """A clock on disk may lag behind (never lead): so it is saved at most every CLOCKS_S."""
+        while True:
+            if not self.node.is_saved():
+                self._save_clocks = True
+                self._unsaved.ring()
+            await trio.sleep(CLOCKS_S)
 
     async def _keep_checkpointing(self, storage: Storage) -> None:
         while True:

@@ -9,23 +9,23 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from math import inf
 
 import trio
 
-from scuttled.core.link import End, Link
+from scuttled.core.link import SILENCE_S, End, Link
 from scuttled.core.messages import Code
 from scuttled.core.update import Instant, NodeId
 from scuttled.errors import ConfigError, RemoteProtocolError
 from scuttled.node import Node
 from scuttled.transport import dial, remote_name
-from scuttled.waking import Bell, read_clocks
+from scuttled.waking import Bell, Outlet, read_clocks
 
 logger = logging.getLogger(__name__)
 
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 30.0
 DIAL_S = 10.0  # for a connection to come about
+TIMER_S = 0.001  # the least that a timer waits, so that no timer can make it spin
 PARTING_S = 1.0  # for the last words on a link
 LINKS_MAX = 512  # connections taken; more are closed at once
 
@@ -142,29 +142,36 @@ class Gossip:
             if self.node.progress:
                 for wake in tuple(self.node.progress):
                     wake()
-            bell.ring()
+            if link.ended is not None or link.wants_to_send(self.now()):
+                bell.ring()
         bell.ring()
 
     async def _write(self, link: Link, stream: trio.SocketStream, bell: Bell) -> None:
+        """Send what the link has, when the stream can take it. Returns when the link is over."""
+        outlet = Outlet(stream)
         while True:
-            while not link.wants_to_send(self.now()):
-                if link.ended is not None:
+            if link.wants_to_send(self.now()):
+                if link.ended is not None and link.ended.by_peer:
                     return
-                await bell.heard()
-            if link.ended is not None and link.ended.by_peer:
+                await outlet.wait()
+                if data := link.draw(self.now()):
+                    await outlet.send_all(data)
+            elif link.ended is not None:
                 return
-            await stream.wait_send_all_might_not_block()
-            data = link.draw(self.now())
-            if data:
-                await stream.send_all(data)
+            else:
+                await bell.heard()
 
     async def _tick(self, link: Link, bell: Bell, scope: trio.CancelScope) -> None:
-        """Time passes for a link; once it has ended, there is little of it left."""
+        """Let time pass for a link; when it is over, grant its last words a second."""
+        rearmed = Bell()
+        link.rearm = rearmed.ring
         while link.ended is None:
-            due = link.next_timer(self.now())
-            await trio.sleep(max(0.005, due - self.now().mono_s) if due < inf else 1.0)
+            due_s = link.next_timer(self.now()) - self.now().mono_s
+            with trio.move_on_after(min(max(TIMER_S, due_s), SILENCE_S)):
+                await rearmed.heard()
             link.tick(self.now())
             bell.ring()
+        bell.ring()
         scope.deadline = trio.current_time() + PARTING_S
 
     def counted(self) -> Iterator["Link | Traffic"]:

@@ -7,7 +7,7 @@ written (`saved`), links are woken: what is not on disk is not sent (I5). Waking
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from scuttled import __version__
@@ -33,7 +33,7 @@ from scuttled.storage import Batch, ModelBatch, SavedModel
 DEFAULT_MODEL = "default"
 MEMBERS = "_members"  # who is in the cluster; each node writes its own row
 MODELS_MAX = 1024
-SAVE_ENTRIES_MAX = 8192  # of one model in one transaction
+SAVE_ENTRIES_MAX = 2048  # of one model in one transaction: some 3 ms
 NOTICES_MAX = 100
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
@@ -65,6 +65,7 @@ class Node(Host):
         self.watchers: set[Waker] = set()  # woken when something was accepted
         self.progress: set[Waker] = set()  # woken when something was saved or acknowledged
         self.wake_storage: Waker = lambda: None
+        self.urgent = False  # somebody waits for storage
         self.notices: list[str] = []  # for the shell's log
         self.future = 0  # updates refused as of the future so far
         self.new_lives = 0
@@ -130,14 +131,18 @@ class Node(Host):
 
     # --- the doorway ---
 
-    def accepted(self, model: Scuttlebutt) -> None:
-        """Something of this model is new: wake its readers."""
+    def accepted(self, model: Scuttlebutt, *, urgent: bool = True) -> None:
+        """Something of this model is new: wake its readers.
+
+        It is urgent when a writer waits until it is saved; a peer's updates let watchers go first.
+        """
         for wake in tuple(self.watchers):
             wake()
         if model.name == MEMBERS:
             self._learn_names()
         self._dirty[model.name] = model
         if self.stored:
+            self.urgent = self.urgent or urgent
             self.wake_storage()
         else:
             self._tell_links(model)
@@ -165,12 +170,17 @@ class Node(Host):
 
     # --- storage, a reader of every log ---
 
-    def unsaved(self) -> Batch | None:
-        """What storage lacks, as one transaction; None if it lacks nothing."""
-        models = [_model_batch(model) for model in self._dirty.values()]
-        if not models:
-            return None
-        return Batch(models, self.author.life, self.author.hlc.last)
+    def unsaved(self, *, clocks: bool) -> Batch | None:
+        """What storage lacks, as one transaction; None if it lacks nothing.
+
+        With `clocks` false only models with new updates: a saved clock may lag behind, since
+        it then claims less than is there, and what a peer sends once more changes nothing.
+        """
+        dirty: Collection[Scuttlebutt] = self._dirty.values()
+        if not clocks:
+            dirty = [model for model in dirty if model.log.end > model.log.saved]
+        models = [_model_batch(model, clocks=clocks) for model in dirty]
+        return Batch(models, self.author.life) if models else None
 
     def saved(self, batch: Batch) -> None:
         """That batch is on disk: readers that speak to others may go on."""
@@ -183,8 +193,6 @@ class Node(Host):
             if model.is_saved:
                 self._dirty.pop(part.name, None)
             self._tell_links(model)
-        if self._dirty:
-            self.wake_storage()
 
     def is_saved(self) -> bool:
         """Whether all that was accepted so far is on disk (or needs no disk)."""
@@ -305,7 +313,7 @@ class Node(Host):
         if received.refused:
             self._refused_future(link, model, received)
         if received.end > received.start or delta.commit:
-            self.accepted(model)
+            self.accepted(model, urgent=False)
 
     def _refused_future(self, link: Link, model: Scuttlebutt, received: Received) -> None:
         self.future += received.refused
@@ -323,24 +331,22 @@ class Node(Host):
             self.notices.append(words)
 
 
-def _model_batch(model: Scuttlebutt) -> ModelBatch:
+def _model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
     """What storage lacks of a model, up to SAVE_ENTRIES_MAX; marks it as taken.
 
     The clock goes with the last part only: a saved clock never covers an unsaved update.
     """
     log = model.log
-    entries: list[tuple[int, Source, bytes]] = []
-    cursor = log.saved
+    entries: list[tuple[int, Source, bytes | None]] = []
+    cursor, stop = log.saved, min(log.end, log.saved + SAVE_ENTRIES_MAX)
     freed = list(log.freed)
-    while cursor < log.end and len(entries) < SAVE_ENTRIES_MAX:
-        piece = log.piece(cursor, log.end)
+    while cursor < stop:
+        piece = log.piece(cursor, stop)
         cursor = piece.next
-        for at, record, source in zip(piece.positions, piece.records, piece.sources, strict=True):
-            if record is not None:
-                entries.append((at, source, record))
+        entries += zip(piece.positions, piece.sources, piece.records, strict=True)
     log.taken = cursor
     times, revision = [], model.saved_revision
-    if cursor == log.end:
+    if clocks and cursor == log.end:
         times, revision = list(model.clock.since(revision)), model.clock.revision
     return ModelBatch(model.name, model.data_type, entries, freed, times, cursor, revision)
 

@@ -5,11 +5,11 @@ it in one transaction, with the positions that became holes, the clock and the h
 clock never covers an unsaved update, and what is loaded is what was saved at one instant. The
 writers of one turn of the loop share a transaction (group commit).
 
-    entries(model, position, source, record)     a record is its own wire bytes
-    clocks(model, source, time)
+    entries(place, source, record)     place = model << PLACE_BITS | position
+    clocks(model, source, time)        a record is its own wire bytes
 
-Positions rise, so rows are added at the end of the tree. Checkpoints of the write-ahead log are
-made beside the loop on a connection of their own, never inside a commit.
+Positions rise, so rows are added at the end of a model's stretch of the tree. Checkpoints of the
+write-ahead log are made beside the loop on a connection of their own, never inside a commit.
 """
 
 import fcntl
@@ -30,6 +30,7 @@ LOCK = "lock"
 PEERS = "peers"
 CACHE_KIB = 2048
 CHECKPOINT_BYTES = 16 << 20  # of write-ahead log, after which it is folded into the database
+PLACE_BITS = 43  # of a position: 8.8e12 updates in one model; the 20 above are for models
 LOAD_ROWS = 50_000  # read at a time
 SYNC_LEVELS = ("off", "normal", "full")
 
@@ -39,8 +40,7 @@ CREATE TABLE models(id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, type TEXT
 CREATE TABLE sources(id INTEGER PRIMARY KEY, source BLOB UNIQUE NOT NULL);
 CREATE TABLE clocks(model INTEGER, source INTEGER, time INTEGER NOT NULL,
     PRIMARY KEY(model, source)) WITHOUT ROWID;
-CREATE TABLE entries(model INTEGER, position INTEGER, source INTEGER NOT NULL, record BLOB NOT NULL,
-    PRIMARY KEY(model, position)) WITHOUT ROWID;
+CREATE TABLE entries(place INTEGER PRIMARY KEY, source INTEGER NOT NULL, record BLOB NOT NULL);
 """
 
 
@@ -49,7 +49,7 @@ class ModelBatch(NamedTuple):
 
     name: str
     data_type: str
-    entries: list[tuple[int, Source, bytes]]  # position, source, record
+    entries: list[tuple[int, Source, bytes | None]]  # position, source, record; None: a hole
     freed: list[int]  # positions that became holes
     times: list[tuple[Source, int]]  # of the clock, what rose
     end: int  # the log's position up to which this goes
@@ -61,10 +61,10 @@ class Batch(NamedTuple):
 
     models: list[ModelBatch]
     life: int
-    last: int  # the hlc's highest timestamp
 
     @property
     def rows(self) -> int:
+        """Roughly what it costs to write."""
         return sum(len(model.entries) + len(model.freed) for model in self.models)
 
 
@@ -84,7 +84,6 @@ class SavedModel:
 class Identity:
     node_id: NodeId
     life: int
-    last: int
 
 
 class Storage:
@@ -94,6 +93,7 @@ class Storage:
         self.path = directory / FILE
         self.sync = sync
         self._lock = _lock(directory)
+        self._life = 0
         self._source_ids: dict[Source, int] = {}
         self._model_ids: dict[str, int] = {}
         with _errors(self.path, "can't open"):
@@ -125,11 +125,13 @@ class Storage:
             meta = dict(self._db.execute("SELECT key, value FROM meta"))
         if "node_id" not in meta:
             return None
-        return Identity(NodeId(meta["node_id"]), meta["life"], meta["last"])
+        self._life = meta["life"]
+        return Identity(NodeId(meta["node_id"]), self._life)
 
     def adopt(self, identity: Identity) -> None:
         """Belong to that node from now on."""
-        rows = [("node_id", identity.node_id), ("life", identity.life), ("last", identity.last)]
+        self._life = identity.life
+        rows = [("node_id", identity.node_id), ("life", identity.life)]
         with _errors(self.path, "can't write"), self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?)", rows)
 
@@ -149,7 +151,9 @@ class Storage:
     ) -> SavedModel:
         saved = SavedModel(name, data_type, [], [], [], {})
         rows = self._db.execute(
-            "SELECT position, source, record FROM entries WHERE model = ? ORDER BY position", (i,)
+            "SELECT place - ?1, source, record FROM entries WHERE place BETWEEN ?1 AND ?2 "
+            "ORDER BY place",
+            (i << PLACE_BITS, ((i + 1) << PLACE_BITS) - 1),
         )
         while some := rows.fetchmany(LOAD_ROWS):
             saved.positions.extend([position for position, _, _ in some])
@@ -166,26 +170,29 @@ class Storage:
         with _errors(self.path, "can't write"), self._transaction():
             for model in batch.models:
                 self._write_model(model)
-            self._db.executemany(
-                "UPDATE meta SET value = ? WHERE key = ?",
-                [(batch.last, "last"), (batch.life, "life")],
-            )
+            if batch.life != self._life:
+                self._db.execute("UPDATE meta SET value = ? WHERE key = 'life'", (batch.life,))
+        self._life = batch.life
 
     def _write_model(self, batch: ModelBatch) -> None:
         db, i = self._db, self._model_id(batch.name, batch.data_type)
-        ids = self._source_ids
+        ids, base = self._source_ids, i << PLACE_BITS
         for source in {source for _, source, _ in batch.entries} | {s for s, _ in batch.times}:
             if source not in ids:
                 ids[source] = self._insert("INSERT INTO sources(source) VALUES(?)", (source,))
         if batch.freed:
             db.executemany(
-                "DELETE FROM entries WHERE model = ? AND position = ?",
-                [(i, position) for position in batch.freed],
+                "DELETE FROM entries WHERE place = ?",
+                [(base + position,) for position in batch.freed],
             )
         if batch.entries:
             db.executemany(
-                "INSERT OR REPLACE INTO entries VALUES(?, ?, ?, ?)",
-                [(i, position, ids[source], record) for position, source, record in batch.entries],
+                "INSERT OR REPLACE INTO entries VALUES(?, ?, ?)",
+                [
+                    (base + position, ids[source], record)
+                    for position, source, record in batch.entries
+                    if record is not None
+                ],
             )
         if batch.times:
             db.executemany(

@@ -53,7 +53,7 @@ def format_duration(seconds: float) -> str:
     """For people: the greatest unit and, from minutes on, the one below it: `3h 12m`."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f}ms"
-    whole = int(seconds)
+    whole = max(int(seconds), 1)
     if whole < 60:
         return f"{whole}s"
     for size, unit, below, name in (

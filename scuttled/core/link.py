@@ -93,7 +93,8 @@ class Link:
     def __init__(self, host: Host, *, dialled: str, now: Instant) -> None:
         self.host = host
         self.dialled = dialled  # the address as configured; "" if the peer dialled us
-        self.wake: Callable[[], None] = lambda: None
+        self.wake: Callable[[], None] = lambda: None  # there is something to send
+        self.rearm: Callable[[], None] = lambda: None  # a timer is due earlier than was said
         self.peer: Hello | None = None
         self.up = False
         self.ended: End | None = None
@@ -108,6 +109,7 @@ class Link:
         self._ready: dict[str, Session] = {}  # in turn, first come first served
         self._have_at: float | None = None
         self._have_bytes = 0
+        self._armed_s = 0.0  # the timer that the shell was last told
         self._sent_s = now.mono_s
         self._ping_s: float | None = None  # when the PING that has no PONG yet was sent
         self._quiet = False  # no DELTA either way since the last PING
@@ -133,9 +135,13 @@ class Link:
         """Whether `draw` has something. Cheap: no log is looked at."""
         if self._outbox or self._to_open:
             return True
-        if self._have_at is not None and self._have_at <= now.mono_s:
+        if self._have_due(now) and any(s.has_have() for s in self.sessions.values()):
             return True
         return any(session.has_something(now) for session in self._ready.values())
+
+    def _have_due(self, now: Instant) -> bool:
+        at = self._have_at
+        return at is not None and (at <= now.mono_s or self._have_bytes >= HAVE_BYTES)
 
     def draw(self, now: Instant) -> bytes:
         """The next bytes to send, chosen now; may be none. Call it when the stream takes more."""
@@ -149,21 +155,25 @@ class Link:
         if data:
             self._sent_s = now.mono_s
             self.bytes_out += len(data)
+            if now.mono_s + STALL_S < self._armed_s:
+                self.rearm()
         return data
 
     def next_timer(self, now: Instant) -> float:
         """The monotonic time at which `tick` is due, if nothing happens before."""
         if not self.up:
-            return self.began.mono_s + HELLO_S
+            self._armed_s = self.began.mono_s + HELLO_S
+            return self._armed_s
         times = [self.heard_at.mono_s + SILENCE_S]
-        if self._have_at is not None:
+        if self._have_at is not None and any(s.has_have() for s in self.sessions.values()):
             times.append(self._have_at)
         if self._ping_s is None:
             times.append(self._sent_s + PING_IDLE_S)
             times += [session.stall_at() for session in self.sessions.values()]
         if any(session.future for session in self.sessions.values()):
             times.append(now.mono_s + FUTURE_RETRY_S)
-        return min(times)
+        self._armed_s = min(times)
+        return self._armed_s
 
     def tick(self, now: Instant) -> None:
         """Time has passed: end a silent link, ping an idle one, ask again for the future."""
@@ -207,11 +217,15 @@ class Link:
     def model_changed(self, model: Scuttlebutt) -> None:
         """The model has something new to send or to acknowledge, or is new itself."""
         session = self.sessions.get(model.name)
-        if session is not None:
+        if session is None:
+            if self.up and model.name not in self.stopped:
+                self._to_open[model.name] = model
+                self.wake()
+        elif session.behind:
             self._ready[model.name] = session
-        elif self.up and model.name not in self.stopped:
-            self._to_open[model.name] = model
-        self.wake()
+            self.wake()
+        elif self._have_at is not None and self._have_at < self._armed_s and session.has_have():
+            self.rearm()
 
     # --- the conversation ---
 
@@ -315,8 +329,6 @@ class Link:
         self._have_bytes += sum(sum(map(len, records)) for _, records in delta.runs)
         if self._have_at is None:
             self._have_at = now.mono_s + HAVE_DELAY_S
-        if self._have_bytes >= HAVE_BYTES:
-            self._have_at = now.mono_s
         self.host.heard(self, session.model, delta, received)
 
     # --- sending ---
@@ -337,19 +349,15 @@ class Link:
         return frames
 
     def _draw_haves(self, now: Instant) -> list[bytes]:
-        if self._have_at is None or now.mono_s < self._have_at:
+        if not self._have_due(now):
             return []
-        self._have_bytes = 0
-        self._have_at = None
-        frames = []
-        for session in self.sessions.values():
-            if session.has_have():
-                have = session.next_have()
-                if have is not None:
-                    frames.append(wire.encode(have))
-                if session.has_have():  # not saved yet
-                    self._have_at = now.mono_s + HAVE_DELAY_S
-        return frames
+        haves = [session.next_have() for session in self.sessions.values() if session.has_have()]
+        if haves:
+            self._have_bytes = 0
+            self._have_at = None
+        if any(session.has_mark for session in self.sessions.values()):
+            self._have_at = self._have_at or now.mono_s + HAVE_DELAY_S
+        return [wire.encode(have) for have in haves if have is not None]
 
     def _draw_deltas(self, now: Instant, budget: int) -> list[bytes]:
         """From each model in turn; one that has more to say goes to the end of the line."""

@@ -137,11 +137,22 @@ class Scuttlebutt(ABC):
         sources: list[Source],
         clock: Mapping[Source, int],
     ) -> None:
-        """Take up what storage kept, once, before anything else."""
+        """Take up what storage kept, once, before anything else.
+
+        The saved clock may lag behind. What this node wrote itself it has all of, so its own
+        entry covers its latest record; of others it claims what was saved, no more.
+        """
         self.log.restore(positions, records, sources)
         self._index(positions, records, sources)
         self.clock.merge(clock.items())
         self.saved_revision = self.clock.revision
+        own = self.author.source
+        for record, source in zip(records, sources, strict=True):
+            if source == own:
+                self.clock.rise(own, timestamp_of(record))
+        self.author.hlc.observe(timestamp_of(max(records, default=bytes(STAMP_BYTES))))
+        for _, time in self.clock.items():
+            self.author.hlc.observe(time)
 
     def _index(self, positions: list[int], records: list[bytes], sources: list[Source]) -> None:
         for position, record, source in zip(positions, records, sources, strict=True):

@@ -100,9 +100,9 @@ class Session:
         self.complete = False  # the latest DELTA of this round brought a commit
         self.future: dict[Source, Stamp] = {}
         self._heard = 0  # cursor of the latest DELTA
-        self._have_cursor = 0  # as told by HAVE
         self._have_told = 0  # revision of our clock, as told by HAVE
         self._mark: tuple[int, int] | None = None  # (our log's end, cursor heard by then)
+        self._latest: tuple[int, int] | None = None  # likewise
 
     # --- starting ---
 
@@ -111,8 +111,8 @@ class Session:
         self.round += 1
         self.complete = False
         self.future.clear()
-        self._heard = self._have_cursor = 0
-        self._mark = None
+        self._heard = 0
+        self._mark = self._latest = None
         model = self.model
         return ClockMessage(model.name, model.data_type, model.clock.copy_times(), {}, self.round)
 
@@ -131,7 +131,12 @@ class Session:
 
     def has_something(self, now: Instant) -> bool:
         """Whether `next_delta` may have something to say. Cheap, and never wrongly no."""
-        if not self.open or self.paused(now):
+        return self.behind and not self.paused(now)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the peer may lack something, be it that too much is under way to send it now."""
+        if not self.open:
             return False
         model = self.model
         return self.cursor < model.log.visible or (
@@ -312,11 +317,19 @@ class Session:
             for source, time in delta.commit.items():
                 self._learn(source, time)
         if delta.round == self.round:
-            self._heard = delta.cursor
+            self._hear(delta.cursor)
             self.complete = delta.commit is not None
             if delta.commit is not None:
-                self.model.commit(self._capped(delta.commit.items()))
+                self._commit(delta.commit)
         return received
+
+    def _commit(self, times: dict[Source, int]) -> None:
+        """Let our clock move; what rose by the peer's own word it need not be told."""
+        clock = self.model.clock
+        told_all = self._told == clock.revision
+        self.model.commit(self._capped(times.items()))
+        if told_all:
+            self._told = clock.revision
 
     def _capped(self, times: Iterable[tuple[Source, int]]) -> Iterable[tuple[Source, int]]:
         """A commit, kept just below what was refused as of the future (I9)."""
@@ -330,40 +343,52 @@ class Session:
             return None
         return timestamp_of(min(self.future.values())) // TICKS_PER_MS + 1 - self.max_skew_ms
 
+    def _hear(self, cursor: int) -> None:
+        """Note a DELTA's cursor: it may be acknowledged once our log is saved up to here.
+
+        Two such marks are kept, the oldest and the latest, so a steady stream is acknowledged
+        steadily. What was refused must not be acknowledged at all.
+        """
+        if self.future or cursor <= self._heard:
+            return
+        self._heard = cursor
+        mark = (self.model.log.end, cursor)
+        if self._mark is None:
+            self._mark = mark
+        else:
+            self._latest = mark
+
+    @property
+    def has_mark(self) -> bool:
+        """Whether there is something to acknowledge, now or once it is saved."""
+        return self._mark is not None
+
     def has_have(self) -> bool:
-        """Whether there is something new to acknowledge, saved or about to be."""
-        return self.open and (
-            (self._heard > self._have_cursor and not self.future)
-            or self._have_told < self.model.clock.revision
-        )
+        """Whether `next_have` has something to say by now."""
+        return self._mark is not None and self._mark[0] <= self.model.log.visible
 
     def next_have(self) -> Have | None:
-        """What is on disk by now and was not told; None if nothing.
-
-        The cursor heard is told once the log is saved up to where it ended then. One such mark
-        is kept at a time, so a steady stream is acknowledged steadily.
-        """
-        model, log = self.model, self.model.log
-        cursor = self._have_cursor
-        if not self.future:  # what was refused must not be acknowledged
-            if self._mark is None:
-                self._mark = (log.end, self._heard)
-            if self._mark[0] <= log.visible:
-                cursor = self._mark[1]
-                self._mark = (log.end, self._heard) if self._heard > cursor else None
-                if self._mark is not None and self._mark[0] <= log.visible:
-                    cursor, self._mark = self._mark[1], None
-        times: dict[Source, int] = {}
-        if not log.stored or model.saved_revision == model.clock.revision:
-            times = {
-                source: time for source, time in model.clock.since(self._have_told)
-                if self.theirs.get(source, b"") < stamp(time)
-            }  # fmt: skip
-            self._have_told = model.clock.revision
-        if cursor == self._have_cursor and not times:
+        """What is on disk by now and was not told; None if nothing."""
+        cursor = 0
+        visible = self.model.log.visible
+        while self._mark is not None and self._mark[0] <= visible:
+            cursor = self._mark[1]
+            self._mark, self._latest = self._latest, None
+        if not cursor:
             return None
-        self._have_cursor = cursor
-        return Have(model.name, self.round, times, cursor)
+        return Have(self.model.name, self.round, self._times_to_tell(), cursor)
+
+    def _times_to_tell(self) -> dict[Source, int]:
+        """What our clock on disk covers and the peer may think is missing here."""
+        model = self.model
+        if model.log.stored and model.saved_revision != model.clock.revision:
+            return {}
+        since, self._have_told = self._have_told, model.clock.revision
+        theirs = self.theirs
+        return {
+            source: time for source, time in model.clock.since(since)
+            if theirs.get(source, b"") < stamp(time)
+        }  # fmt: skip
 
     # --- how far we are ---
 
