@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from scuttled import __version__
+from scuttled.core.handshake import Refusal
 from scuttled.core.hlc import Author
-from scuttled.core.link import Host, Link, Refusal
+from scuttled.core.link import Host, Link
 from scuttled.core.messages import PROTOCOL, Code, Delta, Hello
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.slots import JSON, Slots, parse

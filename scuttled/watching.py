@@ -49,7 +49,11 @@ def any_matcher(patterns: list[str]) -> Match:
 
 
 class Listing:
-    """What a model holds, once, in order of arrival. A key written meanwhile may come twice."""
+    """What a model holds, once, in order of arrival.
+
+    A key that is written meanwhile may come twice, and one that is deleted meanwhile comes once
+    more, as deleted: the later row counts.
+    """
 
     def __init__(
         self, node: Node, model: Slots, pattern: str, *, values: bool, deleted: bool
@@ -60,6 +64,7 @@ class Listing:
         self.deleted = deleted
         self.count = 0
         self._match = matcher(pattern)
+        self._began = model.log.end
         self._cursor = 0
 
     @property
@@ -77,7 +82,7 @@ class Listing:
                 piece.positions, piece.records, piece.sources, strict=True
             ):
                 if record is not None:
-                    row = self._row(parse(record, source), now)
+                    row = self._row(parse(record, source), at, now)
                     if row is not None:
                         rows.append(row)
                         size += len(record)
@@ -87,9 +92,10 @@ class Listing:
         self.count += len(rows)
         return rows
 
-    def _row(self, slot: Slot, now: Instant) -> Row | None:
+    def _row(self, slot: Slot, at: int, now: Instant) -> Row | None:
         shown = slot.shown(now.wall_ms)
-        if slot.kind == OWN or not (shown or self.deleted) or not self._match(slot.slot):
+        told = shown or self.deleted or at >= self._began  # it may have been listed before
+        if slot.kind == OWN or not told or not self._match(slot.slot):
             return None
         kind = KINDS[slot.kind] if shown else "deleted"
         value = slot.payload if self.values and shown else None
@@ -116,6 +122,8 @@ class Watch:
             self._resume(after)
         elif snapshot:
             self._begin_snapshot()
+        else:
+            self._first.append(self._live())
 
     def _models(self) -> Iterator[Slots]:
         if self._only:
@@ -166,8 +174,12 @@ class Watch:
                     return rows
         if self._until is not None and size < ROWS_BYTES:
             self._until = None
-            rows.append(["live", "", "", None, None, "", "", cursor_text(self.node, self._at)])
+            rows.append(self._live())
         return rows
+
+    def _live(self) -> Row:
+        """What follows is news; until here all was told."""
+        return ["live", "", "", None, None, "", "", cursor_text(self.node, self._at)]
 
     def _read(self, model: Slots, rows: list[Row], now: Instant) -> int:
         """One piece of one log; the bytes of records that became rows."""

@@ -5,15 +5,17 @@ import sys
 
 import click
 
-EPILOG = """\b
-Examples:
-  scuttled serve
-  scuttled serve --peers db1,db2:7960 --listen 0.0.0.0 --insecure
-  scuttled serve --memory --listen 127.0.0.1:0 --socket /tmp/s.sock
-"""
+from scuttled.cli.options import Settings, verb
 
 
-@click.command("serve", epilog=EPILOG)
+@verb(
+    "serve",
+    examples="""
+        scuttled serve
+        scuttled serve --peers db1,db2:7960 --listen 0.0.0.0 --insecure
+        scuttled serve --memory --listen 127.0.0.1:0 --socket /tmp/s.sock
+    """,
+)
 @click.option("--peers", multiple=True, metavar="A,B", help="Nodes to gossip with; repeatable.")
 @click.option("--listen", metavar="ADDR", help="Where peers reach this node [127.0.0.1:7960].")
 @click.option("--advertise", metavar="ADDR", help="Where others should dial this node.")
@@ -21,12 +23,11 @@ Examples:
 @click.option("--data", metavar="DIR", help="State directory.")
 @click.option("--memory", is_flag=True, help="Keep nothing on disk.")
 @click.option("--config", "file", metavar="FILE", help="Configuration file.")
-@click.option("--socket", metavar="PATH", help="Control socket.")
 @click.option("--cluster", metavar="NAME", help="Only nodes of the same cluster are linked.")
 @click.option("--insecure", is_flag=True, help="Allow plain TCP beyond this machine.")
 @click.option("--sync", metavar="LEVEL", help="off, normal (survives kill -9), full (power cuts).")
 @click.option("--log-level", metavar="L", help="debug, info, warning or error.")
-def command(peers: tuple[str, ...], file: str | None, **flags: object) -> None:
+def command(settings: Settings, peers: tuple[str, ...], file: str | None, **flags: object) -> None:
     """Run the daemon: hold models, gossip with peers, serve the control socket.
 
     It stays in the foreground and never forks. Ctrl-C or SIGTERM stops it; nothing that was
@@ -39,7 +40,8 @@ def command(peers: tuple[str, ...], file: str | None, **flags: object) -> None:
     from scuttled.errors import ScuttledError
     from scuttled.logs import set_up_logging
 
-    loaded = config.load(os.environ, file=file, flags={**flags, "peers": peers})
+    given = {**flags, "peers": peers, "socket": settings.socket}
+    loaded = config.load(os.environ, file=file, flags=given)
     set_up_logging(loaded.config.log_level, loaded.config.log_format)
     try:
         trio.run(Daemon(loaded, say=_say).run)

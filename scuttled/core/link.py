@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, assert_never
 
 from scuttled.core import wire
+from scuttled.core.flight import STALL_S
+from scuttled.core.handshake import Refusal, check_hello
 from scuttled.core.messages import (
-    PROTOCOL,
     Bye,
     ClockMessage,
     Code,
@@ -29,9 +30,9 @@ from scuttled.core.messages import (
     Pong,
 )
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
-from scuttled.core.session import STALL_S, Session
+from scuttled.core.session import Session
 from scuttled.core.update import Instant, Source
-from scuttled.errors import RemoteProtocolError, ScuttledError
+from scuttled.errors import RemoteProtocolError
 
 DRAW_BYTES = 64 << 10  # drawn for one write; bounds how long others wait
 HAVE_DELAY_S = 0.05  # acknowledgements are collected for so long...
@@ -41,14 +42,6 @@ FUTURE_RETRY_S = 0.5  # between looks whether what was refused may be asked for 
 SILENCE_S = 10.0  # without a byte from the peer, the link is over
 HELLO_S = 10.0  # to shake hands
 OUTBOX_MAX = 64  # small messages; more than this means that the peer floods us
-
-
-class Refusal(ScuttledError):
-    """This node will not have that link (or model); the peer is told the code and the words."""
-
-    def __init__(self, code: Code, words: str) -> None:
-        super().__init__(words)
-        self.reason = code
 
 
 class End(NamedTuple):
@@ -169,7 +162,7 @@ class Link:
             times.append(self._have_at)
         if self._ping_s is None:
             times.append(self._sent_s + PING_IDLE_S)
-            times += [session.stall_at() for session in self.sessions.values()]
+            times += [session.flight.stall_at() for session in self.sessions.values()]
         if any(session.future for session in self.sessions.values()):
             times.append(now.mono_s + FUTURE_RETRY_S)
         self._armed_s = min(times)
@@ -212,7 +205,9 @@ class Link:
 
     def lag_s(self, now: Instant) -> float:
         """For how long the oldest of these has waited; 0 if there is none."""
-        return max((session.lag_s(now) for session in self.sessions.values()), default=0.0)
+        return max(
+            (session.flight.lag_s(now.mono_s) for session in self.sessions.values()), default=0.0
+        )
 
     def model_changed(self, model: Scuttlebutt) -> None:
         """The model has something new to send or to acknowledge, or is new itself."""
@@ -402,8 +397,8 @@ class Link:
             return
         self.rtt_s = now.mono_s - self._ping_s
         for session in self.sessions.values():
-            session.delivered(self._ping_s)
-            session.stall_s = STALL_S + 2 * self.rtt_s
+            session.flight.delivered(self._ping_s)
+            session.flight.stall_s = STALL_S + 2 * self.rtt_s
         self._ping_s = None
 
     def _clocks_hash(self) -> bytes:
@@ -419,36 +414,3 @@ class Link:
             retry = session.retry_ms()
             if retry is not None and now.wall_ms >= retry:
                 self._to_open[session.model.name] = session.model
-
-
-def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
-    """Whether these two may talk. Raises Refusal, with words that make sense to both."""
-    if theirs.cluster != mine.cluster:
-        raise Refusal(
-            Code.CLUSTER, f"'{theirs.cluster}' and '{mine.cluster}' are different clusters"
-        )
-    if max(mine.oldest, theirs.oldest) > min(mine.newest, theirs.newest):
-        raise Refusal(
-            Code.VERSION,
-            f"no common protocol: {theirs.name} speaks {theirs.oldest} to {theirs.newest}, "
-            f"{mine.name} {mine.oldest} to {mine.newest}",
-        )
-    if theirs.node_id == mine.node_id:
-        if theirs.incarnation == mine.incarnation:
-            raise Refusal(Code.SELF, "that address is this very node")
-        raise Refusal(
-            Code.TWIN,
-            f"two live nodes have the id {mine.node_id.hex()}: {mine.name} and {theirs.name} "
-            "(was a state directory copied?)",
-        )
-    skew = theirs.wall_ms - mine.wall_ms
-    if abs(skew) > max_skew_ms:
-        way = "ahead of" if skew > 0 else "behind"
-        raise Refusal(
-            Code.SKEW,
-            f"the clock of {theirs.name} is {abs(skew) / 1000:.1f} s {way} that of {mine.name}, "
-            f"allowed are {max_skew_ms / 1000:.0f} s",
-        )
-
-
-__all__ = ["PROTOCOL", "End", "Host", "Link", "Refusal", "check_hello"]

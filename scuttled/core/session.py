@@ -28,19 +28,12 @@ so that a commit that was under way when we asked to start afresh is not taken f
 for its source goes past it. When its time has come, the session starts afresh.
 
 *Acknowledgement.* HAVE names the last DELTA that is on disk at the peer, by its cursor.
-`acked` is therefore exact: all that stands below it in our log is durable there, or came from
-there.
-
-*Pacing.* At most WINDOW_BYTES, or what was drawn in `stall_s`, may be under way, neither
-acknowledged nor known to have been read (a PONG says so). So a peer that has stopped finds little
-of what was overwritten since in its socket.                             [DESIGN 4, flowgossip 3]
+How that paces the sender is told in flight.          [DESIGN 4, flowgossip 3]
 """
 
-from collections import deque
 from collections.abc import Iterable
-from math import inf
-from typing import NamedTuple
 
+from scuttled.core.flight import Flight
 from scuttled.core.messages import ClockMessage, Delta, Have
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.update import (
@@ -55,26 +48,7 @@ from scuttled.core.update import (
 SKIPS_MAX = 256
 SCAN_ENTRIES_MAX = 16_384  # looked at in one draw, so that nobody else waits for long
 RECORD_OVERHEAD = 3  # bytes of msgpack around a record
-WINDOW_BYTES = 512 << 10  # under way
-STALL_S = 0.25  # under way for this long (and two round trips), the sender waits
-FLIGHT_MAX = 1024  # DELTAs remembered one by one until they are acknowledged
 COMMIT_SOURCES_MAX = 20_000  # in one frame; more go in several
-
-
-class InFlight(NamedTuple):
-    """A drawn DELTA that the peer has not acknowledged."""
-
-    start: int  # the cursor before it was drawn
-    cursor: int  # and after
-    drawn_s: float
-
-
-class Paced(NamedTuple):
-    """A drawn DELTA that, for all we know, may still be in a socket's buffer."""
-
-    drawn_s: float
-    cursor: int
-    size: int
 
 
 class Session:
@@ -87,14 +61,11 @@ class Session:
         self.open = False  # the peer's CLOCK has come
         self.theirs: dict[Source, Stamp] = {}
         self.cursor = 0
-        self.stall_s = STALL_S  # the link adds its round trips
         self._their_round = 0
         self._high = 0  # arrivals below were offered as newest
         self._skips: list[tuple[int, int]] = []  # ascending, above the cursor
         self._told = 0  # revision of our clock that a commit told
-        self._flight: deque[InFlight] = deque()
-        self._pace: deque[Paced] = deque()
-        self._pace_bytes = 0
+        self.flight = Flight()
         # receiving
         self.round = 0
         self.complete = False  # the latest DELTA of this round brought a commit
@@ -123,9 +94,7 @@ class Session:
         self.theirs = {source: stamp(time) for source, time in message.times.items()}
         self.cursor = self._high = self._told = 0
         self._skips.clear()
-        self._flight.clear()
-        self._pace.clear()
-        self._pace_bytes = 0
+        self.flight.clear()
 
     # --- sending ---
 
@@ -144,20 +113,7 @@ class Session:
         )
 
     def paused(self, now: Instant) -> bool:
-        """Whether too much is under way; an acknowledgement or `delivered` ends it."""
-        pace = self._pace
-        return bool(pace) and (
-            self._pace_bytes >= WINDOW_BYTES or now.mono_s - pace[0].drawn_s > self.stall_s
-        )
-
-    def stall_at(self) -> float:
-        """The monotonic time from which what is under way has been so for too long."""
-        return self._pace[0].drawn_s + self.stall_s if self._pace else inf
-
-    def delivered(self, before_s: float) -> None:
-        """The peer has read everything that was drawn before that time."""
-        while self._pace and self._pace[0].drawn_s <= before_s:
-            self._pace_bytes -= self._pace.popleft().size
+        return self.flight.paused(now.mono_s)
 
     def next_delta(self, bytes_max: int, now: Instant) -> Delta | None:
         """The next thing the peer lacks, as far as `bytes_max` goes; None if it lacks nothing.
@@ -179,17 +135,8 @@ class Session:
         if not runs and not commit:
             return None
         if runs:
-            self._under_way(start, size, now)
+            self.flight.add(start, self.cursor, size, now.mono_s)
         return Delta(self.model.name, self._their_round, list(runs.items()), self.cursor, commit)
-
-    def _under_way(self, start: int, size: int, now: Instant) -> None:
-        flight = self._flight
-        drawn_s = now.mono_s
-        if len(flight) >= FLIGHT_MAX:
-            start, _, drawn_s = flight.pop()
-        flight.append(InFlight(start, self.cursor, drawn_s))
-        self._pace.append(Paced(now.mono_s, self.cursor, size))
-        self._pace_bytes += size
 
     def _next_commit(self) -> dict[Source, int]:
         """What our clock covers and the peer's, as far as we know, does not."""
@@ -293,11 +240,7 @@ class Session:
             self._learn(source, time)
         if message.round != self._their_round:
             return
-        flight, pace = self._flight, self._pace
-        while flight and flight[0].cursor <= message.cursor:
-            flight.popleft()
-        while pace and pace[0].cursor <= message.cursor:
-            self._pace_bytes -= pace.popleft().size
+        self.flight.acknowledged(message.cursor)
 
     def _learn(self, source: Source, time: int) -> None:
         known = stamp(time)
@@ -395,16 +338,12 @@ class Session:
     @property
     def acked(self) -> int:
         """Below this position the peer has all of our log on disk, or it came from there."""
-        return self._flight[0].start if self._flight else self.cursor
+        return self.flight.acked(self.cursor)
 
     @property
     def lag(self) -> int:
         """Updates in our log that the peer has not acknowledged."""
         return self.model.log.count_between(self.acked, self.model.log.end)
-
-    def lag_s(self, now: Instant) -> float:
-        """For how long the oldest DELTA has waited to be acknowledged; 0 if there is none."""
-        return now.mono_s - self._flight[0].drawn_s if self._flight else 0.0
 
     @property
     def synced(self) -> bool:

@@ -1,0 +1,150 @@
+"""The way in: runs a command and turns whatever happens into words and an exit code.
+
+No traceback reaches a user but with -vv. Imports wait until main() is running, so that Ctrl-C
+is answered from the first moment on.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import click
+
+    from scuttled.cli.options import Settings
+    from scuttled.errors import ScuttledError
+
+_SIGINT, _SIGPIPE = 2, 13
+_KILLED = 128  # + signal: how shells name an end by a signal
+_IOERR, _SOFTWARE = 74, 70
+
+
+def main() -> NoReturn:
+    """Runs the command line of this process."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # run() said it; a closed stdout is None
+    sys.exit(code)
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs one command and gives its exit code. Writes to stdout and stderr, never raises."""
+    try:
+        return _run(list(args))
+    except KeyboardInterrupt:
+        return _KILLED + _SIGINT
+    except BrokenPipeError:  # `ls | head -1`: the reader has what it wanted
+        _stdout_to_nowhere()
+        return _KILLED + _SIGPIPE
+
+
+def _run(args: list[str]) -> int:
+    from scuttled.cli.options import Settings
+    from scuttled.errors import ScuttledError
+
+    settings = Settings()
+    try:
+        code = _invoke(args, settings)
+        return code or _flush()
+    except (ScuttledError, KeyboardInterrupt, BrokenPipeError) as error:
+        _flush()  # what was found before it went wrong belongs to the answer
+        if isinstance(error, ScuttledError):
+            return _tell(error, settings)
+        raise
+    except Exception as error:
+        return _tell_bug(error, settings)
+
+
+def _invoke(args: list[str], settings: "Settings") -> int:
+    """Runs the command; click's own endings become codes and errors of ours."""
+    import click
+
+    from scuttled.cli import cli
+    from scuttled.errors import UsageError
+
+    completion = os.environ.get("_SCUTTLED_COMPLETE")
+    if completion:
+        from scuttled.cli.completion import complete
+
+        return complete(cli, completion, settings)
+    try:
+        with cli.make_context("scuttled", args, obj=settings) as ctx:
+            cli.invoke(ctx)
+        return 0
+    except click.exceptions.Exit as ending:
+        return ending.exit_code
+    except click.Abort:
+        return _KILLED + _SIGINT
+    except click.UsageError as error:
+        raise UsageError(_sentence(error.format_message()), hint=_usage_hint(error)) from None
+    except click.ClickException as error:
+        raise UsageError(_sentence(error.format_message()), code=error.exit_code) from None
+
+
+def _sentence(text: str) -> str:
+    """click's sentences, as ours are: one line, no capital, no full stop."""
+    text = " ".join(text.split()).rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _usage_hint(error: "click.UsageError") -> str:
+    return f"{error.ctx.command_path} --help" if error.ctx else "scuttled --help"
+
+
+def _flush() -> int:
+    """Sends stdout out while we can still say that it failed."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _stdout_to_nowhere()
+        print(f"scuttled: answer not written: {error.strerror}", file=sys.stderr)
+        return _IOERR
+
+
+def _tell(error: "ScuttledError", settings: "Settings") -> int:
+    from scuttled.cli.output import say
+
+    if settings.verbose > 1:
+        _traceback()
+    say(f"scuttled: {error.message}")
+    if error.hint and not settings.quiet:
+        say(f"hint: {error.hint}")
+    return error.code
+
+
+def _tell_bug(error: Exception, settings: "Settings") -> int:
+    from scuttled.cli.output import say
+
+    if settings.verbose > 1:
+        _traceback()
+    say(f"scuttled: a bug: {type(error).__name__}: {error}")
+    if settings.verbose <= 1:
+        say("hint: run it again with -vv and report what it says")
+    return _SOFTWARE
+
+
+def _traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
+
+
+def _stdout_to_nowhere() -> None:
+    """Whatever is still buffered goes nowhere quietly when the interpreter ends."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError, AttributeError):
+        pass
+
+
+if __name__ == "__main__":
+    main()

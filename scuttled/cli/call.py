@@ -1,0 +1,46 @@
+"""`scuttled call`: any operation of a model's own type."""
+
+import click
+
+from scuttled.cli import output
+from scuttled.cli.loose import LooseVerb
+from scuttled.cli.options import Settings, verb
+from scuttled.cli.text import dump_json, parse_json
+
+
+@verb(
+    "call",
+    cls=LooseVerb,
+    examples="""
+        scuttled call size
+        scuttled call -m default has greeting
+        scuttled model info default        # ends in the operations that can be called
+    """,
+)
+@click.argument("operation", metavar="OP")
+@click.argument("args", nargs=-1, metavar="[ARG...]")
+def command(settings: Settings, operation: str, args: tuple[str, ...]) -> None:
+    """Call operation OP of the model (-m) with its arguments.
+
+    An ARG that is JSON is that value, any other is text; '"5"' is the text 5.
+    """
+    values = [_value(arg) for arg in args]
+    with settings.connect() as client:
+        done = client.request("call", model=settings.model, operation=operation, args=values)
+    result = done.get("result")
+    if settings.json:
+        output.emit({"model": settings.model, "operation": operation, "result": result})
+    elif isinstance(result, list):
+        for item in result:
+            output.write(_line(item))
+    elif result is not None:
+        output.write(_line(result))
+
+
+def _value(arg: str) -> object:
+    parsed = parse_json(arg)
+    return parsed[0] if parsed else arg
+
+
+def _line(item: object) -> str:
+    return output.plain_line([item]) if isinstance(item, str) else dump_json(item) + "\n"

@@ -1,0 +1,84 @@
+"""`scuttled del`: delete keys, one by one or by prefix."""
+
+import shlex
+from collections.abc import Iterator
+
+import click
+
+from scuttled.cli import output
+from scuttled.cli.options import Settings, complete_keys, is_pattern, verb
+from scuttled.cli.output import counted
+from scuttled.client import Client
+from scuttled.errors import Refused
+
+_KEYS_PER_REQUEST = 500  # of at most 4 KiB each: well below a frame
+
+
+@verb(
+    "del",
+    examples="""
+        scuttled set old/key value && scuttled del old/key
+        scuttled del --prefix old/ --dry-run
+        scuttled set old/key value && scuttled del --prefix old/ --yes
+    """,
+)
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...", shell_complete=complete_keys)
+@click.option("--prefix", is_flag=True, help="Delete every key that begins with KEY.")
+@click.option("--dry-run", is_flag=True, help="Write the keys that would go, and delete nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before deleting by prefix.")
+def command(
+    settings: Settings, keys: tuple[str, ...], prefix: bool, dry_run: bool, yes: bool
+) -> None:
+    """Delete each KEY, on all nodes. Exits with 1 if none of them existed."""
+    if prefix and not dry_run:
+        settings.check_can_ask("delete by prefix", yes=yes)
+    with settings.connect() as client:
+        targets = list(keys)
+        if prefix or dry_run:
+            targets = _existing(client, settings.model, keys, prefix=prefix)
+        if dry_run:
+            _show_targets(settings, targets)
+            return
+        if prefix and targets:
+            settings.confirm(f"delete {counted(len(targets))} of model {settings.model}", yes=yes)
+        count = sum(done["count"] for done in client.pipeline(_requests(settings.model, targets)))
+    if settings.json:
+        output.emit({"model": settings.model, "count": count})
+    if not count:
+        raise _none(keys, settings.model)
+    settings.say(f"{counted(count)} deleted from {settings.model}")
+
+
+def _requests(model: str, keys: list[str]) -> Iterator[tuple[str, dict[str, object]]]:
+    for start in range(0, len(keys), _KEYS_PER_REQUEST):
+        yield "del", {"model": model, "keys": keys[start : start + _KEYS_PER_REQUEST]}
+
+
+def _existing(client: Client, model: str, keys: tuple[str, ...], *, prefix: bool) -> list[str]:
+    """The keys that are there now, sorted. A prefix may hold * and ?: the daemon's answer, which
+    takes those for a glob, has them all and more."""
+    found: set[str] = set()
+    for wanted in keys:
+        pattern = f"{wanted}*" if prefix else wanted
+        for rows in client.stream("list", model=model, pattern=pattern):
+            for key, kind, *_ in rows:
+                if key.startswith(wanted) if prefix else key == wanted:
+                    (found.discard if kind == "deleted" else found.add)(key)
+    return sorted(found)
+
+
+def _show_targets(settings: Settings, keys: list[str]) -> None:
+    for key in keys:
+        if settings.json:
+            output.emit({"model": settings.model, "key": key, "dry_run": True})
+        else:
+            output.write(output.plain_line([key]))
+    settings.say(f"would delete {counted(len(keys))} from {settings.model}")
+
+
+def _none(keys: tuple[str, ...], model: str) -> Refused:
+    words = f"no key {keys[0]!r}" if len(keys) == 1 else "none of these keys"
+    hint = ""
+    if is_pattern(keys[0]):  # taken as it stands: deleting many must never be a slip
+        hint = f"scuttled del --dry-run --prefix {shlex.quote(keys[0].rstrip('*'))}"
+    return Refused(f"nothing deleted: {words} in model {model}", hint=hint)

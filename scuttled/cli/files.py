@@ -1,0 +1,89 @@
+"""Files that commands read and write. `-` is standard input or output everywhere."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from scuttled.errors import CantCreate, NoInput, StorageError
+
+
+@contextmanager
+def open_to_read(path: str) -> Iterator[BinaryIO]:
+    """The file's bytes. Raises NoInput if it is not there or may not be read."""
+    if path == "-":
+        if sys.stdin is None:
+            raise NoInput("standard input is closed")
+        yield sys.stdin.buffer
+        return
+    try:
+        file = open(path, "rb")
+    except OSError as error:
+        raise NoInput(f"{path} not read: {error.strerror}") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Around reads: a disk or a pipe that fails is an error with the file's name."""
+    try:
+        yield
+    except IsADirectoryError as error:
+        raise NoInput(f"{path} not read: it is a directory") from error
+    except OSError as error:
+        raise StorageError(f"{path} not read: {error.strerror}") from error
+
+
+def write_whole(path: str, text: str) -> None:
+    """A small file, replaced as a whole or not at all."""
+    with open_whole(path, durable=False) as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+
+
+@contextmanager
+def open_whole(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file to write that takes its name when all is written; after an error all is as before.
+
+    What is there and is no regular file (a pipe, /dev/stdout) is written to as it is. `durable`
+    waits for the disk before the old file goes. Raises CantCreate, StorageError.
+    """
+    path = os.path.realpath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        with _writing(path), _create(path, path, os.O_WRONLY) as file:
+            yield file
+            file.flush()
+        return
+    folder, name = os.path.split(path)
+    unfinished = os.path.join(folder, f".{name}.{os.getpid()}.unfinished")
+    file = _create(unfinished, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        with _writing(path), file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        with _writing(path):
+            os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise
+
+
+def _create(path: str, meant: str, flags: int) -> BinaryIO:
+    try:
+        return os.fdopen(os.open(path, flags | os.O_CLOEXEC, 0o666), "wb")
+    except OSError as error:
+        raise CantCreate(f"{meant} not written: {error.strerror}") from error
+
+
+@contextmanager
+def _writing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        raise StorageError(f"{path} not written: {error.strerror}") from error

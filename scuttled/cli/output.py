@@ -1,0 +1,139 @@
+"""Where answers go: stdout, as exact bytes, tab-separated lines, tables or JSON lines.
+
+stdout is the answer and nothing else; `say` and `fail` are for people and write to stderr.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+from scuttled.errors import StorageError
+
+_CELL_WIDTH_MIN = 8  # no column of a table is cut below this
+_GAP = 2
+
+
+def is_tty() -> bool:
+    """Whether a person reads the answer."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def write(data: bytes | str) -> None:
+    """Part of the answer, as it is. A reader that went away is a BrokenPipeError, for main()."""
+    if isinstance(data, str):
+        data = data.encode("utf-8", "surrogateescape")
+    try:
+        if sys.stdout is None:
+            raise OSError("standard output is closed")
+        sys.stdout.buffer.write(data)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"answer not written: {error.strerror or error}") from error
+
+
+def emit(fields: Mapping[str, object]) -> None:
+    """One line of JSON."""
+    write(json_line(fields))
+
+
+def json_line(fields: Mapping[str, object]) -> str:
+    """The line that `emit` writes: every object says which version of our words it speaks."""
+    from scuttled.cli.text import dump_json  # not for every `get`: it costs more than the rest
+
+    return dump_json({"v": 1, **fields}) + "\n"
+
+
+def plain_line(columns: Iterable[object]) -> str:
+    """One line for programs: escaped, separated by tabs; what is unknown is empty."""
+    from scuttled.cli.text import escape
+
+    return "\t".join("" if c is None else escape(_text(c)) for c in columns) + "\n"
+
+
+def _text(value: object) -> bytes | str:
+    return value if isinstance(value, bytes | str) else f"{value}"
+
+
+def say(text: str) -> None:
+    """A message for people. A stderr that is gone is no reason to stop."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        pass
+
+
+def counted(count: int) -> str:
+    """`1 key`, `60,000 keys`."""
+    return "1 key" if count == 1 else f"{count:,} keys"
+
+
+def width() -> int | None:
+    """Columns of the terminal on stdout; None if it is not one."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    columns: int | None,
+    styles: Mapping[str, str] | None = None,
+) -> str:
+    """Aligned text with a header, cut with … where it is wider than `columns`.
+
+    `styles` gives the colour (SGR numbers) of cells that hold exactly these words; None: no colour.
+    """
+    widths = [max(map(_width, cells)) for cells in zip(header, *rows, strict=True)]
+    _shrink(widths, columns)
+    lines = []
+    for number, row in enumerate([header, *rows]):
+        cells = [_pad(cell, size) for cell, size in zip(row, widths, strict=True)]
+        cells[-1] = cells[-1].rstrip()
+        if styles is not None:
+            shown = ("1",) * len(row) if number == 0 else tuple(styles.get(c) for c in row)
+            cells = [_paint(c, style) for c, style in zip(cells, shown, strict=True)]
+        lines.append((" " * _GAP).join(cells).rstrip() + "\n")
+    return "".join(lines)
+
+
+def _shrink(widths: list[int], columns: int | None) -> None:
+    """Takes from the widest column until the row fits, or nothing more can be taken."""
+    if columns is None:
+        return
+    over = sum(widths) + _GAP * (len(widths) - 1) - columns
+    while over > 0:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        others = [size for size in widths if size < widths[widest]]
+        least = max([_CELL_WIDTH_MIN, *others])
+        cut = min(over, max(widths[widest] - least, 1))
+        if widths[widest] <= _CELL_WIDTH_MIN:
+            return
+        widths[widest] -= cut
+        over -= cut
+
+
+def _pad(cell: str, size: int) -> str:
+    have = _width(cell)
+    if have <= size:
+        return cell + " " * (size - have)
+    cell = cell[: 2 * size]  # before the loop looks at every character of half a megabyte
+    while _width(cell) > size - 1:
+        cell = cell[:-1]
+    return cell + "…" + " " * (size - 1 - _width(cell))
+
+
+def _width(cell: str) -> int:
+    """Columns on a terminal: wide and combining characters count as terminals count them."""
+    if cell.isascii():
+        return len(cell)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in cell)
+
+
+def _paint(cell: str, style: str | None) -> str:
+    return f"\x1b[{style}m{cell}\x1b[0m" if style else cell

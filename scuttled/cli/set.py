@@ -1,0 +1,118 @@
+"""`scuttled set`: write one key. The value is an argument, standard input or a file."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from scuttled.cli import output
+from scuttled.cli.loose import LooseVerb
+from scuttled.cli.options import Settings, complete_keys, seconds, verb
+from scuttled.errors import DataError, UsageError
+
+
+@verb(
+    "set",
+    cls=LooseVerb,
+    examples="""
+        scuttled set greeting hello
+        scuttled set temperature -5
+        echo 10.0.0.1:80 | scuttled set svc/web -
+        scuttled set hosts --file /etc/hosts
+        scuttled set limits --json-value '{"cpu": 4}'
+        scuttled set svc/web 10.0.0.1:80 --ttl 30s
+    """,
+)
+@click.argument("key", shell_complete=complete_keys)
+@click.argument("value", required=False)
+@click.option("--file", "path", metavar="PATH", help="The value is this file; - is standard input.")
+@click.option("--json-value", is_flag=True, help="The value is JSON; refuse it if it is not.")
+@click.option("--ttl", metavar="D", callback=seconds, help="Forget the key after this time: 30s.")
+@click.option("--if-absent", is_flag=True, help="Only if this node has no such key.")
+@click.option("--if-rev", metavar="REV", help="Only if this node has the key at this revision.")
+def command(
+    settings: Settings,
+    key: str,
+    value: str | None,
+    path: str | None,
+    json_value: bool,
+    ttl: float | None,
+    if_absent: bool,
+    if_rev: str | None,
+) -> None:
+    """Set KEY to VALUE.
+
+    A VALUE of - reads standard input, exactly as it is. --if-absent and --if-rev are checked on
+    this node only: another node may write the same key at the same moment, and the later of
+    the two stays.
+    """
+    if if_absent and if_rev:
+        raise UsageError("--if-absent and --if-rev exclude each other")
+    if ttl is not None and ttl < 0.001:
+        raise UsageError("--ttl is at least 1ms")
+    content = _content(key, value, path)
+    kind, content = _kind(content, json_value)
+    fields: dict[str, Any] = {
+        "model": settings.model,
+        "key": key,
+        "kind": kind,
+        "value": content,
+        "ttl_ms": int((ttl or 0) * 1000),
+        "if_absent": if_absent,
+        "if_rev": if_rev or "",
+    }
+    with settings.connect() as client:
+        done = client.request("set", **fields)
+    _show(settings, key, content, done["rev"], conditional=if_absent or bool(if_rev))
+
+
+def _content(key: str, value: str | None, path: str | None) -> bytes:
+    """The bytes to store, from the one place that was named."""
+    if value is not None and path is not None:
+        raise UsageError("VALUE and --file exclude each other")
+    if value is None and path is None:
+        raise UsageError(
+            "VALUE is missing: give it, or - for standard input, or --file PATH",
+            hint="scuttled set --help",
+        )
+    from scuttled.client import VALUE_BYTES_MAX
+
+    if value is not None and value != "-":
+        content = os.fsencode(value)
+    else:
+        from scuttled.cli.files import open_to_read, reading
+
+        name = path or "-"
+        with open_to_read(name) as file, reading(name):
+            content = file.read(VALUE_BYTES_MAX + 1)
+    if len(content) > VALUE_BYTES_MAX:
+        raise DataError(f"value of {key!r} too large: more than {VALUE_BYTES_MAX} bytes")
+    return content
+
+
+def _kind(content: bytes, json_value: bool) -> tuple[str, bytes]:
+    from scuttled.cli.text import kind_of, parse_json
+
+    if not json_value:
+        return kind_of(content), content
+    if kind_of(content) != "text" or parse_json(content) is None:
+        raise DataError("value is not JSON: it was not written")
+    return "json", content.strip(b" \t\r\n")  # what JSON allows around a value is not part of it
+
+
+def _show(settings: Settings, key: str, content: bytes, rev: str, *, conditional: bool) -> None:
+    form = settings.form
+    if form == "json":
+        from scuttled.cli.text import revision
+
+        fields = {"model": settings.model, "key": key, "rev": rev, "node": revision(rev)[0]}
+        output.emit(fields)
+    elif form == "table" and not settings.quiet and sys.stdout.isatty():
+        from scuttled.cli.text import escape
+
+        note = ", checked on this node only" if conditional else ""
+        room = max((output.width() or 80) - len(key) - len(rev) - len(note) - 12, 20)
+        shown = escape(content[: 4 * room])
+        shown = shown if len(shown) <= room else shown[: room - 1] + "…"
+        output.write(f"{escape(key)} = {shown}  (rev {rev}{note})\n")

@@ -1,0 +1,99 @@
+"""`scuttled status`: one screen that tells how this node does."""
+
+import time
+from typing import Any
+
+import click
+
+from scuttled.cli import output
+from scuttled.cli.options import Settings, verb
+from scuttled.cli.peers import HEADER, STYLES, rows
+from scuttled.cli.text import dump_json
+from scuttled.errors import Refused
+from scuttled.units import format_bytes, format_duration
+
+_SKEW_MS_WORTH_TELLING = 500  # as the daemon warns from
+
+
+@verb(
+    "status",
+    examples="""
+        scuttled status
+        scuttled status --check -q || echo degraded
+        scuttled status -j
+    """,
+)
+@click.option("--check", is_flag=True, help="Exit with 1 if something is wrong.")
+def command(settings: Settings, check: bool) -> None:
+    """Show node, models, links, rates and storage. -q shows nothing, for use with --check."""
+    with settings.connect() as client:
+        status = client.request("status")
+    if settings.json:
+        output.emit(status)
+    elif settings.quiet:
+        pass
+    elif settings.form == "plain":
+        for name, value in _facts(status):
+            output.write(output.plain_line([name, value]))
+    else:
+        output.write("".join(f"{line}\n" for line in screen(status)))
+        if status["links"]:
+            output.write("\n")
+            settings.show(HEADER, rows(status["links"], int(time.time() * 1000)), STYLES)
+    if check and not status["healthy"]:
+        if settings.quiet:
+            raise click.exceptions.Exit(Refused.code)
+        problems = "; ".join(status["problems"]) or "the daemon does not say why"
+        raise Refused(f"{_label(status)} is degraded: {problems}")
+
+
+def _facts(status: dict[str, Any]) -> list[tuple[str, object]]:
+    """For programs that have no JSON: one fact a line; what is nested stays JSON."""
+    return [
+        (name, dump_json(value) if isinstance(value, dict | list | bool) else value)
+        for name, value in status.items()
+    ]
+
+
+def _label(status: dict[str, Any]) -> str:
+    return str(status["name"] or status["node"])
+
+
+def screen(status: dict[str, Any]) -> list[str]:
+    """The lines above the table of links."""
+    verdict = "healthy" if status["healthy"] else "degraded"
+    lines = [
+        f"{_label(status)} ({status['node']})  up {format_duration(status['uptime_s'])}"
+        f"  pid {status['pid']}  scuttled {status['version']}  {verdict},"
+        f" {status['peers_up']} of {status['peers_configured']} peers up",
+        f"cluster {status['cluster']}  listen {status['listen'] or '-'}"
+        + (
+            f" as {status['advertise']}"
+            if status["advertise"] not in ("", status["listen"])
+            else ""
+        )
+        + f"  control {status['control']}",
+        f"models {len(status['models'])}  keys {status['keys']:,}  deleted"
+        f" {status['tombstones']:,}  state {format_bytes(status['bytes'])}"
+        f"  memory {format_bytes(status['rss_bytes'])}",
+        f"gossip in {status['rate_in']:.1f}/s  out {status['rate_out']:.1f}/s"
+        f"  total in {status['updates_in']:,} ({format_bytes(status['bytes_in'])})"
+        f"  out {status['updates_out']:,} ({format_bytes(status['bytes_out'])})",
+        _storage(status),
+    ]
+    if abs(status["skew_ms"] or 0) >= _SKEW_MS_WORTH_TELLING or status["future"]:
+        lines.append(
+            f"clock  {format_duration(abs(status['skew_ms'] or 0) / 1000)} apart from a peer,"
+            f" {status['future']:,} updates from the future refused"
+        )
+    return lines + [f"problem: {problem}" for problem in status["problems"]]
+
+
+def _storage(status: dict[str, Any]) -> str:
+    if not status["data"]:
+        return "storage  memory only: all is gone when the daemon stops"
+    storage = status["storage"]
+    return (
+        f"storage {status['data']}  {format_bytes(storage['bytes'] or 0)}  sync {status['sync']}"
+        f"  unsaved {storage['unsaved']:,}"
+    )

@@ -1,0 +1,44 @@
+"""`scuttled version`: of this program and of the daemon it talks to."""
+
+from typing import Any
+
+from scuttled import __version__
+from scuttled.cli import output
+from scuttled.cli.options import Settings, verb
+from scuttled.cli.text import escape
+from scuttled.errors import NotPermitted, TimedOut, Unavailable
+
+
+@verb("version", examples="scuttled version\nscuttled version -j")
+def command(settings: Settings) -> None:
+    """Show the version of this program and of the daemon, if one is running."""
+    daemon: dict[str, Any] = {}
+    absent = ""
+    try:
+        with settings.connect() as client:
+            daemon = client.hello()
+    except (Unavailable, NotPermitted, TimedOut) as error:
+        absent = error.message
+    if settings.json:
+        output.emit(_fields(daemon, absent))
+    elif settings.form == "plain":
+        output.write(output.plain_line(["client", __version__]))
+        output.write(output.plain_line(["daemon", daemon.get("version")]))
+    else:
+        output.write(f"client  {__version__}\n")
+        output.write(f"daemon  {_sentence(daemon) if daemon else absent}\n")
+
+
+def _fields(daemon: dict[str, Any], absent: str) -> dict[str, Any]:
+    import platform
+
+    fields = {"client": __version__, "python": platform.python_version()}
+    if not daemon:
+        return {**fields, "daemon": None, "reason": absent}
+    about = {name: daemon.get(name) for name in ("protocol", "node", "name", "cluster")}
+    return {**fields, "daemon": daemon.get("version"), **about}
+
+
+def _sentence(daemon: dict[str, Any]) -> str:
+    label = daemon.get("name") or daemon.get("node")
+    return escape(f"{daemon.get('version')}  on {label}, cluster {daemon.get('cluster')}")

@@ -1,0 +1,99 @@
+"""`scuttled wait`: block until the daemon, its peers or a key are as wished."""
+
+import os
+import time
+
+import click
+
+from scuttled.cli import output
+from scuttled.cli.options import Settings, complete_keys, verb
+from scuttled.client import TIMEOUT_S, Client
+from scuttled.errors import TimedOut, Unavailable, UsageError
+from scuttled.units import format_duration
+
+_RETRY_S = 0.05  # a socket that is not there can't tell when it comes
+
+
+@verb(
+    "wait",
+    examples="""
+        scuttled wait --up --timeout 10s
+        scuttled wait --peers 2 --synced --timeout 1m
+        scuttled set svc/web ready && scuttled wait --key svc/web=ready
+    """,
+)
+@click.option("--up", is_flag=True, help="Until the daemon answers.")
+@click.option("--peers", type=click.IntRange(0), metavar="N", help="Until N peers are up.")
+@click.option("--synced", is_flag=True, help="Until all peers that are up have all we have.")
+@click.option(
+    "--key", metavar="K[=V]", shell_complete=complete_keys, help="Until key K is there, with V."
+)
+def command(settings: Settings, up: bool, peers: int | None, synced: bool, key: str | None) -> None:
+    """Wait until all that is named holds.
+
+    There is no limit unless --timeout (or SCUTTLED_TIMEOUT) gives one, here for the whole of it;
+    when it is over the exit code is 75.
+    """
+    conditions = _conditions(settings, peers, synced, key)
+    if not (up or conditions):
+        raise UsageError("nothing to wait for: name --up, --peers, --synced or --key")
+    limit_s = settings.timeout_s
+    until = None if limit_s is None else time.monotonic() + limit_s
+    try:
+        while not _holds(settings, conditions, until, patient=up):
+            time.sleep(_RETRY_S)
+    except TimedOut:
+        if limit_s is None:
+            raise  # the daemon is there but hangs
+        raise TimedOut(f"waited {format_duration(limit_s)} in vain") from None
+    if settings.json:
+        output.emit({"ok": True})
+
+
+def _conditions(
+    settings: Settings, peers: int | None, synced: bool, key: str | None
+) -> dict[str, object]:
+    """The fields of the request; {} if only the daemon itself is awaited."""
+    fields: dict[str, object] = {}
+    if peers is not None:
+        fields["peers"] = peers
+    if synced:
+        fields["synced"] = True
+    if key is not None:
+        name, equals, value = key.partition("=")
+        fields |= {"model": settings.model, "key": name}
+        if equals:
+            fields["value"] = os.fsencode(value)
+    return fields
+
+
+def _holds(
+    settings: Settings, conditions: dict[str, object], until: float | None, *, patient: bool
+) -> bool:
+    """One attempt. False if the daemon was not there and we may be `patient` with it.
+
+    Raises TimedOut once `until` is over.
+    """
+    try:
+        with Client.connect(settings.paths(), _left(until, TIMEOUT_S)) as client:
+            client.hello()
+            if conditions:
+                client.request("wait", wait_s=_left(until, None), **conditions)
+            return True
+    except Unavailable:
+        if not patient:
+            raise
+    except TimedOut:
+        if until is None or not patient:
+            raise
+    _left(until, None)
+    return False
+
+
+def _left(until: float | None, default: float | None) -> float | None:
+    if until is None:
+        return default
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimedOut("time is over")
+    return left

@@ -1,0 +1,273 @@
+"""`scuttled watch`: one line, or one run of a command, for every change, until told to stop."""
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from scuttled.cli import output
+from scuttled.cli.options import Settings, Verb, complete_keys, seconds, verb
+from scuttled.cli.tail import (
+    CHUNK_BYTES,
+    CursorFile,
+    Outlet,
+    Patience,
+    Source,
+    Stopped,
+    run_command,
+)
+from scuttled.cli.text import clock_time, escape, revision, update_fields, value_fields
+from scuttled.client import Client, Row, Stream
+from scuttled.errors import Refused, TimedOut, Unavailable
+from scuttled.units import format_duration
+
+_CHANGES = ("set", "del", "expire")
+_PLACEHOLDER = "\x01"  # a key nobody has: listing it costs nothing and gives the cursor of now
+_STYLES = {"set": "32", "del": "31", "expire": "33", "reset": "35", "live": "2"}
+
+
+class WatchVerb(Verb):
+    """Everything behind `--` is the command to run, options and all."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["scuttled.argv"] = []
+        if "--" in args:
+            place = args.index("--")
+            ctx.meta["scuttled.argv"] = args[place + 1 :]
+            args = args[:place]
+            if not ctx.meta["scuttled.argv"] and not ctx.resilient_parsing:
+                raise click.UsageError("a command is missing behind --", ctx)
+        return super().parse_args(ctx, args)
+
+
+@verb(
+    "watch",
+    cls=WatchVerb,
+    examples="""
+        scuttled watch
+        scuttled watch svc/ 'db/*'
+        scuttled watch --snapshot -j
+        scuttled watch svc/web --once --for 30s
+        scuttled watch --cursor-file ~/seen.cursor >> changes.tsv
+        scuttled watch svc/ -- sh -c 'echo "$SCUTTLED_OP $SCUTTLED_KEY: $(cat)"'
+    """,
+)
+@click.argument("patterns", nargs=-1, metavar="[PATTERN...]", shell_complete=complete_keys)
+@click.option("--snapshot", is_flag=True, help="First what is there, then a line `live`.")
+@click.option("-n", "number", type=click.IntRange(1), metavar="N", help="End after N changes.")
+@click.option("--once", is_flag=True, help="End after one change; with CMD, with its exit code.")
+@click.option("--for", "for_s", metavar="D", callback=seconds, help="End after this time.")
+@click.option("--after", metavar="CURSOR", help="Go on behind a cursor, as -j shows them.")
+@click.option("--cursor-file", metavar="F", help="Go on where the last run ended, and note it.")
+@click.option("--all-models", is_flag=True, help="All models but those of the system.")
+def command(
+    settings: Settings,
+    patterns: tuple[str, ...],
+    snapshot: bool,
+    number: int | None,
+    once: bool,
+    for_s: float | None,
+    after: str | None,
+    cursor_file: str | None,
+    all_models: bool,
+) -> None:
+    """Tell every change, of this node and all others, as it comes: to all keys, or to those that
+    match a PATTERN.
+
+    In a pipe: lines of OP KEY VALUE REV NODE TIME_MS (and MODEL, with --all-models), separated by
+    tabs. A watch that could not go on behind its cursor says `reset`, gives what is there, and
+    then `live`; it is never silent about a gap.
+
+    With -- CMD it runs CMD for each change, one after the other: the value on its standard input,
+    SCUTTLED_OP, _KEY, _NODE, _REV and _MODEL in its environment.
+    """
+    argv = click.get_current_context().meta["scuttled.argv"]
+    until = None if for_s is None else time.monotonic() + for_s
+    patience, noted = Patience(), CursorFile(cursor_file)
+    sink: Lines | Runs
+    if argv:
+        sink = Runs(settings, patience, noted, limit=1 if once else number, argv=argv)
+    else:
+        sink = Lines(settings, patience, noted, limit=1 if once else number, models=all_models)
+    model = "" if all_models else settings.model
+    with settings.connect() as client:
+        start = noted.read() or after or ""
+        if cursor_file and not (start or snapshot or all_models):
+            start = _cursor_of_now(client, model)
+            noted.save(start)
+        stream = client.stream(
+            "watch",
+            live=True,
+            model=model,
+            patterns=list(patterns),
+            snapshot=snapshot and not start,
+            after=start,
+        )
+        try:
+            with patience.installed():
+                _follow(stream, sink, Source(client.fileno(), sink.fd, patience), until)
+        except Stopped as stop:
+            raise click.exceptions.Exit(stop.code) from None
+    if not sink.seen:
+        raise TimedOut(f"no change in {format_duration(for_s or 0)}")
+    if once and isinstance(sink, Runs):
+        raise click.exceptions.Exit(sink.code)
+
+
+def _cursor_of_now(client: Client, model: str) -> str:
+    """So that a first run that sees no change still tells the next run where to go on."""
+    try:
+        stream = client.stream("list", model=model, pattern=_PLACEHOLDER)
+        for _ in stream:
+            pass
+    except Refused:  # no such model yet: all that comes into it is news
+        return ""
+    return str((stream.end or {}).get("cursor") or "")
+
+
+def _follow(stream: Stream, sink: "Lines | Runs", source: Source, until: float | None) -> None:
+    """Until the sink has enough or the time is over. However it ends, the cursor is noted."""
+    try:
+        while True:
+            sink.take(stream.poll())
+            if sink.full or (until is not None and time.monotonic() >= until):
+                return
+            if stream.buffered():
+                continue
+            sink.note()
+            if not stream.running():
+                raise Unavailable("daemon ended the watch")
+            if not source.wait(until):
+                return
+    finally:
+        sink.note()
+
+
+class _Sink:
+    """Takes changes in order, and knows up to where they are dealt with."""
+
+    def __init__(
+        self, settings: Settings, patience: Patience, noted: CursorFile, *, limit: int | None
+    ) -> None:
+        self.settings = settings
+        self.patience = patience
+        self.fd = sys.stdout.fileno()
+        self.seen = 0
+        self.cursor = ""
+        self._noted = noted
+        self._limit = limit
+
+    @property
+    def full(self) -> bool:
+        """Whether `-n` is reached."""
+        return self._limit is not None and self.seen >= self._limit
+
+    def note(self) -> None:
+        """Writes the cursor down if it moved."""
+        self._noted.save(self.cursor)
+
+
+class Lines(_Sink):
+    """Writes changes to stdout."""
+
+    def __init__(self, *args: Any, models: bool, **attrs: Any) -> None:
+        super().__init__(*args, **attrs)
+        self._models = models
+        self._form = self.settings.form
+        self._styles = _STYLES if self.settings.colored else {}
+        self._outlet = Outlet(self.fd, self.patience)
+
+    def take(self, rows: list[Row]) -> None:
+        """Writes whole lines, in chunks that a pipe takes at once."""
+        chunk, covered = b"", self.cursor
+        for row in rows:
+            if self.full:
+                break
+            line = self._line(row).encode("utf-8", "surrogateescape")
+            if chunk and len(chunk) + len(line) > CHUNK_BYTES:
+                self._outlet.write(chunk)
+                chunk, self.cursor = b"", covered
+            chunk += line
+            covered = row[7]
+            self.seen += row[0] in _CHANGES
+        self._outlet.write(chunk)
+        self.cursor = covered
+
+    def _line(self, row: Row) -> str:
+        if self._form == "json":
+            return output.json_line(_fields(row))
+        if self._form == "plain":
+            return output.plain_line(_columns(row, models=self._models))
+        return _sentence(row, self._styles, models=self._models)
+
+
+class Runs(_Sink):
+    """Runs a command for each change. What it was run for is noted at once: runs may be long."""
+
+    def __init__(self, *args: Any, argv: list[str], **attrs: Any) -> None:
+        super().__init__(*args, **attrs)
+        self.code = 0
+        self._argv = argv
+
+    def take(self, rows: list[Row]) -> None:
+        for row in rows:
+            if self.full:
+                return
+            if row[0] in _CHANGES:
+                self._run(row)
+            elif row[0] == "reset":
+                self.settings.say(f"scuttled: starting afresh: {_reason(row[4])}")
+            self.cursor = row[7]
+            self.note()
+            self.patience.check()
+
+    def _run(self, row: Row) -> None:
+        op, model, key, _, value, rev = row[:6]
+        names = {"OP": op, "MODEL": model, "KEY": key, "NODE": revision(rev)[0], "REV": rev}
+        environ = {f"SCUTTLED_{name}": text.replace("\0", "\\x00") for name, text in names.items()}
+        self.code = run_command(self._argv, value or b"", environ, self.patience)
+        self.seen += 1
+        if self.code:
+            self.patience.check()  # our own end was its end: the change is not dealt with
+            self.settings.say(f"scuttled: {self._argv[0]} exited with {self.code} for {op} {key!r}")
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    op, model, key, kind, value, rev, name, cursor = row[:8]
+    if op not in _CHANGES:
+        reason = {"reason": _reason(value)} if op == "reset" else {}
+        return {"op": op, **reason, "cursor": cursor}
+    held = {} if kind == "deleted" else value_fields(kind, value)
+    about = update_fields(rev, name)
+    return {"op": op, "model": model, "key": key, **held, **about, "cursor": cursor}
+
+
+def _columns(row: Row, *, models: bool) -> list[object]:
+    op, model, key, _, value, rev = row[:6]
+    if op not in _CHANGES:
+        columns: list[object] = [op, None, _reason(value) if op == "reset" else None, *[None] * 3]
+    else:
+        columns = [op, key, value or None, rev, *revision(rev)]
+    return [*columns, model] if models else columns
+
+
+def _sentence(row: Row, styles: dict[str, str], *, models: bool) -> str:
+    """`10:02:11.120 set svc/web = 10.0.0.9:80  web1`, as wide as the terminal."""
+    op, model, key, kind, value, rev, name = row[:7]
+    shown = f"\x1b[{styles[op]}m{op}\x1b[0m" if op in styles else op
+    if op not in _CHANGES:
+        reason = f": {_reason(value)}" if op == "reset" else ""
+        return f"{clock_time(int(time.time() * 1000))} {shown}{reason}\n"
+    node, ms = revision(rev)
+    front = f"{clock_time(ms)} {op} {escape(key)}"
+    back = f"  {name or node}" + (f"  {model}" if models else "")
+    if kind != "deleted":
+        room = max((output.width() or 1 << 30) - len(front) - len(back) - 3, 20)
+        text = escape(value[: 4 * room])
+        front += " = " + (text if len(text) <= room else text[: room - 1] + "…")
+    return front.replace(f" {op} ", f" {shown} ", 1) + back + "\n"
+
+
+def _reason(value: bytes | str | None) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""

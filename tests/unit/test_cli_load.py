@@ -1,0 +1,157 @@
+import json
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scuttled.cli.export import Lines
+from scuttled.cli.load import Entry, read_json_lines, read_tab_lines
+from scuttled.cli.output import plain_line
+from scuttled.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
+from scuttled.errors import DataError
+
+keys = st.text(min_size=1, max_size=20).filter(lambda key: not key.startswith("\0"))
+json_texts = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+).map(lambda value: json.dumps(value).encode())
+held = (
+    st.tuples(st.just("text"), st.text().map(str.encode))
+    | st.tuples(st.just("bytes"), st.binary())
+    | st.tuples(st.just("json"), json_texts | st.sampled_from([b"1.0e5", b'{"a" : 1}', b'"x"']))
+)
+
+
+def exported(state: dict[str, tuple[str, bytes]], expires_ms: int = 0) -> list[bytes]:
+    rows = [[key, *state[key], "1.n.1", "", expires_ms] for key in sorted(state)]
+    return list(Lines({"scuttled_export": 1, "model": "m", "node": "n", "time_ms": 1}, rows))
+
+
+@given(st.dictionaries(keys, held, max_size=5))
+def test_an_export_comes_back_to_the_byte(state: dict[str, tuple[str, bytes]]) -> None:
+    expected: dict[str, Entry] = {key: (*state[key], 0) for key in state}
+    assert read_json_lines(exported(state)) == expected
+
+
+def test_an_export_keeps_when_a_key_expires() -> None:
+    assert read_json_lines(exported({"k": ("text", b"v")}, 123)) == {"k": ("text", b"v", 123)}
+
+
+@given(st.dictionaries(keys, st.binary(), max_size=5))
+def test_lines_of_ours_come_back_to_the_byte(state: dict[str, bytes]) -> None:
+    lines = [plain_line([key, value]).encode() for key, value in state.items()]
+    assert {key: entry[1] for key, entry in read_tab_lines(lines).items()} == state
+
+
+@given(st.integers(1), st.data())
+def test_an_export_that_was_cut_or_changed_is_refused(place: int, data: st.DataObject) -> None:
+    whole = b"".join(exported({"a": ("text", b"1"), "b": ("bytes", b"\xff")}))
+    place = data.draw(st.integers(1, len(whole) - 2))
+    with pytest.raises(DataError):
+        read_json_lines(whole[:place].splitlines(keepends=True))
+
+
+def test_a_line_that_was_changed_breaks_the_checksum() -> None:
+    lines = exported({"a": ("text", b"1"), "b": ("text", b"2")})
+    lines[1] = lines[1].replace(b'"1"', b'"7"')
+    with pytest.raises(DataError, match="line 4: the checksum is wrong"):
+        read_json_lines(lines)
+
+
+def test_a_line_that_is_missing_is_counted() -> None:
+    lines = exported({"a": ("text", b"1"), "b": ("text", b"2")})
+    with pytest.raises(DataError, match="line 3: 2 keys were exported, here are 1"):
+        read_json_lines(lines[:1] + lines[2:])
+
+
+def test_plain_objects_of_any_program_are_read() -> None:
+    lines = [
+        b'{"key":"a","value":"text"}\n',
+        b"\n",
+        b'{"key":"b","value":{"n":1}}\r\n',
+        b'{"key":"c","value_b64":"/w=="}\n',
+        b'{"key":"d","value":5,"rev":"ignored"}',
+    ]
+    assert read_json_lines(lines) == {
+        "a": ("text", b"text", 0),
+        "b": ("json", b'{"n":1}', 0),
+        "c": ("bytes", b"\xff", 0),
+        "d": ("json", b"5", 0),
+    }
+
+
+def test_of_a_key_that_comes_twice_the_last_one_counts() -> None:
+    assert read_tab_lines([b"k\t1\n", b"k\t2\n"]) == {"k": ("text", b"2", 0)}
+
+
+def test_a_checksum_is_checked_in_a_file_without_a_header_too() -> None:
+    line = b'{"key":"a","value":"1"}\n'
+    good = {"end": True, "sha256": sha256(line).hexdigest()}
+    assert len(read_json_lines([line, json.dumps(good).encode()])) == 1
+    with pytest.raises(DataError, match="checksum"):
+        read_json_lines([line, json.dumps({**good, "sha256": "0"}).encode()])
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (b"{", "not a JSON object"),
+        (b"[1]", "not a JSON object"),
+        (b"\xff", "not a JSON object"),
+        (b'{"value":"x"}', 'no "key"'),
+        (b'{"key":5,"value":"x"}', 'no "key"'),
+        (b'{"key":"","value":"x"}', "key of 0 bytes"),
+        (b'{"key":"\\u0000a","value":"x"}', "begins with NUL"),
+        (b'{"key":"\\ud800","value":"x"}', "not UTF-8"),
+        (b'{"key":"k","value":"\\ud800"}', "surrogate"),
+        (b'{"key":"k"}', 'not one of "value" and "value_b64"'),
+        (b'{"key":"k","value":"x","value_b64":"/w=="}', "not one of"),
+        (b'{"key":"k","value_b64":"%"}', "not base64"),
+        (b'{"key":"k","value":"x","expires_ms":"soon"}', "expires_ms"),
+        (b'{"key":"k","value":NaN}', "not a JSON object"),
+        (b'{"key":"k","kind":"json","value":1,"raw":"2"}', '"raw" is not the JSON of "value"'),
+        (b'{"key":"k","kind":"json","value":1,"raw":1}', '"raw" is not'),
+        (b'{"v":1,"scuttled_export":1}', "first line of another export"),
+        (b'{"key":"' + b"k" * (KEY_BYTES_MAX + 1) + b'","value":""}', "key of 4097 bytes"),
+        (b'{"key":"k","value":"' + b"v" * (VALUE_BYTES_MAX + 1) + b'"}', "at most 524288"),
+    ],
+)
+def test_a_bad_json_line_is_named_and_shown(line: bytes, what: str) -> None:
+    with pytest.raises(DataError, match=r"^line 2: ") as caught:
+        read_json_lines([b'{"key":"good","value":"1"}\n', line + b"\n"])
+    assert what in caught.value.message
+    assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (b"novalue", "no tab"),
+        (b"k\tv\tmore", "3 columns"),
+        (b"k\t\\q", "is no escape"),
+        (b"\tv", "key of 0 bytes"),
+        (b"\xff\tv", "not UTF-8"),
+    ],
+)
+def test_a_bad_tab_line_is_named_and_shown(line: bytes, what: str) -> None:
+    with pytest.raises(DataError, match=r"^line 3: ") as caught:
+        read_tab_lines([b"good\t1\r\n", b"\n", line])
+    assert what in caught.value.message
+
+
+def test_something_behind_the_last_line_is_refused() -> None:
+    lines = [*exported({"a": ("text", b"1")}), b'{"key":"b","value":"2"}\n']
+    with pytest.raises(DataError, match="line 4: something behind"):
+        read_json_lines(lines)
+
+
+def test_an_export_of_a_later_format_is_refused() -> None:
+    with pytest.raises(DataError, match="an export of format 2; this program reads 1"):
+        read_json_lines([b'{"v":1,"scuttled_export":2}\n'])
+
+
+def test_tab_lines_taken_for_json_get_a_hint() -> None:
+    with pytest.raises(DataError) as caught:
+        read_json_lines([b"a\t1\n"])
+    assert "--tsv" in caught.value.hint

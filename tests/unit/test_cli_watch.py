@@ -1,0 +1,267 @@
+"""watch, as a process: what it writes and when, what it remembers, how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_daemon import HANG_UP, MS, NODE, ScriptedDaemon, Scuttled, error, rev
+
+Watch = Callable[..., "subprocess.Popen[str]"]
+
+
+def row(number: int, key: str = "k", value: bytes | None = None, op: str = "set") -> list[Any]:
+    """The `number`-th change, with a value and a cursor of that number."""
+    kind, held = ("text", value or b"v%d" % number) if op == "set" else ("deleted", b"")
+    return [op, "default", key, kind, held, rev(number), "web1", f"c{number}"]
+
+
+def line(number: int) -> str:
+    return f"set\tk\tv{number}\t{rev(number)}\t{NODE}\t{MS + number}\n"
+
+
+LIVE = ["live", None, None, None, None, None, None, "c5"]
+RESET = ["reset", "", "", "", "cursor of an earlier run", "", "", "c0"]
+
+
+@pytest.fixture
+def watch(daemon: ScriptedDaemon) -> Iterator[Watch]:
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*args: str, **attrs: Any) -> "subprocess.Popen[str]":
+        program = [sys.executable, "-m", "scuttled", "watch", *args]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **attrs}
+        running.append(subprocess.Popen(program, text=True, **pipes))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def lines(process: "subprocess.Popen[str]", number: int) -> list[str]:
+    assert process.stdout
+    return [process.stdout.readline() for _ in range(number)]
+
+
+def test_each_change_is_a_line_that_comes_at_once(daemon: ScriptedDaemon, watch: Watch) -> None:
+    process = watch("svc/", "db/*")
+    asked = daemon.await_request("watch")
+    assert (asked["model"], asked["patterns"]) == ("default", ["svc/", "db/*"])
+    assert (asked["snapshot"], asked["after"]) == (False, "")
+    daemon.push("watch", rows=[row(1)])
+    assert lines(process, 1) == [line(1)]
+    daemon.push("watch", rows=[row(2, "a\tb", b"x\n"), row(3, op="del"), row(4, op="expire")])
+    assert lines(process, 3) == [
+        f"set\ta\\tb\tx\\n\t{rev(2)}\t{NODE}\t{MS + 2}\n",
+        f"del\tk\t\t{rev(3)}\t{NODE}\t{MS + 3}\n",
+        f"expire\tk\t\t{rev(4)}\t{NODE}\t{MS + 4}\n",
+    ]
+
+
+def test_a_gap_and_the_end_of_a_snapshot_are_lines_too(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    daemon.answers["watch"] = lambda request: [{"rows": [RESET, row(1), LIVE]}, {"end": {}}]
+    done = scuttled("watch", "--snapshot", "--after", "old")
+    assert done.code == 69  # nobody but the client ends a watch
+    assert done.out.decode() == (
+        "reset\t\tcursor of an earlier run\t\t\t\n" + line(1) + "live\t\t\t\t\t\n"
+    )
+    assert (daemon.asked("watch")[0]["after"], daemon.asked("watch")[0]["snapshot"]) == (
+        "old",
+        False,
+    )
+    assert [found["op"] for found in scuttled("watch", "-j").objects] == ["reset", "set", "live"]
+
+
+def test_json_lines_have_the_cursor(daemon: ScriptedDaemon, scuttled: Scuttled) -> None:
+    daemon.answers["watch"] = lambda request: [{"rows": [RESET, row(1), row(2, op="del"), LIVE]}]
+    reset, changed, deleted = scuttled("watch", "-j", "-n", "2").objects
+    assert reset == {"v": 1, "op": "reset", "reason": "cursor of an earlier run", "cursor": "c0"}
+    about = {"model": "default", "key": "k", "node": NODE, "name": "web1"}
+    times = {"time": "2026-11-23T02:21:01.124Z", "time_ms": MS + 1}
+    assert changed == {
+        **{"v": 1, "op": "set", **about, "value": "v1", "rev": rev(1)},
+        **{**times, "cursor": "c1"},
+    }
+    assert "value" not in deleted
+
+
+def test_all_models_add_a_column_at_the_end(daemon: ScriptedDaemon, scuttled: Scuttled) -> None:
+    daemon.answers["watch"] = lambda request: [{"rows": [row(1)]}]
+    assert scuttled("watch", "--all-models", "--once").out.decode() == (
+        line(1).rstrip("\n") + "\tdefault\n"
+    )
+    assert daemon.asked("watch")[0]["model"] == ""
+
+
+def test_it_ends_after_so_many_changes(daemon: ScriptedDaemon, scuttled: Scuttled) -> None:
+    daemon.answers["watch"] = lambda request: [{"rows": [row(1), row(2), row(3)]}]
+    assert scuttled("watch", "-n", "2").out.decode() == line(1) + line(2)
+    assert scuttled("watch", "--once").out.decode() == line(1)
+
+
+def test_time_without_a_change_is_75_and_with_one_it_is_not(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    assert scuttled("watch", "--for", "20ms") == (75, b"", "scuttled: no change in 20ms\n")
+    daemon.answers["watch"] = lambda request: [{"rows": [row(1)]}]
+    assert scuttled("watch", "--for", "20ms") == (0, line(1).encode(), "")
+
+
+# -- cursors
+
+
+def test_a_cursor_file_lets_the_next_run_go_on_where_this_one_ended(
+    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
+) -> None:
+    file = tmp_path / "cursor"
+    daemon.answers["watch"] = lambda request: [{"rows": [row(1), row(2), row(3)]}]
+    scuttled("watch", "-n", "2", "--cursor-file", str(file))
+    assert file.read_text() == "c2\n"
+    scuttled("watch", "-n", "1", "--cursor-file", str(file))
+    assert daemon.asked("watch")[1]["after"] == "c2"
+    assert sorted(os.listdir(tmp_path)) == ["control.sock", "cursor"]
+
+
+def test_a_first_run_without_a_change_remembers_where_it_began(
+    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
+) -> None:
+    file = tmp_path / "cursor"
+    file.touch()  # as mktemp does
+    assert scuttled("watch", "--for", "1ms", "--cursor-file", str(file)).code == 75
+    assert file.read_text() == "c0\n"
+    assert daemon.asked("watch")[0]["after"] == "c0"
+
+
+def test_a_first_run_on_a_model_that_is_not_there_waits_for_it(
+    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
+) -> None:
+    daemon.answers["list"] = lambda request: [error(1, "no model")]
+    file = tmp_path / "cursor"
+    assert scuttled("watch", "--for", "1ms", "--cursor-file", str(file)).code == 75
+    assert not file.exists()
+
+
+def test_a_cursor_file_that_can_not_be_written_is_told_before_anything_else(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    done = scuttled("watch", "--once", "--cursor-file", "/nowhere/cursor")
+    assert (done.code, daemon.asked("watch")) == (73, [])
+    assert scuttled("watch", "--once", "--cursor-file", "/").code == 66
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_it_quietly_with_its_cursor_noted(
+    daemon: ScriptedDaemon, watch: Watch, tmp_path: Path, number: int, code: int
+) -> None:
+    file = tmp_path / "cursor"
+    process = watch("--cursor-file", str(file))
+    daemon.push("watch", rows=[row(1), row(2)])
+    assert lines(process, 2) == [line(1), line(2)]
+    process.send_signal(number)
+    assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == code
+    assert file.read_text() == "c2\n"
+
+
+def test_a_signal_while_nobody_reads_notes_exactly_what_was_written(
+    daemon: ScriptedDaemon, watch: Watch, tmp_path: Path
+) -> None:
+    file = tmp_path / "cursor"
+    process = watch("--cursor-file", str(file))
+    rows = [row(number, value=b"%060d" % number) for number in range(1, 5001)]
+    daemon.push("watch", rows=rows)
+    first = lines(process, 1)  # so it is writing, and the pipe is too small for all
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 143
+    assert process.stdout
+    written = first + process.stdout.readlines()
+    assert 0 < len(written) < len(rows)
+    assert file.read_text() == f"c{len(written)}\n"
+    assert all(found.endswith("\n") for found in written)
+
+
+def test_losing_the_daemon_is_69_with_the_cursor_noted(
+    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
+) -> None:
+    file = tmp_path / "cursor"
+    daemon.answers["watch"] = lambda request: [{"rows": [row(1)]}, HANG_UP]
+    done = scuttled("watch", "--cursor-file", str(file))
+    assert (done.code, done.out) == (69, line(1).encode())
+    assert done.err.startswith("scuttled: daemon hung up")
+    assert file.read_text() == "c1\n"
+
+
+def test_a_reader_that_goes_away_ends_it_at_once(
+    daemon: ScriptedDaemon, watch: Watch, tmp_path: Path
+) -> None:
+    file = tmp_path / "cursor"
+    process = watch("--cursor-file", str(file))
+    daemon.push("watch", rows=[row(1)])
+    assert lines(process, 1) == [line(1)]
+    assert process.stdout
+    process.stdout.close()  # and no change comes any more
+    assert process.wait(10) == 141
+    assert process.stderr
+    assert process.stderr.read() == ""
+    assert file.read_text() == "c1\n"
+
+
+# -- commands
+
+
+def test_a_command_runs_once_for_each_change_in_order(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    daemon.answers["watch"] = lambda request: [
+        {"rows": [RESET, row(1, "a b", b"'quoted'\n"), row(2, op="del")]}
+    ]
+    script = 'echo "$SCUTTLED_OP|$SCUTTLED_MODEL|$SCUTTLED_KEY|$SCUTTLED_NODE|$SCUTTLED_REV|$(cat)"'
+    done = scuttled("watch", "-n", "2", "--", "sh", "-c", script)
+    assert done.out.decode() == (
+        f"set|default|a b|{NODE}|{rev(1)}|'quoted'\ndel|default|k|{NODE}|{rev(2)}|\n"
+    )
+    assert "starting afresh" in done.err
+
+
+def test_once_ends_with_the_code_of_its_command(daemon: ScriptedDaemon, scuttled: Scuttled) -> None:
+    daemon.answers["watch"] = lambda request: [{"rows": [row(1), row(2)]}]
+    assert scuttled("watch", "--once", "--", "sh", "-c", "exit 7").code == 7
+    assert scuttled("watch", "-n", "1", "--", "sh", "-c", "exit 7").code == 0
+    assert scuttled("watch", "--once", "--", "sh", "-c", "kill -9 $$").code == 137
+    assert scuttled("watch", "--once", "--", "true", "-j", "--help").code == 0
+    assert scuttled("watch", "--once", "--", "/nowhere/command").code == 2
+    assert scuttled("watch", "--").code == 2
+
+
+def test_a_command_that_a_signal_cut_short_is_run_again_next_time(
+    daemon: ScriptedDaemon, watch: Watch, tmp_path: Path
+) -> None:
+    file = tmp_path / "cursor"
+    daemon.answers["watch"] = lambda request: [{"rows": [row(1), row(2)]}]
+    script = '[ "$(cat)" = v1 ] || { echo running; exec sleep 60; }'
+    process = watch("--cursor-file", str(file), "--", "sh", "-c", script)
+    assert lines(process, 1) == ["running\n"]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 143
+    assert file.read_text() == "c1\n"
+
+
+def test_the_lines_of_a_snapshot_are_json_of_their_own(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    daemon.answers["watch"] = lambda request: [{"rows": [row(1)]}, {"rows": [LIVE, row(6)]}]
+    found = scuttled("watch", "--snapshot", "-j", "-n", "2").out.splitlines()
+    assert [json.loads(text)["op"] for text in found] == ["set", "live", "set"]
+    assert daemon.asked("watch")[0]["snapshot"] is True
