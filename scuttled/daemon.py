@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -43,10 +44,27 @@ GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
 TURN_S = 1.0  # between looks at rates, the watchdog, the write-ahead log
 
 
+def serve(loaded: Loaded, *, say: Callable[[str], None]) -> None:
+    """Run a daemon until it is told to stop; `say` gets the lines that greet people.
+
+    Raises ScuttledError if it can't come up, or its disk fails.
+    """
+    try:
+        trio.run(Daemon(loaded, say=say).run)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 class Daemon:
     """One running scuttled. `run` is its life; it returns when it was told to stop."""
 
-    def __init__(self, loaded: Loaded, *, say: Any = logger.info) -> None:
+    def __init__(self, loaded: Loaded, *, say: Callable[[str], None]) -> None:
         self.loaded = loaded
         self.config: Config = loaded.config
         self.say = say  # start-up lines for people

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from scuttled.core.slots import EXPIRES, KINDS, OWN, Slot, Slots, parse
-from scuttled.core.update import Instant
+from scuttled.core.update import TICKS_PER_MS, Instant
 from scuttled.errors import UsageError
 from scuttled.node import Node
 
@@ -152,7 +152,7 @@ class Watch:
             return
         self._begin_snapshot()
         cursor = cursor_text(self.node, self._at)
-        self._first.append(["reset", "", "", None, reason.encode(), "", "", cursor])
+        self._first.append(["reset", "", "", None, reason.encode(), "", "", cursor, None])
 
     def has_something(self) -> bool:
         return (
@@ -179,7 +179,7 @@ class Watch:
 
     def _live(self) -> Row:
         """What follows is news; until here all was told."""
-        return ["live", "", "", None, None, "", "", cursor_text(self.node, self._at)]
+        return ["live", "", "", None, None, "", "", cursor_text(self.node, self._at), None]
 
     def _read(self, model: Slots, rows: list[Row], now: Instant) -> int:
         """One piece of one log; the bytes of records that became rows."""
@@ -215,7 +215,8 @@ class Watch:
         kind, value = (KINDS[slot.kind], slot.payload) if op == "set" else ("deleted", b"")
         name = self.node.name_of(slot.source)
         cursor = cursor_text(self.node, self._at)
-        return [op, model, text_of(slot.slot), kind, value, slot.rev, name, cursor]
+        at_ms = slot.expires_ms if op == "expire" else slot.timestamp // TICKS_PER_MS
+        return [op, model, text_of(slot.slot), kind, value, slot.rev, name, cursor, at_ms]
 
 
 def cursor_text(node: Node, at: dict[str, int]) -> str:

@@ -37,15 +37,26 @@ HOUSE = {
         core.log
         core.scuttlebutt
         core.slots
+        core.handshake core.flight
         core.session
         core.flow
         core.link
     """,
-    "rooms": "models storage config rpc",
-    "hall": "node client",
-    "doors": "transport control readiness logs simulation npm trio_client",
+    "rooms": "models storage config rpc refusals",
+    "hall": """
+        node client
+        watching
+    """,
+    "doors": """
+        waking
+        requests transport readiness logs simulation
+        control npm trio_client
+    """,
     "shell": "gossip",
-    "roof": "daemon",
+    "roof": """
+        report
+        daemon
+    """,
     "street": """
         demo
         cli
@@ -59,7 +70,7 @@ HOMES = {
     "tomllib": {"config"},
     "click": {"cli", "__main__"},
     "sqlite3": {"storage"},
-    "trio": {"transport", "control", "npm", "trio_client", "simulation", "gossip", "daemon"},
+    "trio": {"waking", "transport", "control", "npm", "trio_client", "gossip", "daemon"},
 }
 
 # Below the doors time and chance are arguments, or the simulator could not run these rooms.

@@ -33,27 +33,14 @@ def command(settings: Settings, peers: tuple[str, ...], file: str | None, **flag
     It stays in the foreground and never forks. Ctrl-C or SIGTERM stops it; nothing that was
     acknowledged is lost by any way of stopping.
     """
-    import trio
-
-    from scuttled import config
-    from scuttled.daemon import Daemon
-    from scuttled.errors import ScuttledError
+    from scuttled import config, daemon
     from scuttled.logs import set_up_logging
 
     given = {**flags, "peers": peers, "socket": settings.socket}
     loaded = config.load(os.environ, file=file, flags=given)
     set_up_logging(loaded.config.log_level, loaded.config.log_format)
-    try:
-        trio.run(Daemon(loaded, say=_say).run)
-    except* ScuttledError as group:
-        raise _first(group) from None
+    daemon.serve(loaded, say=_say)
 
 
 def _say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
