@@ -185,11 +185,11 @@ def _row(
         "reason": reason,
     }
     if link is not None and link.peer is not None:
-        lag_s = link.lag_s(now)
+        lag_s, rtt_s = link.lag_s(now), link.pulse.rtt_s
         row |= {
             "node": link.peer.node_id.hex(),
             "name": link.peer.name,
-            "rtt_ms": None if link.rtt_s is None else round(link.rtt_s * 1000, 3),
+            "rtt_ms": None if rtt_s is None else round(rtt_s * 1000, 3),
             "lag": link.lag,
             "lag_ms": round(lag_s * 1000),
             "seen_ms": link.heard_at.wall_ms,

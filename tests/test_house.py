@@ -37,7 +37,7 @@ HOUSE = {
         core.log
         core.scuttlebutt
         core.slots
-        core.handshake core.flight
+        core.handshake core.flight core.pulse
         core.session
         core.flow
         core.link

@@ -29,6 +29,7 @@ from scuttled.core.messages import (
     Ping,
     Pong,
 )
+from scuttled.core.pulse import Pulse
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.update import Instant, Source
@@ -37,7 +38,6 @@ from scuttled.errors import RemoteProtocolError
 DRAW_BYTES = 64 << 10  # drawn for one write; bounds how long others wait
 HAVE_DELAY_S = 0.05  # acknowledgements are collected for so long...
 HAVE_BYTES = 64 << 10  # ...or until so much has come
-PING_IDLE_S = 3.0
 FUTURE_RETRY_S = 0.5  # between looks whether what was refused may be asked for again
 SILENCE_S = 10.0  # without a byte from the peer, the link is over
 HELLO_S = 10.0  # to shake hands
@@ -94,7 +94,7 @@ class Link:
         self.stopped: dict[str, str] = {}  # models that ended on this link, and why
         self.sessions: dict[str, Session] = {}
         self.began = self.heard_at = now
-        self.rtt_s: float | None = None
+        self.pulse = Pulse(now)
         self.bytes_in = self.bytes_out = self.updates_in = self.updates_out = 0
         self._frames = wire.Frames()
         self._outbox: deque[Message] = deque()
@@ -103,10 +103,6 @@ class Link:
         self._have_at: float | None = None
         self._have_bytes = 0
         self._armed_s = 0.0  # the timer that the shell was last told
-        self._sent_s = now.mono_s
-        self._ping_s: float | None = None  # when the PING that has no PONG yet was sent
-        self._quiet = False  # no DELTA either way since the last PING
-        self._unequal = 0  # quiet PINGs in a row whose hash was not ours
         if dialled:
             self._outbox.append(host.hello(now))
 
@@ -146,7 +142,7 @@ class Link:
             frames += self._draw_deltas(now, DRAW_BYTES - sum(map(len, frames)))
         data = b"".join(frames)
         if data:
-            self._sent_s = now.mono_s
+            self.pulse.sent_s = now.mono_s
             self.bytes_out += len(data)
             if now.mono_s + STALL_S < self._armed_s:
                 self.rearm()
@@ -160,8 +156,8 @@ class Link:
         times = [self.heard_at.mono_s + SILENCE_S]
         if self._have_at is not None and any(s.has_have() for s in self.sessions.values()):
             times.append(self._have_at)
-        if self._ping_s is None:
-            times.append(self._sent_s + PING_IDLE_S)
+        if (ping_s := self.pulse.due_s()) is not None:
+            times.append(ping_s)
             times += [session.flight.stall_at() for session in self.sessions.values()]
         if any(session.future for session in self.sessions.values()):
             times.append(now.mono_s + FUTURE_RETRY_S)
@@ -180,7 +176,7 @@ class Link:
             return
         self._retry_future(now)
         paused = any(session.paused(now) for session in self.sessions.values())
-        if self._ping_s is None and (paused or now.mono_s - self._sent_s >= PING_IDLE_S):
+        if self.pulse.wants_ping(now, paused=paused):
             self._ping(now)
 
     def close(self, code: Code, words: str) -> None:
@@ -278,8 +274,7 @@ class Link:
         self._ping(now)
 
     def _over(self, code: int, words: str) -> None:
-        known = Code(code) if code in Code.__members__.values() else Code.PROTOCOL
-        self.ended = End(known, words, by_peer=True)
+        self.ended = End(Code(code) if code in set(Code) else Code.PROTOCOL, words, by_peer=True)
 
     def _take_clock(self, message: ClockMessage) -> None:
         name = message.model
@@ -295,7 +290,7 @@ class Link:
         session = self._session(model)
         session.receive_clock(message)
         self._ready[name] = session
-        self._unequal = 0
+        self.pulse.restarted()
         if session.round == 0:
             self._to_open[name] = model
 
@@ -320,7 +315,7 @@ class Link:
         received = session.receive_delta(delta, now)
         count = sum(len(records) for _, records in delta.runs)
         self.updates_in += count
-        self._quiet = False
+        self.pulse.moved()
         self._have_bytes += sum(sum(map(len, records)) for _, records in delta.runs)
         if self._have_at is None:
             self._have_at = now.mono_s + HAVE_DELAY_S
@@ -368,7 +363,7 @@ class Link:
                 frames.append(wire.encode(delta))
                 budget -= len(frames[-1])
                 self.updates_out += sum(len(records) for _, records in delta.runs)
-                self._quiet = False
+                self.pulse.moved()
             if session.has_something(now) or session.paused(now):
                 self._ready[name] = session
         return frames
@@ -376,30 +371,20 @@ class Link:
     # --- alive, and in step ---
 
     def _ping(self, now: Instant) -> None:
-        self._ping_s = now.mono_s
-        clocks = self._clocks_hash() if self._quiet else b""
-        self._quiet = True
-        self._say(Ping(int(now.mono_s * 1000), now.wall_ms, clocks))
+        self._say(self.pulse.ping(now, self._clocks_hash() if self.pulse.quiet else b""))
 
     def _take_ping(self, ping: Ping) -> None:
         self._outbox = deque(m for m in self._outbox if not isinstance(m, Pong))
         self._say(Pong(ping.sent_ms, ping.wall_ms))
-        if not ping.clocks or not self._quiet or self._clocks_hash() in (b"", ping.clocks):
-            self._unequal = 0
-            return
-        self._unequal += 1
-        if self._unequal >= 2:  # what should not happen has: start all models afresh
-            self._unequal = 0
+        if ping.clocks and self.pulse.out_of_step(ping.clocks, self._clocks_hash()):
             self._to_open.update({s.model.name: s.model for s in self.sessions.values()})
 
     def _take_pong(self, pong: Pong, now: Instant) -> None:
-        if self._ping_s is None or pong.sent_ms != int(self._ping_s * 1000):
-            return
-        self.rtt_s = now.mono_s - self._ping_s
-        for session in self.sessions.values():
-            session.flight.delivered(self._ping_s)
-            session.flight.stall_s = STALL_S + 2 * self.rtt_s
-        self._ping_s = None
+        asked_s, rtt_s = self.pulse.pong(pong, now), self.pulse.rtt_s
+        if asked_s is not None and rtt_s is not None:
+            for session in self.sessions.values():
+                session.flight.delivered(asked_s)
+                session.flight.stall_s = STALL_S + 2 * rtt_s
 
     def _clocks_hash(self) -> bytes:
         """Over the clocks of all sessions; b"" while some update is refused as of the future."""
