@@ -6,6 +6,7 @@ and a slow peer has no queue. The three end together: the writer is the one that
 """
 
 import logging
+import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -300,8 +301,11 @@ def _first_words(group: BaseExceptionGroup[BaseException]) -> str:
 
 
 def _words(error: BaseException) -> str:
+    """The kernel's own words where there are any: trio's name the address, which is said anyway."""
+    while isinstance(error, OSError) and isinstance(error.__cause__, BaseExceptionGroup):
+        error = error.__cause__.exceptions[0]
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if isinstance(error, OSError) and isinstance(error.__cause__, BaseExceptionGroup):
-        return _words(error.__cause__.exceptions[0])
     return str(error) or type(error).__name__

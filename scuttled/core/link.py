@@ -201,9 +201,7 @@ class Link:
 
     def lag_s(self, now: Instant) -> float:
         """For how long the oldest of these has waited; 0 if there is none."""
-        return max(
-            (session.flight.lag_s(now.mono_s) for session in self.sessions.values()), default=0.0
-        )
+        return max((s.flight.lag_s(now.mono_s) for s in self.sessions.values()), default=0.0)
 
     def model_changed(self, model: Scuttlebutt) -> None:
         """The model has something new to send or to acknowledge, or is new itself."""
