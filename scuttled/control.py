@@ -90,7 +90,9 @@ class Caller:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
                 await self._read()
-                self._last = True
+                self._last = True  # what was asked is answered; streams end with the connection
+                self._streams.clear()
+                self._waiting.clear()
                 ring()
         finally:
             node.watchers.discard(ring)
@@ -178,9 +180,9 @@ class Caller:
                 await outlet.send_all(data)
             elif self._has_rows():
                 await outlet.wait()
-                if data := self._draw(self.control.now()):
-                    await outlet.send_all(data)
-            elif self._last and not (self._unsaved or self._waiting or self._streams):
+                await outlet.send_all(self._draw(self.control.now()))
+                await trio.lowlevel.checkpoint()  # a long search must not keep others waiting
+            elif self._last and not self._unsaved:
                 return
             else:
                 await self._bell.heard()

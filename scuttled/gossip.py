@@ -136,6 +136,10 @@ class Gossip:
                 link.receive(data, self.now())
             except RemoteProtocolError as error:
                 link.close(Code.PROTOCOL, error.message)
+            except Exception as error:
+                # A bug that a peer can reach must not end the daemon or another link (I8).
+                logger.exception("a bug in the link with %s", who)
+                link.close(Code.PROTOCOL, f"a bug: {type(error).__name__}: {error}")
             if link.up and not was_up:
                 self._log_up(link, who)
             if self.node.notices:
@@ -157,6 +161,8 @@ class Gossip:
                 await outlet.wait()
                 if data := link.draw(self.now()):
                     await outlet.send_all(data)
+                else:
+                    await trio.lowlevel.checkpoint()  # a search in vain; there may be more of it
             elif link.ended is not None:
                 return
             else:

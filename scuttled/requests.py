@@ -213,9 +213,9 @@ class Requests:
         created = self.node.create(name, data_type)
         model = self.node.models[name]
         if isinstance(model, Map) and (model.cleared or (ttl_ms and ttl_ms != model.ttl_ms)):
+            created = created or model.cleared
             model.set_options(now.wall_ms, ttl_ms=ttl_ms)
             self.node.accepted(model)
-            created = created or not ttl_ms
         return Answer({"created": created}, (model, model.log.end))
 
     def op_model_info(self, request: Fields, now: Instant) -> Answer:

@@ -46,7 +46,7 @@ class Outlet:
 
     async def send_all(self, data: bytes) -> None:
         sent = 0
-        if len(data) <= AT_ONCE_BYTES:
+        if data and len(data) <= AT_ONCE_BYTES:
             try:
                 sent = os.write(self._fd, data)
             except BlockingIOError:

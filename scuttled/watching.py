@@ -18,6 +18,7 @@ from scuttled.node import Node
 
 ROWS_MAX = 1000
 ROWS_BYTES = 128 << 10  # of values, in one part of a stream
+SCAN_ENTRIES_MAX = 10_000  # looked at for one part, so that a search does not stall the loop
 PATTERNS_MAX = 100
 
 Row = list[Any]
@@ -75,7 +76,9 @@ class Listing:
         """The next rows; maybe none although it is not done."""
         log, size = self.model.log, 0
         rows: list[Row] = []
-        while self._cursor < log.end and not rows:
+        looked = 0
+        while self._cursor < log.end and not rows and looked < SCAN_ENTRIES_MAX:
+            looked += ROWS_MAX
             piece = log.piece(self._cursor, min(log.end, self._cursor + ROWS_MAX))
             self._cursor = piece.next
             for at, record, source in zip(
@@ -164,15 +167,15 @@ class Watch:
     def rows(self, now: Instant) -> list[Row]:
         """The next rows; maybe none although `has_something` (what changed does not match)."""
         rows, self._first = self._first, []
-        size = 0
+        size = looked = 0
         for model in self._models():
             self._at.setdefault(model.name, 0)
-            while self._at[model.name] < model.log.end and size < ROWS_BYTES:
-                before = len(rows)
-                size += self._read(model, rows, now)
-                if len(rows) - before >= ROWS_MAX:
+            while self._at[model.name] < model.log.end:
+                if len(rows) >= ROWS_MAX or size >= ROWS_BYTES or looked >= SCAN_ENTRIES_MAX:
                     return rows
-        if self._until is not None and size < ROWS_BYTES:
+                looked += ROWS_MAX
+                size += self._read(model, rows, now)
+        if self._until is not None:
             self._until = None
             rows.append(self._live())
         return rows

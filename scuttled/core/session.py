@@ -205,7 +205,8 @@ class Session:
     def _take_newest(self, runs: dict[Source, list[bytes]], stop: int, budget: int) -> int:
         """Send early what arrived last, as much as fits; bytes taken."""
         log = self.model.log
-        start = max(self._high, self.cursor, log.tail.first)
+        told = self._skips[-1][1] if self._skips else 0  # no echo of what came from the peer
+        start = max(self._high, self.cursor, log.tail.first, told)
         self._high = stop
         if start >= stop or len(self._skips) >= SKIPS_MAX:
             return 0

@@ -273,7 +273,7 @@ class Slots(Scuttlebutt):
             when = int.from_bytes(record[at : at + _EXPIRY_BYTES], "big")
             heappush(self._expiries, (when, slot, position))
         elif slot == CLEAR:
-            self._cleared_by = self.log.tail.sources[-1]
+            self._cleared_by = self.log.entry(position).source
 
     def _wipe(self) -> None:
         """Drop all that CLEAR outranks."""
