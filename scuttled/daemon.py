@@ -73,6 +73,7 @@ class Daemon:
         self.listen = ""
         self._stop = trio.Event()
         self._unsaved = Bell()
+        self._unsaved.ring()  # what `begin` wrote
         self._save_clocks = False  # with the next transaction
 
     async def run(self) -> None:
@@ -205,21 +206,19 @@ class Daemon:
         if storage is None:
             return
         while True:
+            await self._unsaved.heard()
             if not node.urgent:
-                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()  # nobody waits for it; let watchers go first
             node.urgent = False
             clocks, self._save_clocks = self._save_clocks, False
-            batch = node.unsaved(clocks=clocks)
-            if batch is None:
-                await self._unsaved.heard()
-                continue
-            if storage.sync == "full":  # an fsync takes as long as it takes
-                await trio.to_thread.run_sync(storage.write, batch)
-            else:
-                storage.write(batch)
-            node.saved(batch)
-            if batch.rows >= SAVE_ENTRIES_MAX:
-                await trio.lowlevel.checkpoint()
+            while (batch := node.unsaved(clocks=clocks)) is not None:
+                if storage.sync == "full":  # an fsync takes as long as it takes
+                    await trio.to_thread.run_sync(storage.write, batch)
+                else:
+                    storage.write(batch)
+                node.saved(batch)
+                if batch.rows >= SAVE_ENTRIES_MAX:
+                    await trio.lowlevel.checkpoint()
 
     async def _keep_saving_clocks(self) -> None:
         """A clock on disk may lag behind (never lead): so it is saved at most every CLOCKS_S."""

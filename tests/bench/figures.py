@@ -1,4 +1,4 @@
-"""The figures that the project watches, each as a ratio in one run: `python tests/bench/figures.py`.
+"""The figures that the project watches, as ratios in one run: `python tests/bench/figures.py`.
 
 Real daemons, real sockets, this machine; machines are noisy, so only the ratios are worth
 keeping. Nothing here is a test. Name the measures you want: latency catchup memory wire get.
@@ -155,9 +155,8 @@ def ours() -> list[float]:
         until(lambda: bool(b.client.request("status")["peers_up"]))
         watcher = Client.connect([str(b.socket)])
         rows = (row for rows in watcher.stream("watch", model="default") for row in rows)
+        assert next(rows)[0] == "live"
         took = []
-        a.client.request("set", model="default", key="first", kind="text", value=b"")
-        time.sleep(0.2)
         for i in range(PINGS):
             began = time.perf_counter()
             a.client.request("set", model="default", key=key(i), kind="text", value=value(i))
