@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 64
 CALLERS_MAX = 512  # connections at a time
-STREAMS_MAX = 64  # of one connection
+STREAMS_MAX = 64  # of one connection, and as many waits
 UNSAVED_MAX = 20_000  # writes not yet on disk; likewise
 ANSWERS_BYTES_MAX = 1 << 20  # not yet read by the caller; then no more requests are taken
 
@@ -106,13 +106,16 @@ class Caller:
             try:
                 for request in frames.feed(data):
                     self._take(request)
+                    while self._is_full():
+                        self._sent = trio.Event()
+                        await self._sent.wait()
             except RemoteProtocolError as error:
                 logger.warning("control connection closed: %s", error.message)
                 self._say({"id": None, "error": _told(error)})
                 return
-            while len(self._answers) > ANSWERS_BYTES_MAX or len(self._unsaved) > UNSAVED_MAX:
-                self._sent = trio.Event()
-                await self._sent.wait()
+
+    def _is_full(self) -> bool:
+        return len(self._answers) > ANSWERS_BYTES_MAX or len(self._unsaved) > UNSAVED_MAX
 
     def _take(self, request: rpc.Message) -> None:
         i = request.get("id")
@@ -145,6 +148,8 @@ class Caller:
                     self._unsaved.append((result, i))
                     self.node.progress.add(self._bell.ring)
             case Waiting():
+                if len(self._waiting) >= STREAMS_MAX:
+                    raise UsageError(f"{STREAMS_MAX} waits on one connection, no more")
                 self._waiting[i] = result
                 self.node.progress.add(self._bell.ring)
                 self.node.watchers.add(self._bell.ring)

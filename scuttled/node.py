@@ -298,17 +298,18 @@ class Node(Host):
             )
         return model
 
-    def peer_clock(self, model: Scuttlebutt, times: Mapping[Source, int]) -> None:
+    def peer_clock(self, model: Scuttlebutt, times: Mapping[Source, int], now: Instant) -> None:
         mine = self.author.source
         if times.get(mine, 0) > model.clock[mine]:
             self.author.live_as(self.author.life + 1)
-            self.author.hlc.observe(times[mine])
+            most = (now.wall_ms + self.max_skew_ms) * TICKS_PER_MS  # a peer's word, so bounded (I9)
+            self.author.hlc.observe(min(times[mine], most))
             self.new_lives += 1
             self.notice(
                 f"a peer knows more of {source_text(mine)} than this node does (state restored or "
                 f"lost?): going on as {source_text(self.author.source)}"
             )
-            self._announce(self.author.hlc.last // TICKS_PER_MS)
+            self._announce(now.wall_ms)
 
     def heard(self, link: Link, model: Scuttlebutt, delta: Delta, received: Received) -> None:
         if received.refused:
@@ -335,11 +336,15 @@ class Node(Host):
 def _model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
     """What storage lacks of a model, up to SAVE_ENTRIES_MAX; marks it as taken.
 
-    The clock goes with the last part only: a saved clock never covers an unsaved update.
+    The clock goes with the last part only: a saved clock never covers an unsaved update. And
+    what is no longer there goes with what replaced it, or a kill in between would take both.
     """
     log = model.log
     entries: list[tuple[int, Source, bytes | None]] = []
-    cursor, stop = log.saved, min(log.end, log.saved + SAVE_ENTRIES_MAX)
+    cursor, stop = log.saved, log.saved + SAVE_ENTRIES_MAX
+    if log.replaced >= stop:
+        stop = log.end
+    stop = min(log.end, stop)
     freed = list(log.freed)
     while cursor < stop:
         piece = log.piece(cursor, stop)
@@ -355,6 +360,6 @@ def _model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
 def _name_in(payload: bytes) -> str:
     try:
         name = json.loads(payload)["name"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return name[:255] if isinstance(name, str) else ""
+    return name[:255].encode(errors="replace").decode() if isinstance(name, str) else ""

@@ -13,9 +13,9 @@ from scuttled import __version__, rpc
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import KINDS, Slot, Slots
 from scuttled.core.update import Instant, rev_text, source_text
-from scuttled.errors import NoCommonProtocol, Refused, UsageError
+from scuttled.errors import DataError, NoCommonProtocol, Refused, UsageError
 from scuttled.models import MODELS
-from scuttled.models.map import Map, check_value, key_slot
+from scuttled.models.map import TTL_MS_MAX, Map, check_value, key_slot
 from scuttled.models.operations import call, operations
 from scuttled.node import DEFAULT_MODEL, Node
 from scuttled.watching import Listing, Watch
@@ -118,7 +118,7 @@ class Requests:
         key = _text(request, "key")
         key_slot(key)
         kind, value = check_value(request.get("kind"), request.get("value"))
-        ttl_ms = _number(request, "ttl_ms", 0)
+        ttl_ms = _number(request, "ttl_ms", 0, TTL_MS_MAX)
         name = _text(request, "model", DEFAULT_MODEL)
         known = self.node.models.get(name)
         found = known.find(key, now.wall_ms) if isinstance(known, Map) else None
@@ -196,6 +196,10 @@ class Requests:
         if name.startswith("_"):
             raise Refused(f"model '{name}' is the system's: it can be read, not called")
         result = call(model, _text(request, "operation"), args, now.wall_ms)
+        try:
+            rpc.encode({"result": result})
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DataError(f"the result can't be told: {error}") from None
         if model.log.end > before:
             self.node.accepted(model)
         return Answer({"result": result}, (model, model.log.end))
@@ -209,7 +213,7 @@ class Requests:
         name, data_type = _text(request, "model"), _text(request, "type", Map.data_type)
         if data_type not in MODELS:
             raise UsageError(f"data type '{data_type:.40}', allowed are {', '.join(MODELS)}")
-        ttl_ms = _number(request, "ttl_ms", 0)
+        ttl_ms = _number(request, "ttl_ms", 0, TTL_MS_MAX)
         created = self.node.create(name, data_type)
         model = self.node.models[name]
         if isinstance(model, Map) and (model.cleared or (ttl_ms and ttl_ms != model.ttl_ms)):
@@ -348,8 +352,8 @@ def _text(request: Fields, name: str, default: str | None = None) -> str:
     return value
 
 
-def _number(request: Fields, name: str, default: int) -> int:
+def _number(request: Fields, name: str, default: int, most: int = 2**63) -> int:
     value = request.get(name, default)
-    if type(value) is not int or value < 0:
-        raise UsageError(f"{name} {value!r:.60}, expected a whole number from 0")
+    if type(value) is not int or not 0 <= value <= most:
+        raise UsageError(f"{name} {value!r:.60}, expected a whole number from 0 to {most}")
     return value

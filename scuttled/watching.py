@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from scuttled.core.slots import EXPIRES, KINDS, OWN, Slot, Slots, parse
+from scuttled.core.slots import CLEAR, EXPIRES, KINDS, OWN, Slot, Slots, parse
 from scuttled.core.update import TICKS_PER_MS, Instant
 from scuttled.errors import UsageError
 from scuttled.node import Node
@@ -153,6 +153,11 @@ class Watch:
         else:
             self._at = {name: at.get(name, 0) for name in self._at}
             return
+        self._start_over(reason)
+
+    def _start_over(self, reason: str) -> None:
+        """What was told before no longer holds: forget it, here is all there is now."""
+        self._at = {model.name: model.log.end for model in self._models()}
         self._begin_snapshot()
         cursor = cursor_text(self.node, self._at)
         self._first.append(["reset", "", "", None, reason.encode(), "", "", cursor, None])
@@ -175,6 +180,8 @@ class Watch:
                     return rows
                 looked += ROWS_MAX
                 size += self._read(model, rows, now)
+                if self._first:
+                    return rows
         if self._until is not None:
             self._until = None
             rows.append(self._live())
@@ -192,6 +199,9 @@ class Watch:
             if record is None:
                 continue
             slot = parse(record, source)
+            if slot.slot == CLEAR and not self._began_after(model, at):
+                self._start_over(f"model {name} was dropped")
+                return size
             op = self._op(model, slot, at, record, now)
             if op and self._match(slot.slot):
                 self._at[name] = at + 1
@@ -208,11 +218,15 @@ class Watch:
             return ""
         if slot.shown(now.wall_ms):
             return "set"
-        if self._until is not None and at < self._until.get(model.name, 0):
+        if self._began_after(model, at):
             return ""  # it was gone before this watch began
         if record[8] & EXPIRES:
             return "expire" if model.has_expired(slot.slot) else ""
         return "del"
+
+    def _began_after(self, model: Slots, at: int) -> bool:
+        """Whether that place in the log belongs to the snapshot, not to the news."""
+        return self._until is not None and at < self._until.get(model.name, 0)
 
     def _row(self, op: str, model: str, slot: Slot) -> Row:
         kind, value = (KINDS[slot.kind], slot.payload) if op == "set" else ("deleted", b"")

@@ -17,13 +17,12 @@ from scuttled.cli.tail import (
     Stopped,
     run_command,
 )
-from scuttled.cli.text import clock_time, escape, revision, update_fields, value_fields
-from scuttled.client import Client, Row, Stream
-from scuttled.errors import Refused, TimedOut, Unavailable
+from scuttled.cli.text import clock_time, escape, revision, rfc3339, update_fields, value_fields
+from scuttled.client import Row, Stream
+from scuttled.errors import TimedOut, Unavailable
 from scuttled.units import format_duration
 
 _CHANGES = ("set", "del", "expire")
-_PLACEHOLDER = "\x01"  # a key nobody has: listing it costs nothing and gives the cursor of now
 _STYLES = {"set": "32", "del": "31", "expire": "33", "reset": "35", "live": "2"}
 
 
@@ -85,21 +84,19 @@ def command(
     argv = click.get_current_context().meta["scuttled.argv"]
     until = None if for_s is None else time.monotonic() + for_s
     patience, noted = Patience(), CursorFile(cursor_file)
-    sink: Lines | Runs
-    if argv:
-        sink = Runs(settings, patience, noted, limit=1 if once else number, argv=argv)
-    else:
-        sink = Lines(settings, patience, noted, limit=1 if once else number, models=all_models)
-    model = "" if all_models else settings.model
+    limit = 1 if once else number
     with settings.connect() as client:
         start = noted.read() or after or ""
-        if cursor_file and not (start or snapshot or all_models):
-            start = _cursor_of_now(client, model)
-            noted.save(start)
+        sink: Lines | Runs
+        if argv:
+            sink = Runs(settings, patience, noted, limit=limit, argv=argv)
+        else:
+            live = bool(snapshot or start)
+            sink = Lines(settings, patience, noted, limit=limit, models=all_models, live=live)
         stream = client.stream(
             "watch",
             live=True,
-            model=model,
+            model="" if all_models else settings.model,
             patterns=list(patterns),
             snapshot=snapshot and not start,
             after=start,
@@ -113,17 +110,6 @@ def command(
         raise TimedOut(f"no change in {format_duration(for_s or 0)}")
     if once and isinstance(sink, Runs):
         raise click.exceptions.Exit(sink.code)
-
-
-def _cursor_of_now(client: Client, model: str) -> str:
-    """So that a first run that sees no change still tells the next run where to go on."""
-    try:
-        stream = client.stream("list", model=model, pattern=_PLACEHOLDER)
-        for _ in stream:
-            pass
-    except Refused:  # no such model yet: all that comes into it is news
-        return ""
-    return str((stream.end or {}).get("cursor") or "")
 
 
 def _follow(stream: Stream, sink: "Lines | Runs", source: Source, until: float | None) -> None:
@@ -169,11 +155,16 @@ class _Sink:
 
 
 class Lines(_Sink):
-    """Writes changes to stdout."""
+    """Writes changes to stdout.
 
-    def __init__(self, *args: Any, models: bool, **attrs: Any) -> None:
+    `live`: whether the next row of that name is a line: it ends a snapshot, and what follows a
+    `reset`. A watch that begins with now has it for its cursor only.
+    """
+
+    def __init__(self, *args: Any, models: bool, live: bool, **attrs: Any) -> None:
         super().__init__(*args, **attrs)
         self._models = models
+        self._live = live
         self._form = self.settings.form
         self._styles = _STYLES if self.settings.colored else {}
         self._outlet = Outlet(self.fd, self.patience)
@@ -195,6 +186,9 @@ class Lines(_Sink):
         self.cursor = covered
 
     def _line(self, row: Row) -> str:
+        if row[0] == "live" and not self._live:
+            return ""
+        self._live = self._live or row[0] == "reset"
         if self._form == "json":
             return output.json_line(_fields(row))
         if self._form == "plain":
@@ -234,12 +228,12 @@ class Runs(_Sink):
 
 
 def _fields(row: Row) -> dict[str, Any]:
-    op, model, key, kind, value, rev, name, cursor = row[:8]
+    op, model, key, kind, value, rev, name, cursor, ms = row[:9]
     if op not in _CHANGES:
         reason = {"reason": _reason(value)} if op == "reset" else {}
         return {"op": op, **reason, "cursor": cursor}
     held = {} if kind == "deleted" else value_fields(kind, value)
-    about = update_fields(rev, name)
+    about = {**update_fields(rev, name), "time": rfc3339(ms), "time_ms": ms}
     return {"op": op, "model": model, "key": key, **held, **about, "cursor": cursor}
 
 
@@ -248,7 +242,7 @@ def _columns(row: Row, *, models: bool) -> list[object]:
     if op not in _CHANGES:
         columns: list[object] = [op, None, _reason(value) if op == "reset" else None, *[None] * 3]
     else:
-        columns = [op, key, value or None, rev, *revision(rev)]
+        columns = [op, key, value or None, rev, revision(rev)[0], row[8]]
     return [*columns, model] if models else columns
 
 
@@ -259,9 +253,8 @@ def _sentence(row: Row, styles: dict[str, str], *, models: bool) -> str:
     if op not in _CHANGES:
         reason = f": {_reason(value)}" if op == "reset" else ""
         return f"{clock_time(int(time.time() * 1000))} {shown}{reason}\n"
-    node, ms = revision(rev)
-    front = f"{clock_time(ms)} {op} {escape(key)}"
-    back = f"  {name or node}" + (f"  {model}" if models else "")
+    front = f"{clock_time(row[8])} {op} {escape(key)}"
+    back = f"  {name or revision(rev)[0]}" + (f"  {model}" if models else "")
     if kind != "deleted":
         room = max((output.width() or 1 << 30) - len(front) - len(back) - 3, 20)
         text = escape(value[: 4 * room])

@@ -72,7 +72,7 @@ class Host(ABC):
         """The model, opened if it was unknown. Raises Refusal."""
 
     @abstractmethod
-    def peer_clock(self, model: Scuttlebutt, times: Mapping[Source, int]) -> None:
+    def peer_clock(self, model: Scuttlebutt, times: Mapping[Source, int], now: Instant) -> None:
         """A peer told its clock; it may know more of our own source than we do (I5)."""
 
     @abstractmethod
@@ -110,6 +110,9 @@ class Link:
 
     def receive(self, data: bytes, now: Instant) -> None:
         """Bytes from the peer. Raises RemoteProtocolError; the link is then to be closed."""
+        if now.mono_s - self.heard_at.mono_s >= SILENCE_S:
+            self.tick(now)  # this process was stopped: the peer gave up, and this is old
+            return
         self.heard_at = now
         self.bytes_in += len(data)
         for message in self._frames.feed(data):
@@ -122,11 +125,11 @@ class Link:
 
     def wants_to_send(self, now: Instant) -> bool:
         """Whether `draw` has something. Cheap: no log is looked at."""
-        if self._outbox or self._to_open:
-            return True
-        if self._have_due(now) and any(s.has_have() for s in self.sessions.values()):
-            return True
-        return any(session.has_something(now) for session in self._ready.values())
+        if self._outbox or self.ended is not None:
+            return bool(self._outbox)
+        haves = self._have_due(now) and any(s.has_have() for s in self.sessions.values())
+        more = any(session.has_something(now) for session in self._ready.values())
+        return bool(self._to_open) or haves or more
 
     def _have_due(self, now: Instant) -> bool:
         at = self._have_at
@@ -166,13 +169,11 @@ class Link:
 
     def tick(self, now: Instant) -> None:
         """Time has passed: end a silent link, ping an idle one, ask again for the future."""
-        silence = now.mono_s - self.heard_at.mono_s
-        if not self.up:
-            if now.mono_s >= self.began.mono_s + HELLO_S:
-                self.close(Code.PROTOCOL, f"no handshake within {HELLO_S:.0f} s")
-            return
-        if silence >= SILENCE_S:
+        if not self.up and now.mono_s >= self.began.mono_s + HELLO_S:
+            self.close(Code.PROTOCOL, f"no handshake within {HELLO_S:.0f} s")
+        if (silence := now.mono_s - self.heard_at.mono_s) >= SILENCE_S:
             self.close(Code.PROTOCOL, f"silent for {silence:.0f} s")
+        if not self.up or self.ended is not None:
             return
         self._retry_future(now)
         paused = any(session.paused(now) for session in self.sessions.values())
@@ -284,7 +285,7 @@ class Link:
             self._say(ErrorMessage(refusal.reason, refusal.message[: wire.WORDS_MAX], name))
             self._stop_model(name, refusal.message)
             return
-        self.host.peer_clock(model, message.times)
+        self.host.peer_clock(model, message.times, self.heard_at)
         session = self._session(model)
         session.receive_clock(message)
         self._ready[name] = session
@@ -310,9 +311,12 @@ class Link:
             if delta.model in self.stopped:
                 return
             raise RemoteProtocolError(f"DELTA of the model '{delta.model}', which has no session")
-        received = session.receive_delta(delta, now)
-        count = sum(len(records) for _, records in delta.runs)
-        self.updates_in += count
+        try:
+            received = session.receive_delta(delta, now)
+        except RemoteProtocolError:  # what stood before the bad update was kept
+            self.host.heard(self, session.model, delta, Received(0, session.model.log.end, {}))
+            raise
+        self.updates_in += sum(len(records) for _, records in delta.runs)
         self.pulse.moved()
         self._have_bytes += sum(sum(map(len, records)) for _, records in delta.runs)
         if self._have_at is None:
@@ -354,15 +358,13 @@ class Link:
             if budget <= 0:
                 break
             session = self._ready.pop(name)
-            if not session.has_something(now):
-                continue
-            delta = session.next_delta(budget, now)
+            delta = session.next_delta(budget, now) if session.has_something(now) else None
             if delta is not None:
                 frames.append(wire.encode(delta))
                 budget -= len(frames[-1])
                 self.updates_out += sum(len(records) for _, records in delta.runs)
                 self.pulse.moved()
-            if session.has_something(now) or session.paused(now):
+            if session.behind:  # even if it has to pause
                 self._ready[name] = session
         return frames
 
@@ -394,6 +396,5 @@ class Link:
 
     def _retry_future(self, now: Instant) -> None:
         for session in self.sessions.values():
-            retry = session.retry_ms()
-            if retry is not None and now.wall_ms >= retry:
+            if (retry_ms := session.retry_ms()) is not None and now.wall_ms >= retry_ms:
                 self._to_open[session.model.name] = session.model

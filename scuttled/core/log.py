@@ -115,11 +115,15 @@ class ArrivalLog:
 
     `end` is the next position. While `stored`, storage is a reader with two marks: it has taken
     what stands below `taken` and written what stands below `saved`; `freed` lists what became a
-    hole below `taken`, for it to delete. Readers that speak to others stop at `visible`: what
-    is not saved is not sent (I5).
+    hole below `taken`, for it to delete. What replaced them all stands at or below `replaced`:
+    a hole must not come to disk before that. Readers that speak to others stop at `visible`:
+    what is not saved is not sent (I5).
     """
 
-    __slots__ = ("_firsts", "end", "freed", "live", "saved", "segments", "stored", "tail", "taken")
+    __slots__ = (
+        "_firsts", "end", "freed", "live", "replaced", "saved", "segments", "stored", "tail",
+        "taken",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.end = 0
@@ -131,6 +135,7 @@ class ArrivalLog:
         self.taken = 0
         self.saved = 0
         self.freed: list[int] = []
+        self.replaced = 0
 
     @property
     def visible(self) -> int:
@@ -169,7 +174,8 @@ class ArrivalLog:
         return Entry(record, segment.sources[at])
 
     def free(self, position: int) -> None:
-        """Make a hole, since a higher rank filled the slot."""
+        """Make a hole, since a higher rank fills the slot, or is about to: at the log's end."""
+        self.replaced = self.tail.first + len(self.tail.records)
         segment = self._segment(position)
         segment.records[segment.index(position)] = None
         segment.live -= 1

@@ -29,8 +29,10 @@ from scuttled.core.update import (
     stamp,
     timestamp_of,
 )
+from scuttled.errors import RemoteProtocolError
 
 COMPACT_ENTRIES_MIN = 1024
+SOURCES_MAX = 40_000  # in a clock, which must fit in a frame
 
 
 class Received(NamedTuple):
@@ -98,13 +100,23 @@ class Scuttlebutt(ABC):
                 if not records:
                     continue
                 newest = max(records)
-            self._accept(source, records)
             self.author.hlc.observe(timestamp_of(newest))
+            self._accept(source, records)
         return Received(start, self.log.end, future, refused)
 
     def commit(self, times: Iterable[tuple[Source, int]]) -> bool:
-        """A peer's word that nothing these times cover is missing here (I3)."""
-        return self.clock.merge(times)
+        """A peer's word that nothing these times cover is missing here (I3).
+
+        Raises RemoteProtocolError at more sources than a clock can have; it has not moved then.
+        """
+        times, clock = list(times), self.clock
+        if len(clock) + len(times) > SOURCES_MAX:
+            count = len(clock) + sum(clock[source] == 0 for source, _ in times)
+            if count > SOURCES_MAX:
+                raise RemoteProtocolError(
+                    f"{count} sources in the model '{self.name}', at most {SOURCES_MAX}"
+                )
+        return clock.merge(times)
 
     def _accept(self, source: Source, records: Sequence[bytes]) -> None:
         log = self.log

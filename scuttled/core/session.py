@@ -24,8 +24,9 @@ the link drops before, it keeps the entries and claims nothing.
 looks anew from that clock. It carries a round number, and a DELTA names the round it belongs to,
 so that a commit that was under way when we asked to start afresh is not taken for its answer.
 
-*The future (I9).* An update stamped too far ahead is refused, and until it is accepted no commit
-for its source goes past it. When its time has come, the session starts afresh.
+*The future (I9).* An update stamped too far ahead is refused, and from then on no commit of this
+round is heeded, not for other sources either: the sender may have left out what the refused one
+outranks. When its time has come, the session starts afresh.
 
 *Acknowledgement.* HAVE names the last DELTA that is on disk at the peer, by its cursor.
 How that paces the sender is told in flight.          [DESIGN 4, flowgossip 3]
@@ -131,7 +132,8 @@ class Session:
         if self.cursor >= stop == self.model.log.end:
             self._skips.clear()
             self._high = stop
-            commit = self._next_commit()
+            if size <= bytes_max:  # a huge record and a long commit do not fit in one frame
+                commit = self._next_commit()
         if not runs and not commit:
             return None
         if runs:
@@ -263,23 +265,20 @@ class Session:
         if delta.round == self.round:
             self._hear(delta.cursor)
             self.complete = delta.commit is not None
-            if delta.commit is not None:
-                self._commit(delta.commit)
+            if delta.commit is not None and not self.future:
+                self._commit(delta.commit, timestamp_of(limit))
         return received
 
-    def _commit(self, times: dict[Source, int]) -> None:
-        """Let our clock move; what rose by the peer's own word it need not be told."""
+    def _commit(self, times: dict[Source, int], most: int) -> None:
+        """Let our clock move; what rose by the peer's own word it need not be told.
+
+        Not beyond what we would take: else a forged commit would silence a source for ever (I4).
+        """
         clock = self.model.clock
         told_all = self._told == clock.revision
-        self.model.commit(self._capped(times.items()))
+        self.model.commit([(source, min(time, most)) for source, time in times.items()])
         if told_all:
             self._told = clock.revision
-
-    def _capped(self, times: Iterable[tuple[Source, int]]) -> Iterable[tuple[Source, int]]:
-        """A commit, kept just below what was refused as of the future (I9)."""
-        for source, time in times:
-            first = self.future.get(source)
-            yield source, time if first is None else min(time, timestamp_of(first) - 1)
 
     def retry_ms(self) -> int | None:
         """The wall-clock time at which what was refused as of the future may be asked for again."""

@@ -45,6 +45,8 @@ KIND_NUMBERS = {name: number for number, name in KINDS.items()}
 CLEAR = b"\x00clear"
 OPTIONS = b"\x00options"
 
+SLOT_BYTES_MAX = 4096
+
 _KIND = STAMP_BYTES
 _LENGTH = _KIND + 1
 _SLOT = _LENGTH + 2
@@ -69,6 +71,12 @@ class Slot(NamedTuple):
     def shown(self, wall_ms: int) -> bool:
         """Neither deleted, nor expired, nor the model's own."""
         return self.kind not in (DELETED, OWN) and not 0 < self.expires_ms <= wall_ms
+
+
+def _odd_slot(length: int, there: int) -> str:
+    if there < length:
+        return f"an update whose slot of {length} bytes ends after {there}"
+    return f"an update for a slot of {length} bytes, at most {SLOT_BYTES_MAX}"
 
 
 def slot_of(record: bytes) -> bytes:
@@ -210,9 +218,12 @@ class Slots(Scuttlebutt):
         size = 0
         try:
             for record in records:
-                slot = record[_SLOT : _SLOT + (record[_LENGTH] << 8 | record[_LENGTH + 1])]
+                length = record[_LENGTH] << 8 | record[_LENGTH + 1]
+                slot = record[_SLOT : _SLOT + length]
+                if not length == len(slot) <= SLOT_BYTES_MAX:
+                    raise RemoteProtocolError(_odd_slot(length, len(slot)))
                 plain = DELETED < record[_KIND] < OWN
-                if not plain or not slot.isascii():
+                if not plain or not slot.isascii() or slot < b"\x01":
                     self._check(record, slot)
                 position = slots.get(slot)
                 if position is not None:
@@ -232,15 +243,15 @@ class Slots(Scuttlebutt):
         finally:
             log.added(end - first)
             self.bytes += size
-        if self._cleared_by is not None:
-            self._wipe()
+            if self._cleared_by is not None:
+                self._wipe()
 
     def _check(self, record: bytes, slot: bytes) -> None:
         """What a record that is not plain must be. Raises RemoteProtocolError, nothing changed."""
         kind = record[_KIND]
-        if kind & ~EXPIRES not in (DELETED, TEXT, BYTES, JSON, OWN) or kind == DELETED | EXPIRES:
+        if kind not in (DELETED, OWN) and kind & ~EXPIRES not in KINDS:
             raise RemoteProtocolError(f"an update of the unknown kind {kind}")
-        if (kind == OWN) != (slot in (CLEAR, OPTIONS)):
+        if slot not in (CLEAR, OPTIONS) if kind == OWN else slot[:1] == b"\x00":
             raise RemoteProtocolError(f"an update of kind {kind} for the slot {slot!r:.60}")
         if kind & EXPIRES and len(record) < _SLOT + len(slot) + _EXPIRY_BYTES:
             raise RemoteProtocolError("an update that expires but does not say when")

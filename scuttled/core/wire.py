@@ -25,6 +25,7 @@ from scuttled.core.messages import (
 )
 from scuttled.core.update import (
     NODE_ID_BYTES,
+    RECORD_BYTES_MAX,
     STAMP_BYTES,
     TIMESTAMP_MAX,
     NodeId,
@@ -224,9 +225,12 @@ def _records(value: object) -> list[bytes]:
     """The records of a run; what can be checked for a whole run at a time."""
     if not isinstance(value, list) or not set(map(type, value)) <= {bytes}:
         raise RemoteProtocolError("a run of updates that are not all byte strings")
-    least = min(map(len, value), default=STAMP_BYTES + 1)
+    sizes = list(map(len, value))
+    least, most = min(sizes, default=STAMP_BYTES + 1), max(sizes, default=0)
     if least <= STAMP_BYTES:
         raise RemoteProtocolError(f"an update of {least} bytes, shorter than its stamp")
+    if most > RECORD_BYTES_MAX:
+        raise RemoteProtocolError(f"an update of {most} bytes, at most {RECORD_BYTES_MAX}")
     if max(value, default=b"")[:1] > b"\x7f":
         raise RemoteProtocolError("an update stamped beyond all time")
     return value

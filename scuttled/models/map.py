@@ -13,16 +13,18 @@ from scuttled.core.slots import (
     KIND_NUMBERS,
     OPTIONS,
     OWN,
+    SLOT_BYTES_MAX,
     TEXT,
     Slot,
     Slots,
 )
 from scuttled.core.update import Update
-from scuttled.errors import DataError, UsageError
+from scuttled.errors import DataError, RemoteProtocolError, UsageError
 from scuttled.models.operations import operation
 
-KEY_BYTES_MAX = 4096
+KEY_BYTES_MAX = SLOT_BYTES_MAX
 VALUE_BYTES_MAX = 512 << 10  # a record must fit a frame of 1 MiB with room to spare
+TTL_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
 
 
 def key_slot(key: object) -> bytes:
@@ -54,7 +56,7 @@ def check_value(kind: object, value: object) -> tuple[int, bytes]:
     if number == JSON:
         try:
             json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"value is not JSON: {error}") from None
     elif number == TEXT:
         try:
@@ -69,7 +71,7 @@ def plain_value(slot: Slot) -> Any:
     if slot.kind == JSON:
         try:
             return json.loads(slot.payload)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass  # a peer's doing; shown as text rather than not at all
     return slot.payload.decode("utf-8", "backslashreplace")
 
@@ -89,6 +91,11 @@ class Map(Slots):
             return None
         return self.fill(slot, DELETED, b"", wall_ms)
 
+    def check_slot(self, slot: bytes) -> None:
+        if not slot:
+            raise RemoteProtocolError("an update of the empty key")
+        super().check_slot(slot)
+
     def find(self, key: str, wall_ms: int) -> Slot | None:
         return self.live(key_slot(key), wall_ms)
 
@@ -99,9 +106,10 @@ class Map(Slots):
         if options is None:
             return 0
         try:
-            return int(json.loads(options.payload)["ttl_ms"])
-        except (ValueError, KeyError, TypeError):
+            ttl_ms = int(json.loads(options.payload)["ttl_ms"])
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return 0
+        return min(max(ttl_ms, 0), TTL_MS_MAX)
 
     def set_options(self, wall_ms: int, *, ttl_ms: int) -> Update:
         return self.fill(OPTIONS, OWN, json.dumps({"ttl_ms": ttl_ms}).encode(), wall_ms)
@@ -117,11 +125,14 @@ class Map(Slots):
     @operation
     def set(self, wall_ms: int, key: str, value: Any) -> str:
         """Set a key; the revision."""
-        kind, data = (
-            (TEXT, value.encode()) if isinstance(value, str) else (JSON, json.dumps(value).encode())
-        )
-        if len(data) > VALUE_BYTES_MAX:
-            raise DataError(f"value of {len(data)} bytes, at most {VALUE_BYTES_MAX}")
+        if isinstance(value, str):
+            kind, data = check_value("text", value)
+        else:
+            try:
+                text = json.dumps(value)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise UsageError(f"a value that JSON can't say: {error}") from None
+            kind, data = check_value("json", text)
         update = self.put(key, kind, data, wall_ms)
         return Slot(b"", kind, b"", 0, update.timestamp, update.source).rev
 

@@ -64,7 +64,7 @@ class ScriptedDaemon:
             "set": self._set,
             "del": self._del,
             "load": self._load,
-            "watch": lambda request: [],
+            "watch": self._watch,
             "cancel": ok(),
             "list": self._list,
         }
@@ -196,6 +196,11 @@ class ScriptedDaemon:
                 shown = value if request.get("values") else None
                 yield {"rows": [[key, kind, shown, rev, "web1", 0]]}
         yield {"end": {"count": len(self.state), "cursor": "c0"}}
+
+    def _watch(self, request: Request) -> Iterable[Any]:
+        """From now on, or from a cursor; then a test pushes the changes."""
+        if not request.get("after"):
+            yield {"rows": [["live", "", "", None, None, "", "", "c0", None]]}
 
 
 def _matches(key: str, pattern: str) -> bool:

@@ -86,7 +86,9 @@ def test_colour_can_be_refused(
 
 def test_watch_lines_are_made_to_be_read(daemon: ScriptedDaemon, terminal: Terminal) -> None:
     kinds = {"set": ("text", b"10.0.0.9:80"), "del": ("deleted", b"")}
-    rows = [[op, "default", "svc/web", *held, rev(0), "web1", "c"] for op, held in kinds.items()]
+    rows = [
+        [op, "default", "svc/web", *held, rev(0), "web1", "c", MS] for op, held in kinds.items()
+    ]
     rows[1][6] = ""
     daemon.answers["watch"] = lambda request: [{"rows": rows}]
     code, shown = terminal("watch", "-n", "2")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_daemon import HANG_UP, MS, NODE, ScriptedDaemon, Scuttled, error, rev
+from scripted_daemon import HANG_UP, MS, NODE, ScriptedDaemon, Scuttled, rev
 
 Watch = Callable[..., "subprocess.Popen[str]"]
 
@@ -18,15 +18,16 @@ Watch = Callable[..., "subprocess.Popen[str]"]
 def row(number: int, key: str = "k", value: bytes | None = None, op: str = "set") -> list[Any]:
     """The `number`-th change, with a value and a cursor of that number."""
     kind, held = ("text", value or b"v%d" % number) if op == "set" else ("deleted", b"")
-    return [op, "default", key, kind, held, rev(number), "web1", f"c{number}"]
+    when = MS + number + (1000 if op == "expire" else 0)  # after it was written
+    return [op, "default", key, kind, held, rev(number), "web1", f"c{number}", when]
 
 
 def line(number: int) -> str:
     return f"set\tk\tv{number}\t{rev(number)}\t{NODE}\t{MS + number}\n"
 
 
-LIVE = ["live", None, None, None, None, None, None, "c5"]
-RESET = ["reset", "", "", "", "cursor of an earlier run", "", "", "c0"]
+LIVE = ["live", None, None, None, None, None, None, "c5", None]
+RESET = ["reset", "", "", "", "cursor of an earlier run", "", "", "c0", None]
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_each_change_is_a_line_that_comes_at_once(daemon: ScriptedDaemon, watch:
     assert lines(process, 3) == [
         f"set\ta\\tb\tx\\n\t{rev(2)}\t{NODE}\t{MS + 2}\n",
         f"del\tk\t\t{rev(3)}\t{NODE}\t{MS + 3}\n",
-        f"expire\tk\t\t{rev(4)}\t{NODE}\t{MS + 4}\n",
+        f"expire\tk\t\t{rev(4)}\t{NODE}\t{MS + 1004}\n",
     ]
 
 
@@ -78,7 +79,8 @@ def test_a_gap_and_the_end_of_a_snapshot_are_lines_too(
         "old",
         False,
     )
-    assert [found["op"] for found in scuttled("watch", "-j").objects] == ["reset", "set", "live"]
+    objects = scuttled("watch", "-j", "--after", "old").objects
+    assert [found["op"] for found in objects] == ["reset", "set", "live"]
 
 
 def test_json_lines_have_the_cursor(daemon: ScriptedDaemon, scuttled: Scuttled) -> None:
@@ -131,30 +133,32 @@ def test_a_cursor_file_lets_the_next_run_go_on_where_this_one_ended(
     assert sorted(os.listdir(tmp_path)) == ["control.sock", "cursor"]
 
 
+@pytest.mark.parametrize("options", [[], ["--all-models"], ["-m", "later"]])
 def test_a_first_run_without_a_change_remembers_where_it_began(
-    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
+    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path, options: list[str]
 ) -> None:
     file = tmp_path / "cursor"
     file.touch()  # as mktemp does
-    assert scuttled("watch", "--for", "1ms", "--cursor-file", str(file)).code == 75
+    done = scuttled("watch", "--for", "50ms", "--cursor-file", str(file), *options)
+    assert (done.code, done.out) == (75, b"")
     assert file.read_text() == "c0\n"
-    assert daemon.asked("watch")[0]["after"] == "c0"
+    assert daemon.asked("watch")[0]["after"] == ""
 
 
-def test_a_first_run_on_a_model_that_is_not_there_waits_for_it(
-    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
+def test_only_a_watch_that_began_with_what_was_there_says_that_it_is_live(
+    daemon: ScriptedDaemon, scuttled: Scuttled
 ) -> None:
-    daemon.answers["list"] = lambda request: [error(1, "no model")]
-    file = tmp_path / "cursor"
-    assert scuttled("watch", "--for", "1ms", "--cursor-file", str(file)).code == 75
-    assert not file.exists()
+    daemon.answers["watch"] = lambda request: [{"rows": [LIVE, row(1)]}]
+    assert scuttled("watch", "--once").out.decode() == line(1)
+    assert len(scuttled("watch", "--once", "-j").objects) == 1
+    assert scuttled("watch", "--once", "--snapshot").out.decode() == "live\t\t\t\t\t\n" + line(1)
 
 
-def test_a_cursor_file_that_can_not_be_written_is_told_before_anything_else(
+def test_a_cursor_file_that_can_not_be_written_is_told_before_any_change(
     daemon: ScriptedDaemon, scuttled: Scuttled
 ) -> None:
     done = scuttled("watch", "--once", "--cursor-file", "/nowhere/cursor")
-    assert (done.code, daemon.asked("watch")) == (73, [])
+    assert (done.code, done.out) == (73, b"")
     assert scuttled("watch", "--once", "--cursor-file", "/").code == 66
 
 

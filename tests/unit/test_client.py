@@ -231,6 +231,7 @@ def test_an_error_ends_a_stream_and_leaves_the_connection_good(
 
 
 def test_only_a_live_stream_may_be_silent(daemon: ScriptedDaemon) -> None:
+    daemon.answers["watch"] = lambda request: []
     with Client.connect([daemon.path], timeout_s=0.02) as client:
         client.hello()
         with pytest.raises(errors.TimedOut):

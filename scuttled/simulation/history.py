@@ -1,0 +1,83 @@
+"""All that was ever written, and what must hold of it on every node."""
+
+from bisect import bisect_left
+from typing import NamedTuple
+
+from scuttled.core.scuttlebutt import Scuttlebutt
+from scuttled.core.slots import CLEAR, Slots
+from scuttled.core.update import NodeId, Source, Update, node_of
+
+
+class Violation(AssertionError):
+    """Something that must never be was seen."""
+
+
+class Written(NamedTuple):
+    """An update, where it goes, and the end of its writer's log just after it."""
+
+    update: Update
+    slot: bytes
+    end: int  # 0: acknowledged, or it came through a kill; it may not be lost any more
+
+
+def holds(model: Scuttlebutt, written: Written) -> bool:
+    """Whether an update is in the state or dominated there."""
+    assert isinstance(model, Slots)
+    rank = (written.update.timestamp, written.update.source)
+    found = (model.lookup(written.slot), model.lookup(CLEAR))
+    return any(slot is not None and (slot.timestamp, slot.source) >= rank for slot in found)
+
+
+class History:
+    """Every update by model and source, but for what a kill took before anybody could see it."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, dict[Source, list[Written]]] = {}
+
+    def add(self, model: str, update: Update, slot: bytes, end: int) -> None:
+        """Note a write. Raises Violation if it does not stand above its source's others (I1)."""
+        known = self.models.setdefault(model, {}).setdefault(update.source, [])
+        if not known or known[-1].update.timestamp < update.timestamp:
+            known.append(Written(update, slot, end))
+            return
+        at = bisect_left(known, update.timestamp, key=lambda written: written.update.timestamp)
+        if known[at].update != update:  # an old one is read again when it expires
+            raise Violation(f"{update} in {model} is not above {known[-1].update}")
+
+    def check_truthful(self, model: Scuttlebutt, checked: dict[Source, int]) -> None:
+        """What the clock covers is held (I3). `checked` counts what was looked at before."""
+        for source, time in model.clock.items():
+            known = self.models.get(model.name, {}).get(source, [])
+            at = checked.get(source, 0)
+            while at < len(known) and known[at].update.timestamp <= time:
+                if not holds(model, known[at]):
+                    raise Violation(f"{model.name}'s clock covers {known[at]}, which is not there")
+                at += 1
+            checked[source] = at
+
+    def note_acknowledged(self, models: dict[str, Scuttlebutt], node_id: NodeId) -> None:
+        """Before a kill: what stands below `visible` was acknowledged, and is not to be lost."""
+        for name, source, known in self._by(node_id):
+            visible = models[name].log.visible if name in models else 0
+            self.models[name][source] = [
+                written._replace(end=0) if written.end <= visible else written for written in known
+            ]
+
+    def forget_lost(self, models: dict[str, Scuttlebutt], node_id: NodeId) -> None:
+        """After a restart: what nobody saw may be gone. Raises Violation for what may not (I5)."""
+        for name, source, known in self._by(node_id):
+            kept = []
+            for written in known:
+                if name in models and holds(models[name], written):
+                    kept.append(written._replace(end=0))
+                elif written.end == 0:
+                    raise Violation(f"{written} of {name} was acknowledged, and is lost")
+            self.models[name][source] = kept
+
+    def _by(self, node_id: NodeId) -> list[tuple[str, Source, list[Written]]]:
+        return [
+            (name, source, known)
+            for name, sources in self.models.items()
+            for source, known in sources.items()
+            if node_of(source) == node_id
+        ]

@@ -1,0 +1,163 @@
+"""A node, with the disk and the clock under it, that may be killed and started again."""
+
+from collections.abc import Iterator
+
+from scuttled.core.hlc import Author
+from scuttled.core.slots import slot_of
+from scuttled.core.update import Instant, NodeId, Source, Update, node_of
+from scuttled.node import Node, Settings
+from scuttled.simulation.world import EPOCH_MS, Call, World
+from scuttled.storage import Batch, SavedModel
+
+MAX_SKEW_MS = 1000
+KEEP_S = 0.2  # between looks at what expires and what clocks are to be saved
+SAVE_RATE = 100.0  # writes to the disk a second, if one follows the other
+
+
+class Disk:
+    """What storage holds; survives kills. The same contents as `storage.Storage`, in memory."""
+
+    def __init__(self, node_id: NodeId, life: int = 1) -> None:
+        self.node_id = node_id
+        self.life = life
+        self._types: dict[str, str] = {}
+        self._entries: dict[str, dict[int, tuple[Source, bytes]]] = {}
+        self._clocks: dict[str, dict[Source, int]] = {}
+
+    def write(self, batch: Batch) -> None:
+        self.life = batch.life
+        for part in batch.models:
+            self._types[part.name] = part.data_type
+            held = self._entries.setdefault(part.name, {})
+            for position in part.freed:
+                held.pop(position, None)
+            for position, source, record in part.entries:
+                if record is not None:
+                    held[position] = (source, record)
+            self._clocks.setdefault(part.name, {}).update(part.times)
+
+    def load(self) -> Iterator[SavedModel]:
+        for name, data_type in self._types.items():
+            held = sorted(self._entries[name].items())
+            yield SavedModel(
+                name,
+                data_type,
+                [position for position, _ in held],
+                [record for _, (_, record) in held],
+                [source for _, (source, _) in held],
+                dict(self._clocks[name]),
+            )
+
+
+class Machine:
+    """One member of the cluster; `node` while it runs."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.world = world
+        self.name = f"n{number}"
+        self.disk = Disk(NodeId(world.rng.randbytes(8)))
+        self.offset_ms = 0  # how wrong its wall clock is
+        self.slow_s = 0.0  # how long it takes to look at what has come
+        self.node: Node | None = None
+        self.hangups: dict[Call, None] = {}  # what ends its connections, in order
+        self._starts = 0
+        self._saving = False
+        self._read: dict[str, int] = {}
+        self._checked: dict[str, dict[Source, int]] = {}
+        self._revisions: dict[str, int] = {}
+
+    @property
+    def now(self) -> Instant:
+        now_s = self.world.now_s
+        return Instant(now_s, EPOCH_MS + int(now_s * 1000) + self.offset_ms)
+
+    @property
+    def up(self) -> Node:
+        assert self.node is not None
+        return self.node
+
+    def start(self) -> None:
+        """Begin with what the disk has; the node may find that it has to live anew."""
+        self._starts += 1
+        incarnation = self.world.rng.randbytes(8)
+        settings = Settings(self.name, "simulated", incarnation, max_skew_ms=MAX_SKEW_MS)
+        author = Author(self.disk.node_id, self.disk.life)
+        self.node = node = Node(author, settings, stored=True)
+        node.wake_storage = lambda: self.later(0.0, self._save)
+        self._saving = False
+        self._read.clear()
+        self._checked.clear()
+        self._revisions.clear()
+        node.begin(self.disk.load(), self.now.wall_ms)
+        self.world.history.forget_lost(node.models, self.disk.node_id)
+        node.watchers.add(self._read_own)
+        self._read_own()
+        self.later(KEEP_S, self._keep)
+
+    def kill(self) -> None:
+        """Gone in an instant. What peers still read of its last words is up to chance."""
+        self.world.history.note_acknowledged(self.up.models, self.disk.node_id)
+        for hang_up in list(self.hangups):
+            hang_up()
+        self.node = None
+
+    def later(self, delay_s: float, call: Call) -> None:
+        """Do that then, unless this node was killed meanwhile."""
+        start = self._starts
+
+        def if_alive() -> None:
+            if self.node is not None and self._starts == start:
+                call()
+
+        self.world.later(delay_s, if_alive)
+
+    # --- what a daemon keeps doing ---
+
+    def _save(self) -> None:
+        if self._saving:
+            return
+        batch = self.up.unsaved(clocks=self.world.rng.random() < 0.3)
+        if batch is not None:
+            self._saving = True
+            self.later(self.world.rng.expovariate(SAVE_RATE), lambda: self._write(batch))
+
+    def _write(self, batch: Batch) -> None:
+        """A kill may come between the disk's work and its being known."""
+        self.disk.write(batch)
+        delay_s = 0.01 if self.world.rng.random() < 0.2 else 0.0
+        self.later(delay_s, lambda: self._written(batch))
+
+    def _written(self, batch: Batch) -> None:
+        self._saving = False
+        self.up.saved(batch)
+        self._save()
+
+    def _keep(self) -> None:
+        self.up.expire(self.now.wall_ms)
+        if not self.up.is_saved():
+            self._save()
+        self.later(KEEP_S, self._keep)
+
+    # --- what is checked ---
+
+    def check(self) -> None:
+        """Clocks that moved are truthful."""
+        for name, model in self.up.models.items():
+            if self._revisions.get(name) != model.clock.revision:
+                self._revisions[name] = model.clock.revision
+                self.world.history.check_truthful(model, self._checked.setdefault(name, {}))
+
+    def _read_own(self) -> None:
+        """A reader of the logs, like any other: what this node writes goes into the history."""
+        node, history = self.up, self.world.history
+        for name, model in node.models.items():
+            at = self._read.get(name, 0)
+            while at < model.log.end:
+                piece = model.log.piece(at, model.log.end)
+                at = piece.next
+                for place, record, source in zip(
+                    piece.positions, piece.records, piece.sources, strict=True
+                ):
+                    if record is not None and node_of(source) == self.disk.node_id:
+                        history.add(name, Update.of(record, source), slot_of(record), place + 1)
+            self._read[name] = at

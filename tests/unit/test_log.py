@@ -1,0 +1,236 @@
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from scenes import a_map, entries, put, record, source
+
+from scuttled.core import log as room
+from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog
+from scuttled.core.update import Source, Stamp, stamp
+
+A, B = source(1), source(2)
+
+
+def filled(count: int, who: Source = A) -> ArrivalLog:
+    log = ArrivalLog()
+    for n in range(count):
+        log.append(record("k", n + 1), who)
+    return log
+
+
+def test_entries_are_numbered_in_order_of_arrival() -> None:
+    log = ArrivalLog()
+    assert [log.append(record(key), A) for key in "abc"] == [0, 1, 2]
+    assert log.end == log.live == 3
+    assert entries(log) == [(0, record("a"), A), (1, record("b"), A), (2, record("c"), A)]
+
+
+def test_a_hole_keeps_all_other_positions() -> None:
+    log = filled(4)
+    log.free(1)
+    assert [position for position, _, _ in entries(log)] == [0, 2, 3]
+    assert log.entry(2) == (record("k", 3), A)
+    assert (log.end, log.live) == (4, 3)
+
+
+def test_a_reader_stops_where_it_is_told() -> None:
+    piece = filled(10).piece(3, 6)
+    assert list(piece.positions) == [3, 4, 5]
+    assert piece.next == 6
+
+
+def test_a_reader_at_the_end_of_a_long_log_looks_at_what_is_new_and_nothing_else() -> None:
+    log = filled(100_000)
+    cursor = log.end
+    log.append(record("new"), A)
+    piece = log.piece(cursor, log.end)
+    assert len(piece.records) == 1
+    assert piece.next == log.end
+
+
+def test_to_find_a_reader_that_is_at_the_end_no_segment_is_opened() -> None:
+    log = filled(100_000)
+    for segment in log.segments[:-1]:
+        segment.records = segment.sources = None  # type: ignore[assignment]
+    log.append(record("new"), A)
+    assert len(log.piece(log.end - 1, log.end).records) == 1
+    assert log.piece(log.end, log.end).records == []
+
+
+def test_who_has_everything_steps_over_a_long_log_without_a_look_at_its_entries() -> None:
+    log = filled(10 * SEGMENT_ENTRIES)
+    theirs: dict[Source, Stamp] = {A: stamp(10 * SEGMENT_ENTRIES)}
+    assert log.step_over(0, log.end, theirs) >= log.end - SEGMENT_ENTRIES
+    for segment in log.segments[:-1]:
+        segment.records = segment.sources = None  # type: ignore[assignment]
+    assert log.step_over(0, log.end, theirs) >= log.end - SEGMENT_ENTRIES
+
+
+def test_nobody_steps_over_a_segment_that_holds_something_new() -> None:
+    log = filled(5 * SEGMENT_ENTRIES)
+    theirs: dict[Source, Stamp] = {A: stamp(3 * SEGMENT_ENTRIES - 1)}
+    assert log.step_over(0, log.end, theirs) == 2 * SEGMENT_ENTRIES
+
+
+def test_stepping_over_stops_where_it_is_told() -> None:
+    log = filled(5 * SEGMENT_ENTRIES)
+    assert log.step_over(0, 100, {A: stamp(1 << 60)}) == 100
+
+
+def test_a_segment_of_many_sources_is_never_stepped_over() -> None:
+    log = ArrivalLog()
+    for n in range(2 * SEGMENT_ENTRIES):
+        log.append(record("k", n + 1), source(n % (room.TOPS_SOURCES_MAX + 1)))
+    everything = {source(n): stamp(1 << 60) for n in range(room.TOPS_SOURCES_MAX + 1)}
+    assert log.step_over(0, log.end, everything) == 0
+
+
+def test_a_million_overwrites_of_a_hundred_keys_leave_a_log_of_bounded_size() -> None:
+    log, where, rng = ArrivalLog(), dict[int, int](), random.Random(1)
+    new, most = record("k"), 0
+    for n in range(1_000_000):
+        key = rng.randrange(100)
+        if key in where:
+            log.free(where[key])
+        where[key] = log.append(new, A)
+        if n % 1000 == 0:
+            most = max(most, sum(len(segment.records) for segment in log.segments))
+    assert log.live == 100
+    assert len(log.segments) <= 3
+    assert most <= 3 * SEGMENT_ENTRIES
+    assert [at for at, _, _ in entries(log)] == sorted(where.values())
+
+
+def test_the_memory_of_a_map_is_bounded_by_its_keys() -> None:
+    model = a_map()
+    for n in range(100_000):
+        put(model, f"k{n % 100}", str(n))
+    assert len(model.log.segments) <= 3
+    assert sum(len(segment.sources) for segment in model.log.segments) <= 3 * SEGMENT_ENTRIES
+    assert len(model._slots) == 100
+
+
+def test_a_few_old_entries_that_stay_do_not_keep_their_segments() -> None:
+    log = filled(20 * SEGMENT_ENTRIES)
+    for position in range(log.end):
+        if position % 1000:
+            log.free(position)
+    assert log.live == 82
+    assert len(log.segments) <= 3
+    assert [at for at, _, _ in entries(log)] == list(range(0, log.end, 1000))
+
+
+def test_entries_between_are_counted_without_reading_all() -> None:
+    log = filled(3 * SEGMENT_ENTRIES)
+    for position in range(0, log.end, 2):
+        log.free(position)
+    assert log.count_between(0, log.end) == log.live
+    assert log.count_between(10, 20) == 5
+    assert log.count_between(20, 10) == 0
+    assert (
+        log.count_between(SEGMENT_ENTRIES - 3, 2 * SEGMENT_ENTRIES + 4) == SEGMENT_ENTRIES // 2 + 4
+    )
+
+
+def test_what_is_not_saved_is_not_visible() -> None:
+    log = filled(3)
+    assert log.visible == 3
+    log.stored = True
+    assert log.visible == 0
+    log.saved = 2
+    assert log.visible == 2
+
+
+def test_only_holes_that_storage_may_hold_are_listed_for_it() -> None:
+    log = filled(3)
+    log.stored, log.taken = True, 2
+    log.free(1)
+    log.free(2)
+    assert log.freed == [1]
+
+
+def test_a_restored_log_goes_on_behind_its_last_position() -> None:
+    log = ArrivalLog()
+    log.restore([3, 7, 8], [record("a"), record("b"), record("c")], [A, B, A])
+    assert log.append(record("d"), B) == 9
+    assert [(at, who) for at, _, who in entries(log)] == [(3, A), (7, B), (8, A), (9, B)]
+    assert log.live == 4
+
+
+class Model(RuleBasedStateMachine):
+    """A log against a dict, with segments so small that they are squeezed and joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(room, "SEGMENT_ENTRIES", 4)
+        self.log = ArrivalLog()
+        self.held: dict[int, tuple[bytes, Source]] = {}
+        self.end = 0
+
+    def teardown(self) -> None:
+        self.patch.undo()
+
+    @rule(who=st.sampled_from([A, B]), count=st.integers(1, 6))
+    def append(self, who: Source, count: int) -> None:
+        for _ in range(count):
+            assert self.log.append(record("k", self.end + 1), who) == self.end
+            self.held[self.end] = (record("k", self.end + 1), who)
+            self.end += 1
+
+    @rule(data=st.data())
+    def free(self, data: st.DataObject) -> None:
+        for _ in range(data.draw(st.integers(1, 4))):
+            if self.held:
+                position = data.draw(st.sampled_from(sorted(self.held)))
+                self.log.free(position)
+                del self.held[position]
+
+    @rule()
+    def restart(self) -> None:
+        rows = sorted(self.held.items())
+        self.log = ArrivalLog()
+        if rows:
+            self.log.restore(
+                [at for at, _ in rows], [r for _, (r, _) in rows], [s for _, (_, s) in rows]
+            )
+        self.end = self.log.end
+
+    @rule(data=st.data(), cover=st.integers(0, 40))
+    def step_over(self, data: st.DataObject, cover: int) -> None:
+        start = data.draw(st.integers(0, self.end))
+        stop = data.draw(st.integers(start, self.end))
+        reached = self.log.step_over(start, stop, {A: stamp(cover)})
+        assert start <= reached <= stop
+        for position in range(start, reached):
+            if position in self.held:
+                who, time = self.held[position][1], position + 1
+                assert (who, time <= cover) == (A, True)
+
+    @rule(data=st.data())
+    def count(self, data: st.DataObject) -> None:
+        start = data.draw(st.integers(0, self.end))
+        stop = data.draw(st.integers(0, self.end))
+        assert self.log.count_between(start, stop) == len(
+            [position for position in self.held if start <= position < stop]
+        )
+
+    @rule(data=st.data())
+    def read_from_anywhere(self, data: st.DataObject) -> None:
+        start = data.draw(st.integers(0, self.end))
+        assert entries(self.log, start) == [
+            (at, *entry) for at, entry in sorted(self.held.items()) if at >= start
+        ]
+
+    @invariant()
+    def all_is_there(self) -> None:
+        assert self.log.live == len(self.held)
+        assert self.log.end == self.end
+        assert all(self.log.entry(at) == entry for at, entry in self.held.items())
+        assert len(self.log.segments) <= 2 + self.end // 4
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(stateful_step_count=30)
