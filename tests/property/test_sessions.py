@@ -17,6 +17,7 @@ from scuttled.node import DEFAULT_MODEL, Node, Settings
 NAMES = "abc"
 PAIRS = ["ab", "ac", "bc"]
 START = Instant(0.0, 1_000_000)
+SIZES = [1, 50, 1000, 1000]  # of pieces that are delivered
 DRAW_BYTES = 40  # a frame then holds an update or two, and most have no commit
 
 
@@ -99,7 +100,7 @@ class Fleet(RuleBasedStateMachine):
             for name, link in zip(pair, pipe.ends, strict=True):
                 self.nodes[name].gone(link)
 
-    @rule(pair=st.sampled_from(PAIRS), end=st.integers(0, 1), most=st.sampled_from([1, 50, 1000, 1000]))
+    @rule(pair=st.sampled_from(PAIRS), end=st.integers(0, 1), most=st.sampled_from(SIZES))
     def talk(self, pair: str, end: int, most: int) -> None:
         if pair in self.pipes:
             self.pipes[pair].draw(end, self.now)

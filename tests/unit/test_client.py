@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from scripted_daemon import HANG_UP, NODE, ScriptedDaemon, error, ok
+from unprivileged import unprivileged
 
 from scuttled import errors, rpc
 from scuttled.client import Client, socket_paths
@@ -71,10 +72,9 @@ def test_when_none_answers_every_path_is_told_with_its_reason(tmp_path: Path) ->
     assert caught.value.hint == "scuttled serve"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
 def test_a_socket_one_may_not_use_is_told_apart_from_none(daemon: ScriptedDaemon) -> None:
     os.chmod(daemon.path, 0)
-    with pytest.raises(errors.NotPermitted) as caught:
+    with pytest.raises(errors.NotPermitted) as caught, unprivileged():
         Client.connect([daemon.path])
     assert "usermod -aG scuttled $USER" in caught.value.hint
     os.chmod(daemon.path, stat.S_IRWXU)

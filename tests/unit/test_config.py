@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from unprivileged import unprivileged
 
 from scuttled.config import (
     SETTINGS,
@@ -260,11 +261,10 @@ def test_the_first_of_the_default_files_is_read(home: Path, tmp_path: Path) -> N
     assert files == [str(directory / "scuttled.toml") for directory in looked_at]
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
 def test_a_default_file_out_of_reach_is_not_passed_over(home: Path) -> None:
     directory = home / ".config" / "scuttled"
     directory.mkdir(parents=True, mode=0)
-    with pytest.raises(ConfigError, match="Permission denied"):
+    with pytest.raises(ConfigError, match="Permission denied"), unprivileged():
         load({})
     directory.chmod(0o700)
 
