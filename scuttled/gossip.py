@@ -28,6 +28,7 @@ RETRY_MAX_S = 30.0
 DIAL_S = 10.0  # for a connection to come about
 TIMER_S = 0.001  # the least that a timer waits, so that no timer can make it spin
 PARTING_S = 1.0  # for the last words on a link
+SKEW_MS = 500  # between two clocks, from which it is worth a line
 LINKS_MAX = 512  # connections taken; more are closed at once
 
 
@@ -80,7 +81,6 @@ class Gossip:
         self.now = now
         self.rng = rng or random.Random()  # noqa: S311  (jitter, not secrets)
         self.peers: dict[str, Peer] = {}
-        self.skew_ms = 0  # the greatest seen at a handshake
         self._taken = 0
         self._open: set[Link] = set()
         self._past = Traffic()
@@ -123,6 +123,7 @@ class Gossip:
             self._log_end(link, who, was_up)
 
     async def _read(self, link: Link, stream: trio.SocketStream, bell: Bell, who: str) -> None:
+        off = False  # its clock, and it was said
         while link.ended is None:
             data = await stream.receive_some()
             if not data:
@@ -131,7 +132,7 @@ class Gossip:
                     words = f"{words} before HELLO, after {link.bytes_in} bytes"
                 link.ended = End(Code.PROTOCOL, words, by_peer=True)
                 break
-            was_up = link.up
+            was_up, stopped = link.up, len(link.stopped)
             try:
                 link.receive(data, self.now())
             except RemoteProtocolError as error:
@@ -142,6 +143,11 @@ class Gossip:
                 link.close(Code.PROTOCOL, f"a bug: {type(error).__name__}: {error}")
             if link.up and not was_up:
                 self._log_up(link, who)
+            if len(link.stopped) > stopped:
+                self._log_stopped(link, stopped)
+            if not off and abs(link.pulse.skew_ms) >= SKEW_MS:
+                off = True
+                self._log_skew(link)
             if self.node.notices:
                 self._log_notices()
             if self.node.progress:
@@ -257,8 +263,6 @@ class Gossip:
 
     def _log_up(self, link: Link, who: str) -> None:
         assert link.peer is not None
-        skew = link.peer.wall_ms - link.began.wall_ms
-        self.skew_ms = max(self.skew_ms, abs(skew), key=abs)
         peer = self.peers.get(link.dialled)
         if peer is not None:
             peer.state, peer.reason = "up", ""
@@ -266,10 +270,6 @@ class Gossip:
             peer.name, peer.version = link.peer.name, link.peer.version
         way = f"dialled {link.dialled}" if link.dialled else f"from {who}"
         logger.info("link to %s is up (%s)", link.peer.name, way)
-        if abs(skew) >= 500:
-            logger.warning(
-                "the clock of %s differs by %.1f s from ours", link.peer.name, skew / 1000
-            )
         self._ring_changed()
 
     def _log_end(self, link: Link, who: str, was_up: bool) -> None:
@@ -291,6 +291,17 @@ class Gossip:
                 logger.warning("peer %s: %s", link.dialled, end.words)
         else:
             logger.warning("connection from %s closed: %s", who, end.words)
+
+    def _log_skew(self, link: Link) -> None:
+        assert link.peer is not None
+        skew_s = link.pulse.skew_ms / 1000
+        logger.warning("the clock of %s differs by %.1f s from ours", link.peer.name, skew_s)
+
+    def _log_stopped(self, link: Link, known: int) -> None:
+        assert link.peer is not None
+        (name, words), *others = list(link.stopped.items())[known:]
+        more = f" (and {len(others)} other models)" if others else ""
+        logger.warning("model %s stopped with %s: %s%s", name, link.peer.name, words, more)
 
     def _log_notices(self) -> None:
         for words in self.node.notices:

@@ -11,12 +11,11 @@ from scuttled import __version__
 from scuttled.config import Config
 from scuttled.core.link import Link
 from scuttled.core.update import Instant
-from scuttled.gossip import Gossip, Peer
+from scuttled.gossip import SKEW_MS, Gossip, Peer
 from scuttled.requests import model_list
 from scuttled.storage import Storage
 
 SAMPLES = 6  # one a second; rates are over these
-FAR_AHEAD_MS = 500  # clock skew from which it is a problem worth a line
 
 
 class Counts(NamedTuple):
@@ -95,7 +94,9 @@ class Report:
             **self.counts()._asdict(),
             "rate_in": rate_in,
             "rate_out": rate_out,
-            "skew_ms": self.gossip.skew_ms,
+            "skew_ms": max(
+                (link.pulse.skew_ms for link in node.links.values()), key=abs, default=0
+            ),
             "future": node.future,
             "storage": {
                 "path": str(storage.path) if storage else "",
@@ -114,11 +115,11 @@ class Report:
             state, reason = self._state(peer)
             if state not in ("up", "self"):
                 found.append(f"peer {peer.address} is {state}" + (f": {reason}" if reason else ""))
-        if abs(self.gossip.skew_ms) >= FAR_AHEAD_MS:
-            found.append(f"a peer's clock differs by {self.gossip.skew_ms / 1000:.1f} s")
         for link in self.node.links.values():
             assert link.peer is not None
             who = link.peer.name
+            if abs(link.pulse.skew_ms) >= SKEW_MS:
+                found.append(f"the clock of {who} differs by {link.pulse.skew_ms / 1000:.1f} s")
             found += [f"model {m} with {who}: {why}" for m, why in link.stopped.items()]
             for session in link.sessions.values():
                 if session.future:

@@ -16,7 +16,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -96,11 +96,14 @@ class Storage:
         self._life = 0
         self._source_ids: dict[Source, int] = {}
         self._model_ids: dict[str, int] = {}
-        with _errors(self.path, "can't open"):
+        with ExitStack() as undo, _errors(self.path, "can't open"):
+            undo.callback(os.close, self._lock)
             self._db = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False, cached_statements=32
             )
+            undo.callback(self._db.close)
             self._set_up()
+            undo.pop_all()
 
     def _set_up(self) -> None:
         db = self._db

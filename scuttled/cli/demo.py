@@ -4,6 +4,7 @@ The story is told in one of three ways: as pictures that move, on a terminal; as
 step; or as JSON.
 """
 
+import os
 import select
 import shlex
 import shutil
@@ -24,7 +25,7 @@ from scuttled.errors import StorageError
 
 _FRAME_S = 0.04  # between pictures; more often than anybody can see
 _BAR_MAX = 40
-_WIDTH_MIN, _WIDTH_MAX = 40, 88
+_WIDTH_MIN, _WIDTH_MAX = 39, 88
 _NAME = 8  # columns of a step's name
 
 
@@ -110,10 +111,13 @@ def _teller(settings: Settings) -> Teller:
 
 
 def _show(text: str) -> None:
-    """Part of the answer, at once."""
-    output.write(text)
+    """Part of the answer, at once, and past the buffer, which would fail once more at the end."""
+    view = memoryview(text.encode("utf-8", "surrogateescape"))
     try:
-        sys.stdout.flush()
+        if sys.stdout is None:
+            raise OSError("standard output is closed")
+        while view:
+            view = view[os.write(sys.stdout.fileno(), view) :]
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -162,7 +166,7 @@ class Screen:
     """
 
     def __init__(self, columns: int, *, colored: bool, utf8: bool) -> None:
-        self._width = max(min(columns, _WIDTH_MAX), _WIDTH_MIN)
+        self._width = max(min(columns - 1, _WIDTH_MAX), _WIDTH_MIN)
         self._colored = colored
         self._full, self._part = "━╌" if utf8 else "=-"
         self._drawn = 0  # lines of the picture that stands on the screen

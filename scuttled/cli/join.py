@@ -4,6 +4,7 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
+from scuttled.errors import ConfigError, UsageError
 
 
 @verb(
@@ -22,7 +23,10 @@ def command(settings: Settings, addresses: tuple[str, ...], save: bool) -> None:
     """
     words = [word for address in addresses for word in address.split(",") if word]
     with settings.connect() as client:
-        done = client.request("join", addresses=words, save=save)
+        try:
+            done = client.request("join", addresses=words, save=save)
+        except ConfigError as error:  # an argument is no configuration
+            raise UsageError(error.message, hint=error.hint) from None
     rows = [(a, "added") for a in done["added"]] + [(a, "known") for a in done["known"]]
     for address, state in rows:
         if settings.json:

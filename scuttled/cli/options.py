@@ -63,7 +63,10 @@ class Settings:
             return None
         from scuttled.units import parse_duration
 
-        return parse_duration(self.timeout)
+        found = parse_duration(self.timeout)
+        if found <= 0:
+            raise UsageError(f"a timeout of {self.timeout!r} leaves no time at all")
+        return found
 
     @property
     def colored(self) -> bool:

@@ -41,6 +41,7 @@ HAVE_BYTES = 64 << 10  # ...or until so much has come
 FUTURE_RETRY_S = 0.5  # between looks whether what was refused may be asked for again
 SILENCE_S = 10.0  # without a byte from the peer, the link is over
 HELLO_S = 10.0  # to shake hands
+STOPPED_MAX = 1024  # models that ended on one link; as many as there can be
 OUTBOX_MAX = 64  # small messages; more than this means that the peer floods us
 
 
@@ -241,10 +242,10 @@ class Link:
             case Bye(code, words):
                 self._over(code, words)
             case ErrorMessage(code, words, model):
-                if model:
-                    self._stop_model(model, words)
-                else:
+                if not model:
                     self._over(code, words)
+                elif model in self.sessions:
+                    self._stop_model(model, words)
             case Hello():
                 raise RemoteProtocolError("a second HELLO")
             case _:
@@ -301,6 +302,8 @@ class Link:
 
     def _stop_model(self, name: str, words: str) -> None:
         self.stopped[name] = words
+        if len(self.stopped) > STOPPED_MAX:
+            raise RemoteProtocolError(f"more than {STOPPED_MAX} models that are not to be shared")
         self.sessions.pop(name, None)
         self._ready.pop(name, None)
         self._to_open.pop(name, None)
@@ -333,12 +336,9 @@ class Link:
         self._outbox.append(message)
 
     def _draw_clocks(self) -> list[bytes]:
-        frames = []
-        for model in self._to_open.values():
-            session = self._session(model)
-            frames.append(wire.encode(session.clock_message()))
+        sessions = [self._session(model) for model in self._to_open.values()]
         self._to_open.clear()
-        return frames
+        return [wire.encode(session.clock_message()) for session in sessions]
 
     def _draw_haves(self, now: Instant) -> list[bytes]:
         if not self._have_due(now):
@@ -375,7 +375,7 @@ class Link:
 
     def _take_ping(self, ping: Ping) -> None:
         self._outbox = deque(m for m in self._outbox if not isinstance(m, Pong))
-        self._say(Pong(ping.sent_ms, ping.wall_ms))
+        self._say(Pong(ping.sent_ms, self.heard_at.wall_ms))
         if ping.clocks and self.pulse.out_of_step(ping.clocks, self._clocks_hash()):
             self._to_open.update({s.model.name: s.model for s in self.sessions.values()})
 

@@ -96,8 +96,8 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    sent_ms: int
-    wall_ms: int
+    sent_ms: int  # of the PING that it answers
+    wall_ms: int  # of who answers
 
 
 @dataclass(frozen=True, slots=True)

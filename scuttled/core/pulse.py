@@ -16,6 +16,7 @@ class Pulse:
 
     def __init__(self, now: Instant) -> None:
         self.rtt_s: float | None = None
+        self.skew_ms = 0  # by how much the peer's wall clock is ahead, at the least
         self.sent_s = now.mono_s  # when something was sent last
         self._asked_s: float | None = None  # when the PING that has no PONG yet was sent
         self._quiet = False
@@ -53,6 +54,9 @@ class Pulse:
             return None
         self.rtt_s = now.mono_s - asked_s
         self._asked_s = None
+        # Answered at some time between then and now: who is slow to answer is not therefore off.
+        latest = pong.wall_ms - now.wall_ms
+        self.skew_ms = max(latest, 0) + min(latest + round(self.rtt_s * 1000), 0)
         return asked_s
 
     def out_of_step(self, theirs: bytes, ours: bytes) -> bool:

@@ -4,6 +4,8 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,16 +48,18 @@ def read_packages(listed: str) -> dict[str, bytes]:
 
 
 def _library(limit: int) -> dict[str, bytes]:
+    """`lib/PATH` -> size and SHA-256 of the first so many files."""
     root = Path(os.__file__).parent
-    paths = (path for path in sorted(root.rglob("*.py")) if "site-packages" not in path.parts)
     found: dict[str, bytes] = {}
-    for path in paths:
-        if len(found) == limit:
-            break
-        try:
-            content = path.read_bytes()
-        except OSError:
-            continue
+    for path in islice(_sources(root), limit):
+        content = path.read_bytes()
         name = path.relative_to(root).as_posix()
         found[f"lib/{name}"] = f"{len(content)} {hashlib.sha256(content).hexdigest()}".encode()
     return found
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    for directory, inner, files in os.walk(root):
+        inner[:] = sorted(set(inner) - {"site-packages", "dist-packages"})
+        paths = (Path(directory, name) for name in sorted(files) if name.endswith(".py"))
+        yield from (path for path in paths if os.access(path, os.R_OK))

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from scuttled.demo.inventory import Inventory
-from scuttled.demo.nodes import Node, Nodes, State, differing, digest
+from scuttled.demo.nodes import START_S, Node, Nodes, State, differing, digest
 from scuttled.errors import Refused
 
 NEWS = 100  # keys that a and c write, each on its own, while b is dead
@@ -78,7 +78,7 @@ class Story:
         )
         self.nodes.start(self.nodes.all)
         answer_s = self._passed()
-        self.b.ask("wait", peers=2)
+        self.b.ask("wait", peers=2, wait_s=START_S)
         linked_s = self._passed()
         lines = [self._process(node) for node in self.nodes.all]
         result = f"they answer after {spell(answer_s)}, and are linked after {spell(linked_s)}"
@@ -111,7 +111,7 @@ class Story:
         lines = [self._state(self.a, here), dead, self._state(self.c, there)]
         deleted = f" and deleted {len(gone)}" if gone else ""
         results = [
-            f"a wrote {NEWS + 1} keys{deleted}, c wrote {NEWS + 1}; one key was written by both",
+            f"a wrote {NEWS + 1} keys{deleted}, c wrote {NEWS + 1}; both wrote one of them",
             f"a and c differ in {_keys(apart)}",
         ]
         self._end(results, lines, differing=apart, deleted=len(gone), written=NEWS + 1)
@@ -127,14 +127,16 @@ class Story:
         results = [
             f"b answers after {spell(answer_s)}",
             f"converged after {spell(same_s)}: {_same(state)}",
-            f"the key written by both has {_greeting(state)}'s value everywhere, the later one",
+            f"the key that both wrote has {_greeting(state)}'s value everywhere: the later one",
         ]
         times = {"answer_ms": _ms(answer_s), "same_ms": _ms(same_s)}
         self._end(results, lines, **times, keys=len(state), digest=digest(state))
 
     def crash(self) -> None:
         self._begin("crash", "all three are killed, and b is started alone, with nobody to ask")
-        self.b.ask("wait", synced=True)  # what a peer wrote is promised once it is on disk here
+        self.b.ask(
+            "wait", synced=True, wait_s=START_S
+        )  # what a peer wrote is promised once it is on disk here
         before = self.b.listing(self.nodes.model)
         dead = [self._kill(node) for node in self.nodes.all]
         self._began = time.monotonic()
@@ -232,7 +234,7 @@ def _greeting(state: State) -> str:
 
 
 def _same(state: State) -> str:
-    return f"the same {_keys(len(state))} on all three, digest {digest(state)}"
+    return f"all three have the same {_keys(len(state))} ({digest(state)})"
 
 
 def _keys(count: int) -> str:
