@@ -7,11 +7,15 @@ requests are taken from it.
 """
 
 import errno
+import fcntl
 import grp
 import logging
+import math
 import os
 import socket
 import stat
+import struct
+import termios
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -50,22 +54,32 @@ class Control:
         self.node = node
         self.requests = requests
         self.now = now
-        self.callers = 0
+        self._open: set[Caller] = set()
+        self._left = Bell()  # a caller went
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """One caller's connection, which is closed at the end. Raises nothing but Cancelled."""
-        if self.callers >= CALLERS_MAX:
+        if len(self._open) >= CALLERS_MAX:
             logger.warning("control connection closed: %d are open", CALLERS_MAX)
             await trio.aclose_forcefully(stream)
             return
-        self.callers += 1
+        caller = Caller(self, stream)
+        self._open.add(caller)
         try:
             async with stream:
-                await Caller(self, stream).run()
+                await caller.run()
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the caller went away; that is how watches end
         finally:
-            self.callers -= 1
+            self._open.discard(caller)
+            self._left.ring()
+
+    async def finish(self) -> None:
+        """Answer what was asked by now, and nothing else; returns when all callers are gone."""
+        for caller in self._open:
+            caller.finish()
+        while self._open:
+            await self._left.heard()
 
 
 class Caller:
@@ -83,26 +97,37 @@ class Caller:
         self._sent = trio.Event()  # set when answers were sent
         self._last = False  # the caller says no more
         self._greeted = False
+        self._to_read = math.inf  # bytes; finite once the daemon stops
+        self._receiving = False
+        self._reading = trio.CancelScope()
 
     async def run(self) -> None:
         node, ring = self.node, self._bell.ring
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
-                await self._read()
+                with self._reading:
+                    await self._read()
                 self._last = True  # what was asked is answered; streams end with the connection
-                self._streams.clear()
+                stays = Listing if self._to_read < math.inf else ()
+                self._streams = {i: s for i, s in self._streams.items() if isinstance(s, stays)}
                 self._waiting.clear()
                 ring()
         finally:
             node.watchers.discard(ring)
             node.progress.discard(ring)
 
+    def finish(self) -> None:
+        """Read no further than what was sent by now, answer that, and hang up."""
+        self._to_read = _bytes_unread(self.stream)
+        if self._receiving and not self._to_read:
+            self._reading.cancel()
+
     # --- reading ---
 
     async def _read(self) -> None:
         frames = rpc.Frames()
-        while data := await self.stream.receive_some():
+        while data := await self._receive():
             try:
                 for request in frames.feed(data):
                     self._take(request)
@@ -113,6 +138,16 @@ class Caller:
                 logger.warning("control connection closed: %s", error.message)
                 self._say({"id": None, "error": _told(error)})
                 return
+
+    async def _receive(self) -> bytes:
+        """What was said next; nothing if that was all."""
+        if self._to_read <= 0:
+            return b""
+        self._receiving = True
+        data = bytes(await self.stream.receive_some())
+        self._receiving = False
+        self._to_read -= len(data)
+        return data
 
     def _is_full(self) -> bool:
         return len(self._answers) > ANSWERS_BYTES_MAX or len(self._unsaved) > UNSAVED_MAX
@@ -153,14 +188,15 @@ class Caller:
                 self._waiting[i] = result
                 self.node.progress.add(self._bell.ring)
                 self.node.watchers.add(self._bell.ring)
+                self._bell.ring()
             case Listing() | Watch():
                 if len(self._streams) >= STREAMS_MAX:
                     raise UsageError(f"{STREAMS_MAX} streams on one connection, no more")
                 self._streams[i] = result
                 self.node.watchers.add(self._bell.ring)
+                self._bell.ring()
             case _:
                 assert_never(result)
-        self._bell.ring()
 
     def _cancel(self, i: int, stream: object) -> None:
         if isinstance(stream, int) and self._streams.pop(stream, None) is not None:
@@ -229,6 +265,14 @@ def _is_saved(answer: Answer) -> bool:
     return model.log.visible >= end
 
 
+def _bytes_unread(stream: trio.SocketStream) -> int:
+    """How much has come that was not yet received."""
+    count: int = struct.unpack(
+        "i", fcntl.ioctl(stream.socket.fileno(), termios.FIONREAD, bytes(4))
+    )[0]
+    return count
+
+
 def _told(error: ScuttledError) -> dict[str, Any]:
     return {"code": error.code, "message": error.message, "hint": error.hint}
 
@@ -271,6 +315,9 @@ def _bound(path: str, mode: int, group: str) -> Iterator[socket.socket]:
     except OSError as error:
         sock.close()
         raise CantCreate(f"can't make the control socket {path}: {error.strerror}") from error
+    except CantCreate:
+        sock.close()
+        raise
     mine = os.stat(path).st_ino
     sock.setblocking(False)
     try:

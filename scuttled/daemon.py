@@ -23,9 +23,8 @@ from scuttled import config as configuration
 from scuttled.config import Config, Loaded
 from scuttled.control import Control, open_control_socket
 from scuttled.core.hlc import Author
-from scuttled.core.messages import Code
 from scuttled.core.update import NodeId
-from scuttled.errors import Refused
+from scuttled.errors import Refused, UsageError
 from scuttled.gossip import Gossip, Peer
 from scuttled.node import SAVE_ENTRIES_MAX, Node, Settings
 from scuttled.report import Report
@@ -37,6 +36,7 @@ from scuttled.waking import Bell, read_clocks
 
 logger = logging.getLogger(__name__)
 
+PEERS_MAX = 512  # that are dialled
 GRACE_S = 2.0  # for callers and links at the end
 EXPIRE_S = 0.2  # between looks at what expires, while something is due soon
 CLOCKS_S = 0.2  # between savings of the clocks; a clock on disk may lag, never lead
@@ -136,7 +136,7 @@ class Daemon:
     async def _serve(
         self, gossip_listeners: list[trio.SocketListener], control_listener: trio.SocketListener
     ) -> None:
-        async with trio.open_nursery() as callers, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._keep_saving)
             nursery.start_soon(self._keep_saving_clocks)
@@ -145,25 +145,21 @@ class Daemon:
             nursery.start_soon(self._heed_signals)
             if self.storage is not None:
                 nursery.start_soon(self._keep_checkpointing, self.storage)
-            serve = trio.serve_listeners
-            nursery.start_soon(
-                partial(serve, self.gossip.serve, gossip_listeners, handler_nursery=nursery)
-            )
-            nursery.start_soon(
-                partial(serve, self.control.serve, [control_listener], handler_nursery=callers)
-            )
-            self._dial(self.config.peers)
-            self._dial(self.storage.read_peers() if self.storage else ())
-            self._report_up()
-            gc.freeze()  # what was loaded lives on; no use in looking at it again and again
-            gc.set_threshold(*GC_THRESHOLDS)
-            await self._stop.wait()
-            readiness.notify("STOPPING=1", os.environ)
-            await self._say_goodbye()
+            async with trio.open_nursery() as doors:
+                serve = partial(trio.serve_listeners, handler_nursery=nursery)
+                doors.start_soon(serve, self.gossip.serve, gossip_listeners)
+                doors.start_soon(serve, self.control.serve, [control_listener])
+                self._dial(self.config.peers)
+                self._dial(self.storage.read_peers() if self.storage else ())
+                self._report_up()
+                gc.freeze()  # what was loaded lives on; no use in looking at it again and again
+                gc.set_threshold(*GC_THRESHOLDS)
+                await self._stop.wait()
+                readiness.notify("STOPPING=1", os.environ)
+                doors.cancel_scope.cancel()
+            with trio.move_on_after(GRACE_S):
+                await self._say_goodbye()
             nursery.cancel_scope.cancel()
-            callers.cancel_scope.deadline = trio.current_time() + GRACE_S
-            if self.control.callers == 0:
-                callers.cancel_scope.cancel()
 
     def _report_up(self) -> None:
         config, node = self.config, self.node
@@ -187,16 +183,14 @@ class Daemon:
                     self._stop.set()
 
     async def _say_goodbye(self) -> None:
-        """Save what is not saved, and tell every peer that this is no failure."""
+        """Answer callers, save what is not saved, and tell every peer that this is no failure."""
         node, bell = self.node, Bell()
         node.progress.add(bell.ring)
-        with trio.move_on_after(GRACE_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.control.finish)
             while not node.is_saved():
                 await bell.heard()
-            for link in list(node.links.values()):
-                link.close(Code.LEAVING, f"{self.config.name} stops")
-            while node.links:
-                await bell.heard()
+            await self.gossip.leave(f"{self.config.name} stops")
 
     # --- tasks that keep ---
 
@@ -276,6 +270,8 @@ class Daemon:
         for address in addresses:
             configuration.parse_address(address)
         known = [address for address in addresses if address in self.gossip.peers]
+        if len(self.gossip.peers) + len(addresses) - len(known) > PEERS_MAX:
+            raise UsageError(f"{len(addresses)} more peers, there can be at most {PEERS_MAX}")
         if save:
             if self.storage is None:
                 raise Refused("can't save peers: this daemon keeps nothing on disk (--memory)")

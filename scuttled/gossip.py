@@ -82,6 +82,7 @@ class Gossip:
         self.rng = rng or random.Random()  # noqa: S311  (jitter, not secrets)
         self.peers: dict[str, Peer] = {}
         self._taken = 0
+        self._leaving = False
         self._open: set[Link] = set()
         self._past = Traffic()
         self._changed = trio.Event()  # a link came or went
@@ -102,6 +103,9 @@ class Gossip:
 
     async def run_link(self, link: Link, stream: trio.SocketStream) -> None:
         """A link's whole life on a stream, which is closed at the end. Raises only Cancelled."""
+        if self._leaving:
+            await trio.aclose_forcefully(stream)
+            return
         who, bell = remote_name(stream), Bell()
         link.wake = bell.ring
         self._open.add(link)
@@ -187,6 +191,15 @@ class Gossip:
         bell.ring()
         scope.deadline = trio.current_time() + PARTING_S
 
+    async def leave(self, words: str) -> None:
+        """Say goodbye on every link and have no new ones; returns when all are closed."""
+        self._leaving = True
+        for link in tuple(self._open):
+            link.close(Code.LEAVING, words)
+            link.rearm()
+        while self._open:
+            await self._changed.wait()
+
     def counted(self) -> Iterator["Link | Traffic"]:
         """Whatever has counts of updates and bytes: the open links, and the sum of past ones."""
         yield self._past
@@ -198,7 +211,7 @@ class Gossip:
         """Be linked with that peer, whatever it takes. Ends when it is this very node."""
         with peer.scope:
             failures = 0
-            while True:
+            while not self._leaving:
                 await self._while_linked(peer)
                 link = await self._dial(peer)
                 if link is not None and link.ended is not None:

@@ -40,8 +40,12 @@ def _listen_hint(error: OSError) -> str:
 
 async def _listen_unix(path: str) -> trio.SocketListener:
     sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
-    await sock.bind(path)
-    sock.listen(BACKLOG)
+    try:
+        await sock.bind(path)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
     return trio.SocketListener(sock)
 
 

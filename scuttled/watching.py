@@ -66,6 +66,7 @@ class Listing:
         self.count = 0
         self._match = matcher(pattern)
         self._began = model.log.end
+        self._dropped: int | None = None  # where the log says that the model was, meanwhile
         self._cursor = 0
 
     @property
@@ -85,7 +86,10 @@ class Listing:
                 piece.positions, piece.records, piece.sources, strict=True
             ):
                 if record is not None:
-                    row = self._row(parse(record, source), at, now)
+                    slot = parse(record, source)
+                    if slot.slot == CLEAR and at >= self._began:
+                        self._dropped = at
+                    row = self._row(slot, at, now)
                     if row is not None:
                         rows.append(row)
                         size += len(record)
@@ -106,7 +110,9 @@ class Listing:
         return [text_of(slot.slot), kind, value, slot.rev, name, slot.expires_ms]
 
     def cursor(self) -> str:
-        return cursor_text(self.node, {self.model.name: self._cursor})
+        """Where a watch is to go on; before a drop, so that it says that all is void."""
+        at = self._cursor if self._dropped is None else self._dropped
+        return cursor_text(self.node, {self.model.name: at})
 
 
 class Watch:

@@ -112,8 +112,9 @@ def _bash_keeps(incomplete: str, breaks: str) -> int:
     "completion",
     examples="""
         eval "$(scuttled completion bash)"
+        mkdir -p ~/.config/fish/completions
         scuttled completion fish > ~/.config/fish/completions/scuttled.fish
-        scuttled completion zsh > ~/.zfunc/_scuttled
+        mkdir -p ~/.zfunc && scuttled completion zsh > ~/.zfunc/_scuttled
     """,
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))

@@ -24,7 +24,7 @@ _QUIET_S = 0.5  # shorter work needs no progress bar
     examples="""
         scuttled export backup.ndjson && scuttled import backup.ndjson
         scuttled import --dry-run --under old/ backup.ndjson
-        printf 'svc/web\\\\t10.0.0.1:80\\\\n' | scuttled import --tsv -
+        printf 'svc/web\\t10.0.0.1:80\\n' | scuttled import --tsv -
     """,
 )
 @click.argument("file")

@@ -58,6 +58,8 @@ def read_json_lines(lines: Iterable[bytes]) -> dict[str, Entry]:
             _check_header(number, fields, line)
             exported = True
         elif fields.get("end") is True and "key" not in fields:
+            if exported and not (fields.keys() >= {"keys", "sha256"} and fields.get("v") == 1):
+                raise _wrong(number, "not the last line of an export", line)
             _check_trailer(number, fields, count, digest.hexdigest())
             ended = True
         else:

@@ -77,6 +77,8 @@ def _holds(
     try:
         with Client.connect(settings.paths(), _left(until, TIMEOUT_S)) as client:
             client.hello()
+            if settings.verbose:
+                output.say(f"scuttled: connected to {client.path}")
             if conditions:
                 client.request("wait", wait_s=_left(until, None), **conditions)
             return True

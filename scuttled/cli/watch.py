@@ -19,7 +19,7 @@ from scuttled.cli.tail import (
 )
 from scuttled.cli.text import clock_time, escape, revision, rfc3339, update_fields, value_fields
 from scuttled.client import Row, Stream
-from scuttled.errors import TimedOut, Unavailable
+from scuttled.errors import TimedOut, Unavailable, UsageError
 from scuttled.units import format_duration
 
 _CHANGES = ("set", "del", "expire")
@@ -85,6 +85,8 @@ def command(
     until = None if for_s is None else time.monotonic() + for_s
     patience, noted = Patience(), CursorFile(cursor_file)
     limit = 1 if once else number
+    if argv:
+        _check_runs(argv[0])
     with settings.connect() as client:
         start = noted.read() or after or ""
         sink: Lines | Runs
@@ -110,6 +112,14 @@ def command(
         raise TimedOut(f"no change in {format_duration(for_s or 0)}")
     if once and isinstance(sink, Runs):
         raise click.exceptions.Exit(sink.code)
+
+
+def _check_runs(program: str) -> None:
+    """Now, and not at the first change, which may come in a week."""
+    from shutil import which
+
+    if which(program) is None:
+        raise UsageError(f"{program!r} can't be run: there is no such program")
 
 
 def _follow(stream: Stream, sink: "Lines | Runs", source: Source, until: float | None) -> None:

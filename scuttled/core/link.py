@@ -330,9 +330,7 @@ class Link:
 
     def _say(self, message: Message) -> None:
         if len(self._outbox) >= OUTBOX_MAX:
-            raise RemoteProtocolError(
-                f"more than {OUTBOX_MAX} messages that want an answer at once"
-            )
+            raise RemoteProtocolError(f"more than {OUTBOX_MAX} messages want an answer at once")
         self._outbox.append(message)
 
     def _draw_clocks(self) -> list[bytes]:

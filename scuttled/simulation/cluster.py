@@ -28,7 +28,10 @@ MODELS = (DEFAULT_MODEL, DEFAULT_MODEL, "other")
 class Cluster:
     """So many machines, and all that can happen to them."""
 
-    def __init__(self, seed: int, *, nodes: int = 3, faults: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, seed: int, *, nodes: int = 3, memory: int = 0, faults: Iterable[str] | None = None
+    ) -> None:
+        """Of `nodes` machines, `memory` keep nothing on disk."""
         self.seed = seed
         self.world = world = World(seed)
         self.network = Network(world)
@@ -37,7 +40,7 @@ class Cluster:
         self.faults = drawn if faults is None else list(faults)
         self.write_rate = rng.choice((2, 8, 25))
         self.keys = rng.choice((2, 6, 60))
-        self.machines = [Machine(world, number) for number in range(nodes)]
+        self.machines = [Machine(world, number, stored=number >= memory) for number in range(nodes)]
         self.peers: dict[str, list[Machine]] = {machine.name: [] for machine in self.machines}
         self._connect()
         if "skew" in self.faults:

@@ -52,8 +52,9 @@ class Disk:
 class Machine:
     """One member of the cluster; `node` while it runs."""
 
-    def __init__(self, world: World, number: int) -> None:
+    def __init__(self, world: World, number: int, *, stored: bool) -> None:
         self.world = world
+        self.stored = stored  # else each start is that of a new node
         self.name = f"n{number}"
         self.disk = Disk(NodeId(world.rng.randbytes(8)))
         self.offset_ms = 0  # how wrong its wall clock is
@@ -79,10 +80,12 @@ class Machine:
     def start(self) -> None:
         """Begin with what the disk has; the node may find that it has to live anew."""
         self._starts += 1
+        if self._starts > 1 and not self.stored:
+            self.disk = Disk(NodeId(self.world.rng.randbytes(8)))
         incarnation = self.world.rng.randbytes(8)
         settings = Settings(self.name, "simulated", incarnation, max_skew_ms=MAX_SKEW_MS)
         author = Author(self.disk.node_id, self.disk.life)
-        self.node = node = Node(author, settings, stored=True)
+        self.node = node = Node(author, settings, stored=self.stored)
         node.wake_storage = lambda: self.later(0.0, self._save)
         self._saving = False
         self._read.clear()
@@ -96,7 +99,8 @@ class Machine:
 
     def kill(self) -> None:
         """Gone in an instant. What peers still read of its last words is up to chance."""
-        self.world.history.note_acknowledged(self.up.models, self.disk.node_id)
+        if self.stored:
+            self.world.history.note_acknowledged(self.up.models, self.disk.node_id)
         for hang_up in list(self.hangups):
             hang_up()
         self.node = None

@@ -67,6 +67,11 @@ def test_a_cluster_of_two_or_five_converges(seed: int, nodes: int) -> None:
     Cluster(seed, nodes=nodes).run()
 
 
+@pytest.mark.parametrize(("seed", "memory"), [(seed, 1 + seed % 3) for seed in range(18)])
+def test_a_cluster_converges_in_which_some_keep_nothing_on_disk(seed: int, memory: int) -> None:
+    Cluster(seed, memory=memory).run()
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_a_cluster_converges_when_everything_goes_wrong(seed: int) -> None:
     Cluster(seed, faults=FAULTS).run()
@@ -81,7 +86,7 @@ def test_a_cluster_to_which_nothing_happens_converges(seed: int) -> None:
 @pytest.mark.parametrize("block", range(1000, 4000, 100))
 def test_a_cluster_converges_with_many_more_seeds(block: int) -> None:
     for seed in range(block, block + 100):
-        Cluster(seed, nodes=(2, 3, 3, 5)[seed % 4]).run()
+        Cluster(seed, nodes=(2, 3, 3, 5)[seed % 4], memory=seed % 3 // 2).run()
 
 
 @pytest.mark.slow

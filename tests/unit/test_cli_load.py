@@ -1,3 +1,4 @@
+import io
 import json
 from hashlib import sha256
 
@@ -50,6 +51,16 @@ def test_an_export_that_was_cut_or_changed_is_refused(place: int, data: st.DataO
     place = data.draw(st.integers(1, len(whole) - 2))
     with pytest.raises(DataError):
         read_json_lines(whole[:place].splitlines(keepends=True))
+
+
+def test_an_export_with_any_one_bit_turned_is_refused() -> None:
+    whole = b"".join(exported({"a": ("text", b"1"), "b": ("json", b'{"n": 1}')}, 1795400461123))
+    for place in range(len(whole)):
+        for bit in range(8):
+            turned = bytearray(whole)
+            turned[place] ^= 1 << bit
+            with pytest.raises(DataError):
+                read_json_lines(io.BytesIO(turned))
 
 
 def test_a_line_that_was_changed_breaks_the_checksum() -> None:

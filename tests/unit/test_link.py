@@ -372,6 +372,25 @@ def test_a_peer_that_asks_for_more_answers_than_it_reads_is_cut_off() -> None:
         tell(linked(), 1, *many)
 
 
+def test_a_peer_that_names_models_without_end_is_cut_off() -> None:
+    line = linked()
+    with pytest.raises(RemoteProtocolError, match="more than 1024 models"):
+        _name_models(line, 5000)
+    assert len(line.links[1].stopped) <= link.STOPPED_MAX + 1
+
+
+def _name_models(line: Line, count: int) -> None:
+    for n in range(count):
+        tell(line, 1, ClockMessage(f"m{n}", "no such type", {}, {}, 1))
+        said(line, 1)
+
+
+def test_an_error_about_a_model_that_is_not_shared_is_let_pass() -> None:
+    line = linked()
+    tell(line, 1, *[ErrorMessage(Code.TYPE, "words", f"m{n}") for n in range(5000)])
+    assert line.links[1].stopped == {}
+
+
 def test_a_flood_of_pings_is_answered_once() -> None:
     line = linked()
     tell(line, 1, *[Ping(n, WALL, b"") for n in range(1000)])

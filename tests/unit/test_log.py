@@ -74,6 +74,19 @@ def test_nobody_steps_over_a_segment_that_holds_something_new() -> None:
     assert log.step_over(0, log.end, theirs) == 2 * SEGMENT_ENTRIES
 
 
+def test_segments_that_were_joined_are_stepped_over_only_by_who_has_all_of_both() -> None:
+    log = filled(SEGMENT_ENTRIES)
+    for n in range(SEGMENT_ENTRIES + 1):
+        log.append(record("k", n + 1), B)
+    has_all_of_a: dict[Source, Stamp] = {A: stamp(SEGMENT_ENTRIES)}
+    assert log.step_over(0, log.end, has_all_of_a) == SEGMENT_ENTRIES
+    for position in range(2 * SEGMENT_ENTRIES):
+        if position % 1000:
+            log.free(position)
+    assert len(log.segments) == 2
+    assert log.step_over(0, log.end, has_all_of_a) == 0
+
+
 def test_stepping_over_stops_where_it_is_told() -> None:
     log = filled(5 * SEGMENT_ENTRIES)
     assert log.step_over(0, 100, {A: stamp(1 << 60)}) == 100

@@ -172,6 +172,23 @@ def test_who_lists_and_then_watches_from_there_misses_nothing() -> None:
     assert {key: value.decode() for key, value in found.items()} == values(default(node))
 
 
+def test_who_lists_while_the_model_is_dropped_is_told_when_it_watches_from_there() -> None:
+    node = a_node(1)
+    for n in range(1500):
+        put(default(node), f"k{n}")
+    listing = Listing(node, default(node), "", values=True, deleted=False)
+    assert listing.rows(NOW)
+    default(node).clear(WALL)
+    write(node, "after")
+    while not listing.done:
+        listing.rows(NOW)
+    assert told(a_watch(node, model="default", after=listing.cursor())) == [
+        ("reset", "model default was dropped"),
+        ("set", "after", "v"),
+        ("live",),
+    ]
+
+
 # --- watching ------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,426 @@
+"""Real daemons for tests: the installed `scuttled serve`, a process each, on this machine.
+
+    a, b, c = fleet.chain("a", "b", "c")       # a and c know only b
+    a.cli("set", "greeting", "hello")
+    c.wait("--key", "greeting=hello")
+
+Ports lie below those that the kernel gives to outgoing connections: a daemon that is down keeps
+its port, and nobody who dials it can meet himself there. Sockets lie in a directory with a short
+name, for 107 bytes are not much; data and logs in the test's own.
+"""
+
+import fcntl
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from scuttled.client import Client
+
+SCUTTLED = str(Path(sys.executable).with_name("scuttled"))
+PATIENCE_S = 30.0  # for what takes well below a second on a machine that is not overloaded
+CALL_S = 90.0  # for one command; a test that hangs must end with a word about where
+_POLL_S = 0.01
+_LOG_CHARS_SHOWN = 4000
+
+Completed = subprocess.CompletedProcess[bytes]
+
+
+def until(condition: Callable[[], object], what: str = "it", timeout_s: float = PATIENCE_S) -> Any:
+    """Asks again and again until the answer is true, and gives it. For what can't be awaited."""
+    deadline = time.monotonic() + timeout_s
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_s:g} s in vain for {what}")
+        time.sleep(_POLL_S)
+    return answer
+
+
+def clean_environ(home: Path, **more: str) -> dict[str, str]:
+    """Where no daemon, no configuration and no terminal can be found by chance."""
+    kept = ("LD_LIBRARY_PATH", "COVERAGE_PROCESS_START", "PYTHONPATH", "VIRTUAL_ENV")
+    environ = {name: os.environ[name] for name in kept if name in os.environ}
+    environ["PATH"] = f"{Path(SCUTTLED).parent}:{os.environ['PATH']}"  # for scripts
+    return {**environ, "HOME": str(home), "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
+
+
+def run_scuttled(
+    *args: str,
+    env: Mapping[str, str],
+    stdin: bytes | None = None,
+    check: bool = True,
+    prefix: Sequence[str] = (),
+    cwd: Path | None = None,
+) -> Completed:
+    """One command to its end. `check`: anything but exit 0 fails the test, with what it said."""
+    done = subprocess.run(
+        [*prefix, SCUTTLED, *args],
+        input=b"" if stdin is None else stdin,
+        capture_output=True,
+        env=env,
+        timeout=CALL_S,
+        check=False,
+        cwd=cwd,
+    )
+    if check and done.returncode:
+        words = done.stderr.decode(errors="replace")
+        raise AssertionError(f"scuttled {' '.join(args)} exited {done.returncode}: {words}")
+    return done
+
+
+class Daemon:
+    """One `scuttled serve`, and the command line that talks to it."""
+
+    def __init__(
+        self,
+        fleet: "Fleet",
+        name: str,
+        peers: Sequence[str],
+        args: Sequence[str],
+        env: Mapping[str, str],
+        prefix: Sequence[str],
+    ) -> None:
+        self.name = name
+        self.address = fleet.address(name)
+        self.socket = str(fleet.sockets / f"{name}.sock")
+        self.data = fleet.directory / name
+        self.log_path = fleet.directory / f"{name}.log"
+        self.env = clean_environ(fleet.directory, SCUTTLED_SOCKET=self.socket)
+        self.prefix = list(prefix)
+        """In front of the command, for the next start."""
+        self.serve_env = {**clean_environ(fleet.directory), **env}
+        """The environment of the daemon, for the next start."""
+        self.args = ["serve", "--name", name, "--listen", self.address, "--data", str(self.data)]
+        self.args += ["--socket", self.socket]
+        self.args += ["--peers", ",".join(fleet.address(peer) for peer in peers)] if peers else []
+        self.args += args
+        self.process: subprocess.Popen[bytes] | None = None
+
+    # -- its life
+
+    def start(self, *, wait: bool = True) -> "Daemon":
+        """Starts it, always with the same command. `wait`: until it answers."""
+        assert self.process is None, f"{self.name} is running"
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self.prefix, SCUTTLED, *self.args],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.serve_env,
+                start_new_session=True,
+            )
+        if wait:
+            until(self._answers, f"{self.name} to come up")
+        return self
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        code = self.process.poll()
+        assert code is None, f"{self.name} ended with {code}: {self.log()[-_LOG_CHARS_SHOWN:]}"
+        try:
+            with self.client() as client:
+                client.hello()
+        except Exception:
+            return False
+        return True
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, f"{self.name} is not running"
+        return self.process.pid
+
+    def kill9(self) -> None:
+        """As the kernel does when memory is short: nothing is said, nothing is saved."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """As systemd does; gives the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> int:
+        process = self.process
+        assert process is not None, f"{self.name} is not running"
+        process.send_signal(number)
+        code = process.wait(PATIENCE_S)
+        self.process = None
+        return code
+
+    def ended(self) -> int:
+        """The exit code of a daemon that stops by itself."""
+        assert self.process is not None
+        code = self.process.wait(PATIENCE_S)
+        self.process = None
+        return code
+
+    def restart(self, *, wait: bool = True) -> "Daemon":
+        """With the same command; stops it first if it runs."""
+        if self.process is not None:
+            self.stop()
+        return self.start(wait=wait)
+
+    def pause(self) -> None:
+        """Alive, but silent: what a swapping or suspended machine looks like."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def rss(self) -> int:
+        """Bytes of memory in use."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        kib = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(kib) * 1024
+
+    def log(self) -> str:
+        """All it has written to stdout and stderr, over all its runs."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def close(self) -> None:
+        """The end, whatever state it is in."""
+        process, self.process = self.process, None
+        if process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its own session: only what it started
+            process.wait(PATIENCE_S)
+
+    # -- talking to it
+
+    def cli(
+        self,
+        *args: str,
+        stdin: bytes | None = None,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        cwd: Path | None = None,
+    ) -> Completed:
+        """Runs a command against it."""
+        environ = {**self.env, **(env or {})}
+        return run_scuttled(*args, env=environ, stdin=stdin, check=check, prefix=prefix, cwd=cwd)
+
+    def text(self, *args: str, stdin: bytes | None = None) -> str:
+        """What a command answers."""
+        return self.cli(*args, stdin=stdin).stdout.decode("utf-8", "surrogateescape")
+
+    def json(self, *args: str) -> list[dict[str, Any]]:
+        """What a command answers with -j, one object a line."""
+        return [json.loads(line) for line in self.cli("-j", *args).stdout.splitlines()]
+
+    def wait(self, *conditions: str, timeout_s: float = PATIENCE_S) -> None:
+        """`scuttled wait --peers 2 --synced ...`"""
+        self.cli("wait", *conditions, "--timeout", f"{timeout_s:g}s")
+
+    def begin(self, *args: str, **popen: Any) -> subprocess.Popen[bytes]:
+        """Starts a command that goes on: `watch`. Its caller ends it; `with` closes its pipes."""
+        kept = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([SCUTTLED, *args], env=self.env, **{**kept, **popen})
+
+    def tail(self, *args: str) -> "Tail":
+        """`scuttled watch ...`, whose lines are read as they come. Use it with `with`."""
+        return Tail(self.begin(*args))
+
+    def on_terminal(
+        self, *args: str, typed: bytes = b"", env: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
+        """(exit code, screen) of a command whose three streams are a terminal of 100 columns."""
+        environ = {**self.env, "TERM": "xterm", **(env or {})}
+        return run_on_terminal(*args, env=environ, typed=typed)
+
+    def client(self, timeout_s: float | None = 10.0) -> Client:
+        """A connection to it, for what would be too slow as commands. Use it with `with`."""
+        return Client.connect([self.socket], timeout_s)
+
+    def ask(self, op: str, **fields: object) -> dict[str, Any]:
+        """One request of docs/control.md on a connection of its own."""
+        with self.client() as client:
+            return client.request(op, **fields)
+
+    # -- what it holds
+
+    def state(self, model: str = "default") -> dict[str, tuple[str, bytes, str]]:
+        """key -> (kind, value, rev), but for deleted keys."""
+        rows = {}
+        with self.client() as client:
+            for part in client.stream("list", model=model, values=True):
+                rows.update({key: (kind, value, rev) for key, kind, value, rev, *_ in part})
+        return {key: row for key, row in rows.items() if row[0] != "deleted"}
+
+    def clock(self, model: str = "default") -> dict[str, int]:
+        """source -> timestamp: what it claims to have."""
+        clock: dict[str, int] = self.ask("model_info", model=model)["clock"]
+        return clock
+
+    def peers(self) -> dict[str, dict[str, Any]]:
+        """Its rows of `peers`, by name or, where that is not known, by address."""
+        return {row["name"] or row["address"]: row for row in self.ask("peers")["peers"]}
+
+
+class Tail:
+    """A command that goes on, and its lines, one by one, in the moment they are written."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self._rest = b""
+
+    def __enter__(self) -> "Tail":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def line(self, timeout_s: float = PATIENCE_S) -> str:
+        """The next line, without its newline; "" at the end. Waits for it."""
+        assert self.process.stdout is not None
+        deadline = time.monotonic() + timeout_s
+        while b"\n" not in self._rest:
+            left = deadline - time.monotonic()
+            ready, _, _ = select.select([self.process.stdout], [], [], max(left, 0))
+            assert ready, f"no line within {timeout_s:g} s, only {self._rest!r}"
+            data = os.read(self.process.stdout.fileno(), 1 << 16)
+            if not data:
+                return ""
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode("utf-8", "surrogateescape")
+
+    def lines(self, number: int) -> list[str]:
+        """The next ones."""
+        return [self.line() for _ in range(number)]
+
+    def end(self, number: int) -> list[str]:
+        """Sends a signal, awaits the end, and gives the lines that nobody has read yet."""
+        self.process.send_signal(number)
+        return self.rest()
+
+    def rest(self) -> list[str]:
+        """All lines up to the end, which comes by itself. Whole ones: a cut one is a failure."""
+        assert self.process.stdout is not None
+        data = self._rest + self.process.stdout.read()
+        self._rest = b""
+        self.process.wait(PATIENCE_S)
+        assert not data or data.endswith(b"\n"), f"a line was cut: {data[-100:]!r}"
+        return data.decode("utf-8", "surrogateescape").splitlines()
+
+    def said(self) -> str:
+        """stderr, once it is over."""
+        assert self.process.stderr is not None
+        return self.process.stderr.read().decode()
+
+
+def run_on_terminal(*args: str, env: Mapping[str, str], typed: bytes = b"") -> tuple[int, str]:
+    """See Daemon.on_terminal. What is typed is echoed, as terminals do."""
+    leader, follower = os.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    process = subprocess.Popen(
+        [SCUTTLED, *args], stdin=follower, stdout=follower, stderr=follower, env=env
+    )
+    os.close(follower)
+    os.write(leader, typed)
+    screen = b""
+    with suppress(OSError):  # EIO: the last one who had the terminal open is gone
+        while data := os.read(leader, 1 << 16):
+            screen += data
+    os.close(leader)
+    return process.wait(PATIENCE_S), screen.decode().replace("\r\n", "\n")
+
+
+class Fleet:
+    """Daemons that can name each other. `with` ends them all, however it ends."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.sockets = Path(tempfile.mkdtemp(prefix="scuttled-"))
+        self.daemons: dict[str, Daemon] = {}
+        self._ports: dict[str, int] = {}
+
+    def __enter__(self) -> "Fleet":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all and prints their last words, which pytest shows if the test failed."""
+        for daemon in self.daemons.values():
+            daemon.close()
+            print(f"--- {daemon.name}: {daemon.log_path}\n{daemon.log()[-_LOG_CHARS_SHOWN:]}")
+        shutil.rmtree(self.sockets, ignore_errors=True)
+
+    def address(self, name: str) -> str:
+        """Where the daemon of this name listens, now or later."""
+        if name not in self._ports:
+            self._ports[name] = _free_port()
+        return f"127.0.0.1:{self._ports[name]}"
+
+    def daemon(
+        self,
+        name: str = "a",
+        *,
+        peers: Sequence[str] = (),
+        args: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        start: bool = True,
+    ) -> Daemon:
+        """A new daemon, up and answering unless `start` is false. `peers` are names."""
+        assert name not in self.daemons, f"{name} is there already: restart() it"
+        daemon = self.daemons[name] = Daemon(self, name, peers, args, env or {}, prefix)
+        return daemon.start() if start else daemon
+
+    def chain(self, *names: str) -> list[Daemon]:
+        """A line: each dials the one before it; all links are up."""
+        befores: list[list[str]] = [[], *([name] for name in names)]
+        return self.linked(dict(zip(names, befores, strict=False)))
+
+    def mesh(self, *names: str) -> list[Daemon]:
+        """Everybody is linked with everybody."""
+        return self.linked({name: [n for n in names if n != name] for name in names})
+
+    def linked(self, wiring: Mapping[str, Sequence[str]]) -> list[Daemon]:
+        """Daemons by name, each with the names of those it dials; all up, and all links up.
+
+        A name that is dialled and is no daemon is a peer that is not there.
+        """
+        daemons = [self.daemon(name, peers=peers, start=False) for name, peers in wiring.items()]
+        for daemon in daemons:
+            daemon.start(wait=False)
+        for daemon in daemons:
+            until(daemon._answers, f"{daemon.name} to come up")
+        pairs = {
+            frozenset((name, peer)) for name in wiring for peer in wiring[name] if peer in wiring
+        }
+        for daemon in daemons:
+            daemon.wait("--peers", str(sum(daemon.name in pair for pair in pairs)))
+        return daemons
+
+
+def _free_port() -> int:
+    """One on which nobody listens, and which no outgoing connection will get."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(1000):
+        port = random.randint(10_000, max(lowest - 1, 10_001))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")

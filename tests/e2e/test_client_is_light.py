@@ -1,0 +1,43 @@
+"""A command costs click, msgpack and one round trip: never the daemon's half of the program."""
+
+from collections.abc import Iterator
+
+import pytest
+from fleet import Daemon, Fleet
+
+HEAVY = ("trio", "sqlite3", "asyncio", "scuttled.daemon", "scuttled.node", "scuttled.core")
+
+COMMANDS = [
+    ["get", "k"],
+    ["set", "k", "v"],
+    ["del", "k"],
+    ["ls", "-l"],
+    ["watch", "--for", "1ms"],
+    ["model", "info"],
+    ["call", "size"],
+    ["peers"],
+    ["join", "127.0.0.1:1"],
+    ["wait", "--up"],
+    ["status"],
+    ["version"],
+    ["completion", "bash"],
+    ["import", "/dev/null"],
+    ["export"],
+    ["config", "show"],
+    ["--help"],
+]
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Fleet(tmp_path_factory.mktemp("light")) as fleet:
+        yield fleet.daemon("light")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_command_does_not_load_the_daemon(daemon: Daemon, command: list[str]) -> None:
+    done = daemon.cli(*command, check=False, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    words = done.stderr.decode().splitlines()
+    loaded = {line.rpartition("|")[2].strip() for line in words if line.startswith("import time:")}
+    assert loaded >= {"click", "scuttled.cli"}
+    assert loaded.isdisjoint(HEAVY)
