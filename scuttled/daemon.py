@@ -55,6 +55,14 @@ def serve(loaded: Loaded, *, say: Callable[[str], None]) -> None:
         raise _first(group) from group
 
 
+def _boot_id() -> str:
+    """Tells one start of this machine from another; the same for ever where nobody says."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
 def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -112,6 +120,14 @@ class Daemon:
         if identity is None:
             identity = Identity(NodeId(secrets.token_bytes(8)), 1)
             self.storage.adopt(identity)
+        if self.storage.begin_run(_boot_id()):
+            identity = Identity(identity.node_id, identity.life + 1)
+            self.storage.adopt(identity)
+            logger.warning(
+                "the machine was cut off and may have lost the last writes of this node: going on "
+                "as life %d, and asking the peers for what they have of it",
+                identity.life,
+            )
         self.identity = identity
 
     def _make_node(self) -> None:

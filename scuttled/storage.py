@@ -138,6 +138,20 @@ class Storage:
         with _errors(self.path, "can't write"), self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?)", rows)
 
+    def begin_run(self, boot: str) -> bool:
+        """Note that a daemon runs, in that boot; whether the one before may have forgotten.
+
+        It may if it was not closed, the machine was started anew since (a power cut), and not
+        every transaction was synced: what it had acknowledged, or told its peers, may be lost.
+        """
+        with _errors(self.path, "can't write"), self._transaction():
+            meta = dict(self._db.execute("SELECT key, value FROM meta"))
+            self._db.executemany(
+                "INSERT OR REPLACE INTO meta VALUES(?, ?)", [("run", boot), ("run_sync", self.sync)]
+            )
+        last, level = meta.get("run", ""), meta.get("run_sync", self.sync)
+        return bool(last) and last != boot and level != "full"
+
     def load(self) -> Iterator[SavedModel]:
         """Every model that was saved."""
         with _errors(self.path, "can't read"):
@@ -280,6 +294,7 @@ class Storage:
         """Fold all in and let go of the directory. Nothing is lost if this never happens."""
         try:
             with _errors(self.path, "can't close"):
+                self._db.execute("UPDATE meta SET value = '' WHERE key = 'run'")
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._db.close()
         finally:

@@ -342,3 +342,30 @@ def test_the_disk_of_the_simulation_keeps_what_storage_keeps(tmp_path: Path) -> 
     assert DEFAULT_MODEL in {model.name for model in disk.load()}
     save(a_node(1, disk=disk), disk)
     storage.close()
+
+
+@pytest.mark.parametrize(
+    ("level", "closed", "boot", "forgot"),
+    [
+        ("normal", False, "another", True),
+        ("off", False, "another", True),
+        ("full", False, "another", False),
+        ("normal", True, "another", False),
+        ("normal", False, "same", False),
+    ],
+)
+def test_only_a_power_cut_under_a_weaker_level_may_have_taken_writes(
+    tmp_path: Path, level: str, closed: bool, boot: str, forgot: bool
+) -> None:
+    storage = Storage(tmp_path / "state", level)
+    storage.adopt(ME)
+    assert not storage.begin_run("same")
+    if closed:
+        storage.close()
+    shutil.copytree(tmp_path / "state", tmp_path / "after")
+    again = Storage(tmp_path / "after", "normal")
+    assert again.begin_run(boot) is forgot
+    assert not again.begin_run(boot)
+    again.close()
+    if not closed:
+        storage.close()
