@@ -6,8 +6,10 @@ and a slow peer has no queue. The three end together: the writer is the one that
 """
 
 import logging
+import math
 import os
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -29,6 +31,8 @@ DIAL_S = 10.0  # for a connection to come about
 TIMER_S = 0.001  # the least that a timer waits, so that no timer can make it spin
 PARTING_S = 1.0  # for the last words on a link
 SKEW_MS = 500  # between two clocks, from which it is worth a line
+REPEAT_S = 600.0  # between two lines about a peer that is refused again and again
+REFUSALS = (Code.CLUSTER, Code.VERSION, Code.TWIN, Code.SKEW)
 LINKS_MAX = 512  # connections taken; more are closed at once
 
 
@@ -85,6 +89,7 @@ class Gossip:
         self._leaving = False
         self._open: set[Link] = set()
         self._past = Traffic()
+        self._said: dict[tuple[str, str], float] = {}  # refusals, and when
         self._changed = trio.Event()  # a link came or went
 
     # --- streams ---
@@ -262,7 +267,7 @@ class Gossip:
             peer.name, peer.version = link.peer.name, link.peer.version
         if link.up:
             peer.seen_ms = link.heard_at.wall_ms
-        if link.ended.code in (Code.CLUSTER, Code.VERSION, Code.TWIN, Code.SKEW):
+        if link.ended.code in REFUSALS:
             peer.state = "refused"
         elif link.ended.code != Code.DUPLICATE:
             peer.state = "down" if peer.seen_ms is not None else "never"
@@ -300,10 +305,20 @@ class Gossip:
             logger.debug("second link with %s closed: %s", who, end.words)
         elif link.dialled:
             peer = self.peers.get(link.dialled)
-            if peer is None or peer.reason != end.words:
+            if peer is None or _but_numbers(peer.reason) != _but_numbers(end.words):
                 logger.warning("peer %s: %s", link.dialled, end.words)
-        else:
+        elif end.code not in REFUSALS or self._is_news(who.rpartition(":")[0], end.words):
             logger.warning("connection from %s closed: %s", who, end.words)
+
+    def _is_news(self, host: str, words: str) -> bool:
+        """Whether this was not said of that host lately: who is refused tries for ever."""
+        what, now_s = (host, _but_numbers(words)), self.now().mono_s
+        if now_s - self._said.get(what, -math.inf) < REPEAT_S:
+            return False
+        if len(self._said) >= LINKS_MAX:
+            self._said.clear()
+        self._said[what] = now_s
+        return True
 
     def _log_skew(self, link: Link) -> None:
         assert link.peer is not None
@@ -328,6 +343,10 @@ def _first_words(group: BaseExceptionGroup[BaseException]) -> str:
         error = error.exceptions[0]
     cause = error.__cause__
     return _words(cause if isinstance(cause, OSError) else error)
+
+
+def _but_numbers(words: str) -> str:
+    return re.sub("[0-9.]+", "", words)
 
 
 def _words(error: BaseException) -> str:

@@ -36,6 +36,7 @@ MEMBERS = "_members"  # who is in the cluster; each node writes its own row
 MODELS_MAX = 1024
 SAVE_ENTRIES_MAX = 2048  # of one model in one transaction: some 3 ms
 NOTICES_MAX = 100
+REPEAT_S = 60.0  # between two notices that updates of one model come from the future
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
@@ -70,6 +71,7 @@ class Node(Host):
         self.notices: list[str] = []  # for the shell's log
         self.future = 0  # updates refused as of the future so far
         self.new_lives = 0
+        self._future_told: dict[str, float] = {}  # by model, when it was last said
         self._dirty: dict[str, Scuttlebutt] = {}  # has something that storage lacks
         self._names_seen = 0
 
@@ -319,6 +321,10 @@ class Node(Host):
 
     def _refused_future(self, link: Link, model: Scuttlebutt, received: Received) -> None:
         self.future += received.refused
+        now_s = link.heard_at.mono_s
+        if now_s - self._future_told.get(model.name, -REPEAT_S) < REPEAT_S:
+            return
+        self._future_told[model.name] = now_s
         source, stamp = min(received.future.items(), key=lambda item: item[1])
         ahead = timestamp_of(stamp) // TICKS_PER_MS - link.heard_at.wall_ms
         self.notice(

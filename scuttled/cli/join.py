@@ -22,6 +22,8 @@ def command(settings: Settings, addresses: tuple[str, ...], save: bool) -> None:
     The daemon goes on trying them; `scuttled wait --peers N` waits until they are there.
     """
     words = [word for address in addresses for word in address.split(",") if word]
+    if not words:
+        raise UsageError("ADDR is missing: host, host:port or [address]:port")
     with settings.connect() as client:
         try:
             done = client.request("join", addresses=words, save=save)

@@ -8,6 +8,7 @@ not written is not covered by the cursor, what was written is. Nothing is ever h
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from scuttled.cli import files
-from scuttled.errors import NoInput
+from scuttled.errors import NoInput, StorageError
 
 CHUNK_BYTES = 4096  # PIPE_BUF of Linux: what poll() promises can be written without blocking
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -81,6 +82,13 @@ class Patience:
             self._waiting = False
 
 
+def stdout_fd() -> int:
+    """Where a tail writes. Raises StorageError if it is closed: 1 may be another file by now."""
+    if sys.stdout is None:
+        raise StorageError("answer not written: standard output is closed")
+    return sys.stdout.fileno()
+
+
 class Outlet:
     """stdout, line by line: a line is out as a whole or not begun, unless it is a long one."""
 
@@ -91,7 +99,7 @@ class Outlet:
         self._room.register(fd, select.POLLOUT)
 
     def write(self, data: bytes) -> None:
-        """All of it. Raises BrokenPipeError, Stopped."""
+        """All of it. Raises BrokenPipeError, StorageError, Stopped."""
         view = memoryview(data)
         while view:
             self._patience.wait(self._room)
@@ -99,6 +107,10 @@ class Outlet:
                 view = view[os.write(self._fd, view[:CHUNK_BYTES]) :]
             except BlockingIOError:  # somebody made our stdout non-blocking
                 time.sleep(0.01)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise StorageError(f"answer not written: {error.strerror}") from error
 
 
 class Source:

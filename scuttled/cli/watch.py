@@ -1,6 +1,5 @@
 """`scuttled watch`: one line, or one run of a command, for every change, until told to stop."""
 
-import sys
 import time
 from typing import Any
 
@@ -16,6 +15,7 @@ from scuttled.cli.tail import (
     Source,
     Stopped,
     run_command,
+    stdout_fd,
 )
 from scuttled.cli.text import clock_time, escape, revision, rfc3339, update_fields, value_fields
 from scuttled.client import Row, Stream
@@ -148,7 +148,7 @@ class _Sink:
     ) -> None:
         self.settings = settings
         self.patience = patience
-        self.fd = sys.stdout.fileno()
+        self.fd = stdout_fd()
         self.seen = 0
         self.cursor = ""
         self._noted = noted

@@ -370,7 +370,10 @@ class Fleet:
     def address(self, name: str) -> str:
         """Where the daemon of this name listens, now or later."""
         if name not in self._ports:
-            self._ports[name] = _free_port()
+            port = _free_port()
+            while port in self._ports.values():
+                port = _free_port()
+            self._ports[name] = port
         return f"127.0.0.1:{self._ports[name]}"
 
     def daemon(

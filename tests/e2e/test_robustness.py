@@ -336,12 +336,12 @@ def test_refusals_without_end_end_the_link(pair: Pair) -> None:
             stranger.greet()
             stranger.open()
             stranger.say(*(ClockMessage(f"m{i}", "cake", {}, {}, 1) for i in range(1000)))
-            assert "more than 64 messages that want an answer" in stranger.last_words()
+            assert "more than 64 messages" in stranger.last_words()
         came, stopped, went = until(lambda: lines.all()[2:] and lines.all(), "three lines")
         assert "link to eve is up" in came
         assert "data type 'cake', allowed are map" in stopped
         assert "other models)" in stopped
-        assert "more than 64 messages that want an answer" in went
+        assert "more than 64 messages" in went
 
 
 def test_errors_of_models_without_end_are_not_remembered(pair: Pair) -> None:

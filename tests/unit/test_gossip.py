@@ -13,6 +13,7 @@ from sockets import Member, listening, on_sockets, until
 from scuttled.core import wire
 from scuttled.core.link import Link
 from scuttled.core.messages import PROTOCOL, Bye, ClockMessage, Code, Hello
+from scuttled.core.update import Instant
 from scuttled.gossip import PARTING_S, Peer
 from scuttled.node import DEFAULT_MODEL
 from scuttled.transport import dial, open_listeners
@@ -126,6 +127,28 @@ async def test_a_refusal_is_known_at_both_ends(caplog: pytest.LogCaptureFixture)
         await until(lambda: sum(words in r.getMessage() for r in caplog.records) == 2)
     assert not a.node.links
     assert not b.node.links
+
+
+@on_sockets
+async def test_who_is_refused_again_and_again_is_told_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At both ends; the numbers in the words may differ, as those of a clock that is off do."""
+    a, b = Member(1), Member(2)
+    a.gossip.rng = jitter = Impatient()
+    late = iter(range(100, 10_000))
+    hello = a.node.hello
+
+    def off(now: Instant) -> Hello:
+        return hello(now._replace(wall_ms=now.wall_ms + 1000 * next(late)))
+
+    monkeypatch.setattr(a.node, "hello", off)
+    async with listening(a, b) as nursery:
+        peer = a.dial(nursery, b.address)
+        await until(lambda: len(jitter.most) > 10)
+        assert peer.state == "refused"
+    said = [r.getMessage() for r in caplog.records if "s ahead of that of n2" in r.getMessage()]
+    assert sorted(words.split()[0] for words in said) == ["connection", "peer"]
 
 
 @on_sockets
