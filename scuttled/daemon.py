@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from scuttled.config import Config, Loaded
 from scuttled.control import Control, open_control_socket
 from scuttled.core.hlc import Author
 from scuttled.core.update import NodeId
-from scuttled.errors import Refused, UsageError
+from scuttled.errors import Refused, StorageError, UsageError
 from scuttled.gossip import Gossip, Peer
 from scuttled.node import SAVE_ENTRIES_MAX, Node, Settings
 from scuttled.report import Report
@@ -105,9 +105,11 @@ class Daemon:
                         open_control_socket(config.socket, config.socket_mode, config.socket_group)
                     )
                 await self._serve(gossip_listeners, control_listener)
-        finally:
-            if self.storage is not None:
-                self.storage.close()
+        except BaseException:
+            with suppress(StorageError):  # what went wrong first is what there is to tell
+                self._close_state()
+            raise
+        self._close_state()
 
     # --- coming up ---
 
@@ -129,6 +131,10 @@ class Daemon:
                 identity.life,
             )
         self.identity = identity
+
+    def _close_state(self) -> None:
+        if self.storage is not None:
+            self.storage.close()
 
     def _make_node(self) -> None:
         config, identity = self.config, self.identity

@@ -228,3 +228,18 @@ def test_a_deletion_and_an_expiry_survive_a_kill(fleet: Fleet) -> None:
     assert set(a.state()) == set(b.state()) == {"stays"}
     assert a.cli("get", "gone", check=False).returncode == 1
     assert b.cli("get", "short", check=False).returncode == 1
+
+
+def test_a_disk_that_takes_no_more_ends_the_daemon_which_says_so(fleet: Fleet) -> None:
+    """What was acknowledged is there when it runs again, with room."""
+    daemon = fleet.daemon("a", prefix=["prlimit", "--fsize=400000"])
+    kept = 0
+    while daemon.cli("set", f"big/{kept}", "x" * 50_000, check=False).returncode == 0:
+        kept += 1
+    assert daemon.ended() == 74
+    assert f"scuttled: can't write {daemon.data}/scuttled.db" in daemon.log()
+    daemon.prefix = []
+    daemon.start()
+    assert kept > 0
+    for number in range(kept):
+        assert daemon.cli("get", f"big/{number}").stdout == b"x" * 50_000
