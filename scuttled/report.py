@@ -18,6 +18,14 @@ from scuttled.storage import Storage
 SAMPLES = 6  # one a second; rates are over these
 
 
+STATES = {  # of a peer that is not linked, in a sentence
+    "never": "was never reached",
+    "down": "is down",
+    "connecting": "is being dialled",
+    "refused": "is refused",
+}
+
+
 class Counts(NamedTuple):
     """Since the start, over all links."""
 
@@ -114,7 +122,8 @@ class Report:
         for peer in self.gossip.peers.values():
             state, reason = self._state(peer)
             if state not in ("up", "self"):
-                found.append(f"peer {peer.address} is {state}" + (f": {reason}" if reason else ""))
+                words = f"peer {peer.address} {STATES.get(state, state)}"
+                found.append(f"{words}: {reason}" if reason else words)
         for link in self.node.links.values():
             assert link.peer is not None
             who = link.peer.name
