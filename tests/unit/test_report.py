@@ -52,12 +52,22 @@ def test_storage_is_told_of(tmp_path: Path) -> None:
         storage.close()
 
 
-@pytest.mark.parametrize("state", ["never", "connecting", "refused", "down"])
-def test_a_peer_that_is_not_linked_is_a_problem_with_its_reason(tmp_path: Path, state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("never", "was never reached"),
+        ("connecting", "is being dialled"),
+        ("refused", "is refused"),
+        ("down", "is down"),
+    ],
+)
+def test_a_peer_that_is_not_linked_is_a_problem_with_its_reason(
+    tmp_path: Path, state: str, words: str
+) -> None:
     member = Member(1)
     member.gossip.peers["db1:7960"] = Peer("db1:7960", state=state, reason="Connection refused")
     report = a_report(member, tmp_path)
-    assert words_of(report) == f"peer db1:7960 is {state}: Connection refused"
+    assert words_of(report) == f"peer db1:7960 {words}: Connection refused"
     row = report.peers(LATER)[1]
     assert (row["address"], row["state"], row["reason"]) == (
         "db1:7960",
