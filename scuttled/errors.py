@@ -99,17 +99,7 @@ class ConfigError(ScuttledError):
     code = CONFIG
 
 
-class LocalProtocolError(ScuttledError):
-    """Our own caller used a protocol object wrongly: a bug on this side."""
-
-
 class RemoteProtocolError(ScuttledError):
     """The other end broke the protocol. Its connection is closed; nothing it said was kept."""
 
     code = PROTOCOL
-
-
-class CursorTooOld(ScuttledError):
-    """A cursor of another incarnation of the daemon: the reader starts from a snapshot."""
-
-    code = NO

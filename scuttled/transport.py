@@ -8,7 +8,7 @@ import errno
 
 import trio
 
-from scuttled.config import PORT, Address, is_loopback, parse_address
+from scuttled.config import is_loopback, parse_address
 from scuttled.errors import CantCreate, ConfigError
 
 UNIX = "unix:"
@@ -88,8 +88,3 @@ def bound_address(listener: trio.SocketListener) -> str:
 
 def _reason(error: OSError) -> str:
     return error.strerror or str(error)
-
-
-__all__ = [
-    "PORT", "Address", "bound_address", "dial", "open_listeners", "remote_name",
-]  # fmt: skip

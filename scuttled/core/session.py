@@ -69,7 +69,6 @@ class Session:
         self.flight = Flight()
         # receiving
         self.round = 0
-        self.complete = False  # the latest DELTA of this round brought a commit
         self.future: dict[Source, Stamp] = {}
         self._heard = 0  # cursor of the latest DELTA
         self._have_told = 0  # revision of our clock, as told by HAVE
@@ -81,7 +80,6 @@ class Session:
     def clock_message(self) -> ClockMessage:
         """Ask the peer to start this session, or to start it afresh."""
         self.round += 1
-        self.complete = False
         self.future.clear()
         self._heard = 0
         self._mark = self._latest = None
@@ -264,7 +262,6 @@ class Session:
                 self._learn(source, time)
         if delta.round == self.round:
             self._hear(delta.cursor)
-            self.complete = delta.commit is not None
             if delta.commit is not None and not self.future:
                 self._commit(delta.commit, timestamp_of(limit))
         return received
