@@ -56,16 +56,26 @@ def test_a_dropped_model_is_gone_everywhere_and_does_not_come_back(fleet: Fleet)
 
 def test_peers_tells_who_is_up_down_or_never_was(fleet: Fleet) -> None:
     a, b = fleet.linked({"a": ["b", "nobody"], "b": []})
-    rows = {row["name"]: row for row in a.json("peers")}
-    assert [rows[name]["state"] for name in ("a", "b", "")] == ["self", "up", "never"]
+    # while "nobody" is being dialled, it is "connecting"
+    rows = until(
+        lambda: (
+            (seen := {row["name"]: row for row in a.json("peers")})[""]["state"] == "never" and seen
+        ),
+        "the attempts in vain",
+    )
+    assert [rows[name]["state"] for name in ("a", "b")] == ["self", "up"]
     assert rows[""]["address"] == fleet.address("nobody")
     assert rows[""]["reason"] == "Connection refused"
     assert rows["b"]["version"]
     until(lambda: a.peers()["b"]["rtt_ms"] is not None, "a round trip")
     b.kill9()
-    until(lambda: a.peers()["b"]["state"] == "down", "b to be missed")
-    line = next(line for line in a.text("peers").splitlines() if line.startswith("b\t"))
-    assert line.split("\t")[3] == "down"
+
+    def state_in_a_pipe() -> str:
+        line = next(line for line in a.text("peers").splitlines() if line.startswith("b\t"))
+        return line.split("\t")[3]
+
+    # between two attempts; while one is made it is "connecting"
+    until(lambda: state_in_a_pipe() == "down", "b to be missed")
 
 
 def test_a_node_of_another_cluster_is_refused_and_says_why(fleet: Fleet) -> None:
