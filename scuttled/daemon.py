@@ -26,10 +26,11 @@ from scuttled.core.hlc import Author
 from scuttled.core.update import NodeId
 from scuttled.errors import Refused, StorageError, UsageError
 from scuttled.gossip import Gossip, Peer
-from scuttled.node import SAVE_ENTRIES_MAX, Node, Settings
+from scuttled.node import Node, Settings
 from scuttled.report import Report
 from scuttled.requests import Daemon as DaemonDoor
 from scuttled.requests import Requests
+from scuttled.saving import SAVE_ENTRIES_MAX
 from scuttled.storage import Identity, Storage
 from scuttled.transport import bound_address, open_listeners
 from scuttled.waking import Bell, read_clocks

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from scuttled.core.link import SILENCE_S, End, Link
+from scuttled.core.host import End
+from scuttled.core.link import SILENCE_S, Link
 from scuttled.core.messages import Code
 from scuttled.core.update import Instant, NodeId
 from scuttled.errors import ConfigError, RemoteProtocolError

@@ -5,7 +5,7 @@ end in the same `accepted`: readers of the model's log are woken, storage first.
 written (`saved`), links are woken: what is not on disk is not sent (I5). Waking never does work.
 """
 
-import json
+import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -13,10 +13,11 @@ from typing import NamedTuple
 from scuttled import __version__
 from scuttled.core.handshake import Refusal
 from scuttled.core.hlc import Author
-from scuttled.core.link import Host, Link
+from scuttled.core.host import Host
+from scuttled.core.link import Link
 from scuttled.core.messages import PROTOCOL, Code, Delta, Hello
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
-from scuttled.core.slots import JSON, Slots, parse
+from scuttled.core.slots import Slots
 from scuttled.core.update import (
     TICKS_PER_MS,
     Instant,
@@ -27,15 +28,19 @@ from scuttled.core.update import (
     timestamp_of,
 )
 from scuttled.errors import DataError, Refused
+from scuttled.members import FORGET_AFTER_MS, MEMBERS, Members
 from scuttled.models import MODELS
 from scuttled.models.map import Map
-from scuttled.storage import Batch, ModelBatch, SavedModel
+from scuttled.rejoining import Rejoin, Rejoined, rejoin
+from scuttled.saving import model_batch, note_saved
+from scuttled.storage import Batch, SavedModel
 
 DEFAULT_MODEL = "default"
-MEMBERS = "_members"  # who is in the cluster; each node writes its own row
 MODELS_MAX = 1024
-SAVE_ENTRIES_MAX = 2048  # of one model in one transaction: some 3 ms
 NOTICES_MAX = 100
+RESETS_MAX = 20  # reports kept
+COLLECT_S = 1.0  # between looks for deletions that nobody needs any more
+COLLECT_AGE_MS = 60_000  # none younger is forgotten, so that watchers can be behind for so long
 REPEAT_S = 60.0  # between two notices that updates of one model come from the future
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
@@ -51,9 +56,12 @@ class Settings(NamedTuple):
     incarnation: bytes  # 8 random bytes for each start
     address: str = ""  # where it can be dialled
     max_skew_ms: int = 60_000
+    forget_after_ms: int = FORGET_AFTER_MS
+    rejoin: Rejoin = Rejoin.OWN
+    collect_age_ms: int = COLLECT_AGE_MS
 
 
-class Node(Host):
+class Node(Host[Link]):
     """One member of a cluster: its models, its links, its author."""
 
     def __init__(self, author: Author, settings: Settings, *, stored: bool) -> None:
@@ -63,17 +71,20 @@ class Node(Host):
         self.stored = stored
         self.models: dict[str, Scuttlebutt] = {}
         self.links: dict[NodeId, Link] = {}  # established ones
-        self.names: dict[NodeId, str] = {}
         self.watchers: set[Waker] = set()  # woken when something was accepted
         self.progress: set[Waker] = set()  # woken when something was saved or acknowledged
         self.wake_storage: Waker = lambda: None
+        self.wake_tending: Waker = lambda: None  # `tend` is due at once
         self.urgent = False  # somebody waits for storage
+        self.hurried = False  # somebody waits until others have saved: our rows go out at once
         self.notices: list[str] = []  # for the shell's log
         self.future = 0  # updates refused as of the future so far
         self.new_lives = 0
+        self.resets: list[Rejoined] = []
+        self.wall_ms = 0  # when `tend` was called last
         self._future_told: dict[str, float] = {}  # by model, when it was last said
         self._dirty: dict[str, Scuttlebutt] = {}  # has something that storage lacks
-        self._names_seen = 0
+        self._announced_s = self._collected_s = -math.inf
 
     # --- models ---
 
@@ -81,11 +92,16 @@ class Node(Host):
         """Take up what storage kept, and have what every node has."""
         for model in saved:
             self._open(model.name, model.data_type).restore(
-                model.positions, model.records, model.sources, model.clock
+                model.positions, model.records, model.sources, model.clock, model.floor
             )
         for name in (DEFAULT_MODEL, MEMBERS):
             if name not in self.models:
                 self._open(name, Map.data_type)
+        rows = self.models[MEMBERS]
+        assert isinstance(rows, Map)
+        self.members = Members(rows, self.author, self.settings.forget_after_ms)
+        self.members.read()
+        self.wall_ms = wall_ms
         self._announce(wall_ms)
 
     def _open(self, name: str, data_type: str) -> Scuttlebutt:
@@ -142,7 +158,9 @@ class Node(Host):
         for wake in tuple(self.watchers):
             wake()
         if model.name == MEMBERS:
-            self._learn_names()
+            self.members.read()
+            if self.members.forgot_me:
+                self.wake_tending()
         self._dirty[model.name] = model
         if self.stored:
             self.urgent = self.urgent or urgent
@@ -171,6 +189,37 @@ class Node(Host):
         ]
         return min((time for time in times if time is not None), default=None)
 
+    # --- as time passes ---
+
+    def tend(self, now: Instant) -> None:
+        """What is to be done now and then: our rows in `_members`, and forgetting deletions."""
+        self.wall_ms = now.wall_ms
+        since_s = now.mono_s - self._announced_s
+        hurried = self.hurried and self.is_saved()
+        if hurried or since_s >= self.members.interval_s(now.wall_ms) or self.members.forgot_me:
+            self._announced_s = now.mono_s
+            self.hurried = self.hurried and not hurried
+            if self.members.forgot_me:
+                self.notice("this node was forgotten by the others: it tells them of itself again")
+            self._announce(now.wall_ms)
+        if now.mono_s - self._collected_s >= COLLECT_S:
+            self._collected_s = now.mono_s
+            self._collect(now.wall_ms)
+
+    def _collect(self, wall_ms: int) -> None:
+        for model in self.user_models():
+            if isinstance(model, Slots) and model.grave_count:
+                is_stable = self.members.stability(model, self.links.values(), wall_ms)
+                if is_stable and model.collect(is_stable, wall_ms - self.settings.collect_age_ms):
+                    self._dirty[model.name] = model
+
+    def hurry(self, model: Scuttlebutt) -> None:
+        """A writer waits until others have on disk what this model holds now."""
+        model.hurry_to = model.log.end
+        self.hurried = True
+        self.wake_storage()
+        self.wake_tending()
+
     # --- storage, a reader of every log ---
 
     def unsaved(self, *, clocks: bool) -> Batch | None:
@@ -180,22 +229,22 @@ class Node(Host):
         it then claims less than is there, and what a peer sends once more changes nothing.
         """
         dirty: Collection[Scuttlebutt] = self._dirty.values()
+        clocks = clocks or self.hurried
         if not clocks:
             dirty = [model for model in dirty if model.log.end > model.log.saved]
-        models = [_model_batch(model, clocks=clocks) for model in dirty]
+        models = [model_batch(model, clocks=clocks) for model in dirty]
         return Batch(models, self.author.life) if models else None
 
     def saved(self, batch: Batch) -> None:
         """That batch is on disk: readers that speak to others may go on."""
         for part in batch.models:
             model = self.models[part.name]
-            log = model.log
-            log.saved = part.end
-            model.saved_revision = part.revision
-            del log.freed[: len(part.freed)]
+            note_saved(model, part)
             if model.is_saved:
                 self._dirty.pop(part.name, None)
             self._tell_links(model)
+        if self.hurried and self.is_saved():
+            self.wake_tending()
 
     def is_saved(self) -> bool:
         """Whether all that was accepted so far is on disk (or needs no disk)."""
@@ -203,39 +252,39 @@ class Node(Host):
 
     @property
     def rows_unsaved(self) -> int:
-        return sum(model.log.end - model.log.saved for model in self._dirty.values() if self.stored)
+        logs = (model.log for model in self._dirty.values() if self.stored)
+        return sum(log.count_between(log.saved, log.end) for log in logs)
 
     # --- members ---
 
     def _announce(self, wall_ms: int) -> None:
-        """Write this node's row of `_members`, if it changed."""
-        members = self.models[MEMBERS]
-        assert isinstance(members, Map)
-        key = self.author.node_id.hex()
-        row = {
-            "name": self.settings.name,
-            "address": self.settings.address,
-            "version": __version__,
-            "life": self.author.life,
-        }
-        text = json.dumps(row).encode()
-        found = members.find(key, wall_ms)
-        if found is None or found.payload != text:
-            members.put(key, JSON, text, wall_ms)
-        self.accepted(members)
+        """Write this node's rows of `_members`, as far as they are no longer true."""
+        mine = self.settings
+        facts = {"name": mine.name, "address": mine.address, "version": __version__}
+        if self.members.announce(facts, self.models.values(), wall_ms):
+            self.accepted(self.members.model, urgent=False)
 
-    def _learn_names(self) -> None:
-        log = self.models[MEMBERS].log
-        while self._names_seen < log.end:
-            piece = log.piece(self._names_seen, log.end)
-            self._names_seen = piece.next
-            for record, source in zip(piece.records, piece.sources, strict=True):
-                if record is not None:
-                    slot = parse(record, source)
-                    self.names[node_of(source)] = _name_in(slot.payload)
+    def cluster_size(self) -> int:
+        return self.members.count(self.wall_ms)
+
+    def reset(self, link: Link, model: Scuttlebutt, whole: Scuttlebutt, now: Instant) -> None:
+        """Take over a peer's whole state; then all sessions start anew, on new links."""
+        assert link.peer is not None
+        assert isinstance(model, Slots)
+        assert isinstance(whole, Slots)
+        if not model.replaced:  # else the last one is not on disk yet: come again
+            report = Rejoined(model.name, link.peer.name, now.wall_ms)
+            rejoin(model, whole, self.author, self.settings.rejoin, report)
+            self.resets = [*self.resets, report][-RESETS_MAX:]
+            self.notice(report.words)
+            self.new_lives += bool(report.life)
+            self._announce(now.wall_ms)
+            self.accepted(model)
+        for other in tuple(self.links.values()):
+            other.close(Code.AFRESH, f"{self.settings.name} was reset and starts afresh")
 
     def name_of(self, source: Source) -> str:
-        return self.names.get(node_of(source), "")
+        return self.members.names.get(node_of(source), "")
 
     # --- what a link wants of us ---
 
@@ -256,7 +305,7 @@ class Node(Host):
                 raise Refusal(Code.DUPLICATE, f"{peer.name} is linked already")
             other.close(Code.DUPLICATE, "another link takes over")
         self.links[peer.node_id] = link
-        self.names.setdefault(peer.node_id, peer.name)
+        self.members.names.setdefault(peer.node_id, peer.name)
         self._made_progress()
 
     def _prefers(self, new: Link, old: Link) -> bool:
@@ -318,6 +367,8 @@ class Node(Host):
             self._refused_future(link, model, received)
         if received.end > received.start or delta.commit:
             self.accepted(model, urgent=False)
+        if delta.hurry:
+            self.hurry(model)
 
     def _refused_future(self, link: Link, model: Scuttlebutt, received: Received) -> None:
         self.future += received.refused
@@ -337,35 +388,3 @@ class Node(Host):
         """Something the shell is to log."""
         if len(self.notices) < NOTICES_MAX:
             self.notices.append(words)
-
-
-def _model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
-    """What storage lacks of a model, up to SAVE_ENTRIES_MAX; marks it as taken.
-
-    The clock goes with the last part only: a saved clock never covers an unsaved update. And
-    what is no longer there goes with what replaced it, or a kill in between would take both.
-    """
-    log = model.log
-    entries: list[tuple[int, Source, bytes | None]] = []
-    cursor, stop = log.saved, log.saved + SAVE_ENTRIES_MAX
-    if log.replaced >= stop:
-        stop = log.end
-    stop = min(log.end, stop)
-    freed = list(log.freed)
-    while cursor < stop:
-        piece = log.piece(cursor, stop)
-        cursor = piece.next
-        entries += zip(piece.positions, piece.sources, piece.records, strict=True)
-    log.taken = cursor
-    times, revision = [], model.saved_revision
-    if clocks and cursor == log.end:
-        times, revision = list(model.clock.since(revision)), model.clock.revision
-    return ModelBatch(model.name, model.data_type, entries, freed, times, cursor, revision)
-
-
-def _name_in(payload: bytes) -> str:
-    try:
-        name = json.loads(payload)["name"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return name[:255].encode(errors="replace").decode() if isinstance(name, str) else ""

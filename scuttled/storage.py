@@ -17,7 +17,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +54,9 @@ class ModelBatch(NamedTuple):
     times: list[tuple[Source, int]]  # of the clock, what rose
     end: int  # the log's position up to which this goes
     revision: int  # the clock's, likewise
+    floor: Sequence[tuple[Source, int]] = ()  # what rose
+    floor_revision: int = 0
+    replace: bool = False  # this is all there is: what was saved before goes
 
 
 class Batch(NamedTuple):
@@ -78,6 +81,7 @@ class SavedModel:
     records: list[bytes]
     sources: list[Source]
     clock: dict[Source, int]
+    floor: dict[Source, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

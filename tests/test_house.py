@@ -37,13 +37,15 @@ HOUSE = {
         core.log
         core.scuttlebutt
         core.slots
-        core.handshake core.flight core.pulse
+        core.handshake core.flight core.pulse core.receipts
         core.session
         core.flow
+        core.host
         core.link
     """,
     "rooms": "models storage config rpc refusals",
     "hall": """
+        members rejoining saving
         node client
         watching
     """,

@@ -1,6 +1,14 @@
-"""Who may talk to whom."""
+"""Who may talk to whom, and who has to rejoin first.
 
-from scuttled.core.messages import Code, Hello
+A model's floor is what its node no longer knows deleted: tombstones at or below were collected.
+Whoever does not cover all of it may hold what such a tombstone had deleted, and would bring it
+back. Both ends compare the two CLOCKs of a session and come to the same conclusion.
+"""
+
+from typing import Literal
+
+from scuttled.core.messages import ClockMessage, Code, Hello
+from scuttled.core.update import Source
 from scuttled.errors import ScuttledError
 
 
@@ -40,3 +48,32 @@ def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
             f"the clock of {theirs.name} is {abs(skew) / 1000:.1f} s {way} that of {mine.name}, "
             f"allowed are {max_skew_ms / 1000:.0f} s",
         )
+
+
+def lies_below(clock: ClockMessage, other: ClockMessage) -> bool:
+    """Whether the sender of `clock` may hold what the sender of `other` no longer knows deleted."""
+    times = clock.times
+    return any(times.get(source, 0) < time for source, time in other.floor.items())
+
+
+def who_resets(mine: ClockMessage, peers: ClockMessage) -> Literal["i", "peer"] | None:
+    """Which end has to take over the other's state, if one has; both ends say the same.
+
+    It is the one below the other's floor. If each lies below the other's, two clusters meet: the
+    one of fewer members resets, else the one of fewer updates, else that of the lesser floor.
+    """
+    i_am_below, peer_is_below = lies_below(mine, peers), lies_below(peers, mine)
+    if i_am_below and peer_is_below:
+        i_am_below = _size(mine) < _size(peers)
+    if i_am_below:
+        return "i"
+    return "peer" if peer_is_below else None
+
+
+def _size(clock: ClockMessage) -> tuple[int, int, list[tuple[int, Source]]]:
+    """What decides between two clusters; of the state, not of the node.
+
+    If it were the node's id, two states could chase each other round a ring of nodes for ever.
+    """
+    floor = sorted(((time, source) for source, time in clock.floor.items()), reverse=True)
+    return clock.members, clock.size, floor

@@ -9,14 +9,14 @@ The shell ends the link when `ended` is set or RemoteProtocolError is raised; wh
 until then stands, and the next handshake knows what is missing.
 """
 
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, assert_never
+from collections.abc import Callable
+from typing import assert_never
 
 from scuttled.core import wire
 from scuttled.core.flight import STALL_S
 from scuttled.core.handshake import Refusal, check_hello
+from scuttled.core.host import End, Host
 from scuttled.core.messages import (
     Bye,
     ClockMessage,
@@ -28,11 +28,12 @@ from scuttled.core.messages import (
     Message,
     Ping,
     Pong,
+    Reset,
 )
 from scuttled.core.pulse import Pulse
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.session import Session
-from scuttled.core.update import Instant, Source
+from scuttled.core.update import Instant
 from scuttled.errors import RemoteProtocolError
 
 DRAW_BYTES = 64 << 10  # drawn for one write; bounds how long others wait
@@ -45,46 +46,10 @@ STOPPED_MAX = 1024  # models that ended on one link; as many as there can be
 OUTBOX_MAX = 64  # small messages; more than this means that the peer floods us
 
 
-class End(NamedTuple):
-    """Why a link is over."""
-
-    code: Code
-    words: str
-    by_peer: bool
-
-
-class Host(ABC):
-    """All that a link wants of its node."""
-
-    max_skew_ms: int
-
-    @abstractmethod
-    def hello(self, now: Instant) -> Hello: ...
-
-    @abstractmethod
-    def establish(self, link: "Link", now: Instant) -> None:
-        """The link is up, as far as it is concerned. Raises Refusal if another one stays."""
-
-    @abstractmethod
-    def models_to_share(self) -> Iterable[Scuttlebutt]: ...
-
-    @abstractmethod
-    def model_for_peer(self, name: str, data_type: str) -> Scuttlebutt:
-        """The model, opened if it was unknown. Raises Refusal."""
-
-    @abstractmethod
-    def peer_clock(self, model: Scuttlebutt, times: Mapping[Source, int], now: Instant) -> None:
-        """A peer told its clock; it may know more of our own source than we do (I5)."""
-
-    @abstractmethod
-    def heard(self, link: "Link", model: Scuttlebutt, delta: Delta, received: Received) -> None:
-        """A DELTA was merged: readers are to be woken, and what was refused be told."""
-
-
 class Link:
     """A connection, from the first HELLO to its end."""
 
-    def __init__(self, host: Host, *, dialled: str, now: Instant) -> None:
+    def __init__(self, host: "Host[Link]", *, dialled: str, now: Instant) -> None:
         self.host = host
         self.dialled = dialled  # the address as configured; "" if the peer dialled us
         self.wake: Callable[[], None] = lambda: None  # there is something to send
@@ -128,7 +93,7 @@ class Link:
         """Whether `draw` has something. Cheap: no log is looked at."""
         if self._outbox or self.ended is not None:
             return bool(self._outbox)
-        haves = self._have_due(now) and any(s.has_have() for s in self.sessions.values())
+        haves = self._have_due(now) and any(s.receipts.due for s in self.sessions.values())
         more = any(session.has_something(now) for session in self._ready.values())
         return bool(self._to_open) or haves or more
 
@@ -158,7 +123,7 @@ class Link:
             self._armed_s = self.began.mono_s + HELLO_S
             return self._armed_s
         times = [self.heard_at.mono_s + SILENCE_S]
-        if self._have_at is not None and any(s.has_have() for s in self.sessions.values()):
+        if self._have_at is not None and any(s.receipts.due for s in self.sessions.values()):
             times.append(self._have_at)
         if (ping_s := self.pulse.due_s()) is not None:
             times.append(ping_s)
@@ -186,7 +151,7 @@ class Link:
         if self.ended is None:
             self.ended = End(code, words, by_peer=False)
             words = words[: wire.WORDS_MAX]
-            parting = code in (Code.LEAVING, Code.DUPLICATE, Code.SELF)
+            parting = code in (Code.LEAVING, Code.DUPLICATE, Code.SELF, Code.AFRESH)
             self._outbox.clear()
             self._outbox.append(Bye(code, words) if parting else ErrorMessage(code, words))
             self.wake()
@@ -215,7 +180,7 @@ class Link:
         elif session.behind:
             self._ready[model.name] = session
             self.wake()
-        elif self._have_at is not None and self._have_at < self._armed_s and session.has_have():
+        elif self._have_at is not None and self._have_at < self._armed_s and session.receipts.due:
             self.rearm()
 
     # --- the conversation ---
@@ -229,6 +194,8 @@ class Link:
         match message:
             case Delta():
                 self._take_delta(message, now)
+            case Reset():
+                self._take_reset(message, now)
             case Have():
                 if message.model in self.sessions:
                     self.sessions[message.model].receive_have(message)
@@ -291,7 +258,7 @@ class Link:
         session.receive_clock(message)
         self._ready[name] = session
         self.pulse.restarted()
-        if session.round == 0:
+        if session.round == 0 or session.answers:
             self._to_open[name] = model
 
     def _session(self, model: Scuttlebutt) -> Session:
@@ -314,17 +281,33 @@ class Link:
             if delta.model in self.stopped:
                 return
             raise RemoteProtocolError(f"DELTA of the model '{delta.model}', which has no session")
+        if session.rejoining:
+            return  # drawn before the peer knew
         try:
             received = session.receive_delta(delta, now)
         except RemoteProtocolError:  # what stood before the bad update was kept
             self.host.heard(self, session.model, delta, Received(0, session.model.log.end, {}))
             raise
-        self.updates_in += sum(len(records) for _, records in delta.runs)
+        self._count_in(delta, now)
+        if delta.hurry:
+            self._have_at = now.mono_s
+        self.host.heard(self, session.model, delta, received)
+
+    def _count_in(self, message: Delta | Reset, now: Instant) -> None:
+        self.updates_in += sum(len(records) for _, records in message.runs)
         self.pulse.moved()
-        self._have_bytes += sum(sum(map(len, records)) for _, records in delta.runs)
+        self._have_bytes += sum(sum(map(len, records)) for _, records in message.runs)
         if self._have_at is None:
             self._have_at = now.mono_s + HAVE_DELAY_S
-        self.host.heard(self, session.model, delta, received)
+
+    def _take_reset(self, message: Reset, now: Instant) -> None:
+        session = self.sessions.get(message.model)
+        if session is None:
+            return
+        whole = session.receive_reset(message, now)
+        self._count_in(message, now)
+        if whole is not None:
+            self.host.reset(self, session.model, whole, now)
 
     # --- sending ---
 
@@ -336,16 +319,18 @@ class Link:
     def _draw_clocks(self) -> list[bytes]:
         sessions = [self._session(model) for model in self._to_open.values()]
         self._to_open.clear()
-        return [wire.encode(session.clock_message()) for session in sessions]
+        size = self.host.cluster_size()
+        return [wire.encode(session.clock_message(members=size)) for session in sessions]
 
     def _draw_haves(self, now: Instant) -> list[bytes]:
         if not self._have_due(now):
             return []
-        haves = [session.next_have() for session in self.sessions.values() if session.has_have()]
+        due = (session for session in self.sessions.values() if session.receipts.due)
+        haves = [session.receipts.next(session.round) for session in due]
         if haves:
             self._have_bytes = 0
             self._have_at = None
-        if any(session.has_mark for session in self.sessions.values()):
+        if any(session.receipts.pending for session in self.sessions.values()):
             self._have_at = self._have_at or now.mono_s + HAVE_DELAY_S
         return [wire.encode(have) for have in haves if have is not None]
 

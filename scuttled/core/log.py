@@ -118,27 +118,36 @@ class ArrivalLog:
     hole below `taken`, for it to delete. What replaced them all stands at or below `replaced`:
     a hole must not come to disk before that. Readers that speak to others stop at `visible`:
     what is not saved is not sent (I5).
+
+    What was collected (a tombstone that is no longer needed) leaves nothing behind: a reader
+    that stands at or below `forgotten` may have missed a deletion, and has to start over.
     """
 
     __slots__ = (
-        "_firsts", "end", "freed", "live", "replaced", "saved", "segments", "stored", "tail",
-        "taken",
+        "_firsts", "end", "forgotten", "freed", "live", "replaced", "saved", "segments", "stored",
+        "tail", "taken",
     )  # fmt: skip
 
-    def __init__(self) -> None:
-        self.end = 0
+    def __init__(self, first: int = 0) -> None:
+        self.end = first
         self.live = 0
-        self.tail = Segment(0)
+        self.tail = Segment(first)
         self.segments = [self.tail]
-        self._firsts = [0]
+        self._firsts = [first]
         self.stored = False
-        self.taken = 0
-        self.saved = 0
+        self.taken = first
+        self.saved = first
         self.freed: list[int] = []
-        self.replaced = 0
+        self.replaced = first
+        self.forgotten = first - 1
 
     @property
     def visible(self) -> int:
+        return self.saved if self.stored else self.end
+
+    @property
+    def durable(self) -> int:
+        """Below this position all is on disk, or needs no disk."""
         return self.saved if self.stored else self.end
 
     def room(self) -> int:
@@ -185,6 +194,16 @@ class ArrivalLog:
         if segment is not self.tail and segment.live * 4 < len(segment.records):
             self._squeeze(segment)
 
+    def forget(self, position: int) -> None:
+        """Make a hole that nothing fills: what stood there need not be known any more (collected).
+
+        It may come to disk at any time; the floor comes with it.
+        """
+        replaced = self.replaced
+        self.free(position)
+        self.replaced = replaced
+        self.forgotten = max(self.forgotten, position)
+
     def piece(self, cursor: int, stop: int) -> Piece:
         """What stands from `cursor` up to `stop`, as far as one segment goes; maybe nothing."""
         at = max(bisect_right(self._firsts, cursor) - 1, 0)
@@ -226,6 +245,18 @@ class ArrivalLog:
                 low = segment.index(max(start, segment.first))
                 high = segment.index(min(stop, segment.end))
                 count += sum(record is not None for record in segment.records[low:high])
+        return count
+
+    def count_missing(self, peer: Mapping[Source, Stamp]) -> int:
+        """How many entries a peer that covers `peer` lacks; full segments it has cost one look."""
+        cursor, count = 0, 0
+        while (cursor := self.step_over(cursor, self.end, peer)) < self.end:
+            piece = self.piece(cursor, self.end)
+            cursor = piece.next
+            count += sum(
+                record is not None and record[:STAMP_BYTES] > peer.get(source, b"")
+                for record, source in zip(piece.records, piece.sources, strict=True)
+            )
         return count
 
     def restore(self, positions: list[int], records: list[bytes], sources: list[Source]) -> None:

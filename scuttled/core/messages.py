@@ -9,6 +9,8 @@
        HAVE ------------------------------->      what is saved; "send no more of this"
        ... DELTA and HAVE for ever; PING and PONG when there is nothing to say
 
+    RESET comes in place of DELTA where the other end's clock lies below our floor.
+
 After HELLO the two ends are the same: nothing below knows who dialled.
 """
 
@@ -33,6 +35,7 @@ class Code(IntEnum):
     DUPLICATE = 8  # two links between the same nodes
     LEAVING = 9  # the node stops or leaves
     MODELS = 10  # more models than allowed (of this model only)
+    AFRESH = 11  # a model was reset: all its sessions start anew, on new links
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,12 @@ class ClockMessage:
     model: str
     data_type: str
     times: dict[Source, int]
-    floor: dict[Source, int]  # below it, deletes were forgotten; empty so far
+    floor: dict[Source, int]  # who lies below has to rejoin, by a RESET
     round: int  # counts the starts on this link; DELTA answers to it
+    members: int = 1  # of the cluster, as this node knows it; the smaller of two strangers resets
+    size: int = 0  # updates held; likewise
+    again: bool = False  # the session starts afresh: answer with a CLOCK of now
+    whole: bool = False  # send all there is, whatever the clock covers (repair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,22 @@ class Delta:
     runs: list[Run]
     cursor: int  # the sender's; below it, all was sent or known to be there
     commit: dict[Source, int] | None
+    hurry: bool = False  # a writer waits for this to be saved: acknowledge it at once
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """A part of the whole state of a model, for a peer that lies below our floor.
+
+    The peer gathers the parts; the last one carries clock and floor, and then it takes all of it
+    at once in place of what it had.
+    """
+
+    model: str
+    round: int
+    runs: list[Run]
+    cursor: int
+    end: tuple[dict[Source, int], dict[Source, int]] | None  # clock and floor
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +140,4 @@ class ErrorMessage:
     model: str = field(default="")
 
 
-Message = Hello | ClockMessage | Delta | Have | Ping | Pong | Bye | ErrorMessage
+Message = Hello | ClockMessage | Delta | Reset | Have | Ping | Pong | Bye | ErrorMessage

@@ -13,7 +13,7 @@ the clock moves last, and only by `commit` or by a write of this node's own.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import ClassVar, NamedTuple
 
@@ -32,7 +32,11 @@ from scuttled.core.update import (
 from scuttled.errors import RemoteProtocolError
 
 COMPACT_ENTRIES_MIN = 1024
-SOURCES_MAX = 40_000  # in a clock, which must fit in a frame
+RESET_GAP = 1 << 24  # positions: more than anybody writes while a state is gathered
+SOURCES_MAX = 20_000  # in a clock: two of them, clock and floor, must fit in a frame
+
+
+IsStable = Callable[[Source, int], bool]  # whether every member covers that source so far
 
 
 class Received(NamedTuple):
@@ -54,6 +58,11 @@ class Scuttlebutt(ABC):
         self.author = author
         self.clock = Clock()
         self.saved_revision = 0  # of the clock, as storage has it
+        self.saved_clock = Clock()  # what storage has of the clock
+        self.floor = Clock()  # below it, deletes were forgotten: see members
+        self.saved_floor = 0  # its revision, as storage has it
+        self.replaced = False  # storage must let go of all it has of this model
+        self.hurry_to = 0  # a writer waits until others have what stands below in the log
         self.log = ArrivalLog()
         self._compact_at = COMPACT_ENTRIES_MIN
         self._hashed: tuple[int, bytes] | None = None  # clock revision and hash
@@ -140,6 +149,36 @@ class Scuttlebutt(ABC):
                     log.free(at)
         self._compact_at = max(COMPACT_ENTRIES_MIN, 2 * log.live)
 
+    # --- rejoining ---
+
+    def blank(self) -> "Scuttlebutt":
+        """An empty replica, in which a peer's whole state is gathered.
+
+        Its log begins where no reader of ours has been, so all of them will start over.
+        """
+        blank = type(self)(self.name, self.author)
+        blank.log = ArrivalLog(self.log.end + RESET_GAP)
+        return blank
+
+    def become(self, whole: "Scuttlebutt") -> None:
+        """Take over all that `blank` has become: state, clock and floor, in one step (RESET).
+
+        The clock may go back. Until storage has it all, what it had stays the durable state.
+        """
+        assert self.log.end <= whole.log.forgotten + 1, "more was written than fits in the gap"
+        whole.log.stored, whole.log.saved = self.log.stored, self.log.saved
+        whole.saved_clock = self.saved_clock
+        whole.replaced = whole.log.stored
+        vars(self).update(vars(whole))
+        for times in (self.clock, self.floor):
+            for _, time in times.items():
+                self.author.hlc.observe(time)
+
+    @property
+    def durable_clock(self) -> Clock:
+        """What is covered by what is on disk (or needs no disk)."""
+        return self.saved_clock if self.log.stored else self.clock
+
     # --- storage ---
 
     def restore(
@@ -148,6 +187,7 @@ class Scuttlebutt(ABC):
         records: list[bytes],
         sources: list[Source],
         clock: Mapping[Source, int],
+        floor: Mapping[Source, int] | None = None,
     ) -> None:
         """Take up what storage kept, once, before anything else.
 
@@ -158,13 +198,20 @@ class Scuttlebutt(ABC):
         self._index(positions, records, sources)
         self.clock.merge(clock.items())
         self.saved_revision = self.clock.revision
+        self.floor.merge((floor or {}).items())
+        self.saved_floor = self.floor.revision
         own = self.author.source
         for record, source in zip(records, sources, strict=True):
             if source == own:
                 self.clock.rise(own, timestamp_of(record))
+        self.saved_clock.merge(self.clock.items())
         self.author.hlc.observe(timestamp_of(max(records, default=bytes(STAMP_BYTES))))
         for _, time in self.clock.items():
             self.author.hlc.observe(time)
+
+    def collect(self, is_stable: IsStable, before_ms: int) -> int:
+        """Forget deletions that nobody needs any more; how many. Here there are none."""
+        return 0
 
     def _index(self, positions: list[int], records: list[bytes], sources: list[Source]) -> None:
         for position, record, source in zip(positions, records, sources, strict=True):
@@ -185,5 +232,8 @@ class Scuttlebutt(ABC):
         """Whether all of this model, clock included, is on disk (or needs no disk)."""
         log = self.log
         return not log.stored or (
-            log.saved == log.end and not log.freed and self.saved_revision == self.clock.revision
+            log.saved == log.end
+            and not log.freed
+            and self.saved_revision == self.clock.revision
+            and self.saved_floor == self.floor.revision
         )

@@ -30,12 +30,19 @@ outranks. When its time has come, the session starts afresh.
 
 *Acknowledgement.* HAVE names the last DELTA that is on disk at the peer, by its cursor.
 How that paces the sender is told in flight.          [DESIGN 4, flowgossip 3]
+
+*Forgotten deletions.* Where one end lies below the other's floor (see handshake), there is a RESET
+instead of a session: one end serves its whole state, the other gathers it. `confirmed` is what
+the peer has said on this very connection that its clock covers: all that it sends after that is
+in accord with it, so that may be forgotten here while the session goes on.
 """
 
 from collections.abc import Iterable
 
 from scuttled.core.flight import Flight
-from scuttled.core.messages import ClockMessage, Delta, Have
+from scuttled.core.handshake import who_resets
+from scuttled.core.messages import ClockMessage, Delta, Have, Reset
+from scuttled.core.receipts import Receipts
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.update import (
     TICKS_PER_MS,
@@ -58,8 +65,16 @@ class Session:
     def __init__(self, model: Scuttlebutt, max_skew_ms: int) -> None:
         self.model = model
         self.max_skew_ms = max_skew_ms
+        # starting
+        self._mine: ClockMessage | None = None  # the two that are compared
+        self._peers: ClockMessage | None = None
+        self.answers = False  # our next CLOCK is the answer to one that starts afresh
+        self.serving = False  # the peer resets: it is sent our whole state
+        self._served = False
+        self.staging: Scuttlebutt | None = None  # we reset: what has come of the peer's state
+        self.confirmed: dict[Source, int] = {}
         # sending
-        self.open = False  # the peer's CLOCK has come
+        self.open = False  # both CLOCKs are there, and neither end lies below the other's floor
         self.theirs: dict[Source, Stamp] = {}
         self.cursor = 0
         self._their_round = 0
@@ -70,30 +85,63 @@ class Session:
         # receiving
         self.round = 0
         self.future: dict[Source, Stamp] = {}
-        self._heard = 0  # cursor of the latest DELTA
-        self._have_told = 0  # revision of our clock, as told by HAVE
-        self._mark: tuple[int, int] | None = None  # (our log's end, cursor heard by then)
-        self._latest: tuple[int, int] | None = None  # likewise
+        self.receipts = Receipts(model)
 
     # --- starting ---
 
-    def clock_message(self) -> ClockMessage:
-        """Ask the peer to start this session, or to start it afresh."""
+    def clock_message(self, *, members: int = 1, whole: bool = False) -> ClockMessage:
+        """Ask the peer to start this session, or to start it afresh; `whole`: with all it has."""
+        again = self.round > 0 and not self.answers
+        if self.answers and self._peers is not None:
+            whole = self._peers.whole
+        elif again:
+            self._peers = None  # what it said last may be old by now; it will say it anew
+        self.answers = False
         self.round += 1
         self.future.clear()
-        self._heard = 0
-        self._mark = self._latest = None
+        self.receipts.clear()
         model = self.model
-        return ClockMessage(model.name, model.data_type, model.clock.copy_times(), {}, self.round)
+        self._mine = ClockMessage(
+            model.name, model.data_type, model.clock.copy_times(), model.floor.copy_times(),
+            self.round, members, model.log.live, again, whole,
+        )  # fmt: skip
+        self._compare()
+        return self._mine
 
     def receive_clock(self, message: ClockMessage) -> None:
         """The peer (re)starts: look anew at everything, from its clock on."""
-        self.open = True
         self._their_round = message.round
-        self.theirs = {source: stamp(time) for source, time in message.times.items()}
+        self.theirs = {}
+        if not message.whole:
+            self.theirs = {source: stamp(time) for source, time in message.times.items()}
+        self.confirmed = dict(message.times)
         self.cursor = self._high = self._told = 0
         self._skips.clear()
         self.flight.clear()
+        self._peers = message
+        if message.again:  # it compares with what we say next
+            self.answers, self._mine = True, None
+        self._compare()
+
+    def _compare(self) -> None:
+        """What this session is to be; both ends see the same two CLOCKs."""
+        self.open = self.serving = self._served = False
+        self.staging = None
+        mine, peers = self._mine, self._peers
+        if mine is None or peers is None:
+            return
+        match who_resets(mine, peers):
+            case None:
+                self.open = True
+            case "i":
+                self.staging = self.model.blank()
+            case "peer":
+                self.serving, self.theirs = True, {}
+
+    @property
+    def rejoining(self) -> bool:
+        """Whether one end takes over the other's state: updates one by one are not for it."""
+        return self.serving or self.staging is not None
 
     # --- sending ---
 
@@ -104,9 +152,11 @@ class Session:
     @property
     def behind(self) -> bool:
         """Whether the peer may lack something, be it that too much is under way to send it now."""
+        model = self.model
+        if self.serving and not self._served:
+            return self.cursor < model.log.visible or model.log.visible == model.log.end
         if not self.open:
             return False
-        model = self.model
         return self.cursor < model.log.visible or (
             self._told < model.clock.revision and model.log.visible == model.log.end
         )
@@ -114,7 +164,7 @@ class Session:
     def paused(self, now: Instant) -> bool:
         return self.flight.paused(now.mono_s)
 
-    def next_delta(self, bytes_max: int, now: Instant) -> Delta | None:
+    def next_delta(self, bytes_max: int, now: Instant) -> Delta | Reset | None:
         """The next thing the peer lacks, as far as `bytes_max` goes; None if it lacks nothing.
 
         None may also mean that a part of the log was looked at in vain: ask `has_something`.
@@ -126,6 +176,8 @@ class Session:
             size += self._take_newest(runs, stop, bytes_max // 2)
             self.cursor, more = self._take(runs, self.cursor, stop, bytes_max - size)
             size += more
+        if self.serving:
+            return self._next_reset(runs, start, size, now)
         commit = None
         if self.cursor >= stop == self.model.log.end:
             self._skips.clear()
@@ -136,7 +188,24 @@ class Session:
             return None
         if runs:
             self.flight.add(start, self.cursor, size, now.mono_s)
-        return Delta(self.model.name, self._their_round, list(runs.items()), self.cursor, commit)
+        hurry = bool(runs) and start < self.model.hurry_to
+        return Delta(
+            self.model.name, self._their_round, list(runs.items()), self.cursor, commit, hurry
+        )
+
+    def _next_reset(
+        self, runs: dict[Source, list[bytes]], start: int, size: int, now: Instant
+    ) -> Reset | None:
+        """A part of our state or, once all of it was sent, the clock and floor that it has now."""
+        model, end = self.model, None
+        if runs:
+            self.flight.add(start, self.cursor, size, now.mono_s)
+        elif self.cursor >= model.log.visible == model.log.end:
+            self._served = True
+            end = (model.clock.copy_times(), model.floor.copy_times())
+        else:
+            return None
+        return Reset(model.name, self._their_round, list(runs.items()), self.cursor, end)
 
     def _next_commit(self) -> dict[Source, int]:
         """What our clock covers and the peer's, as far as we know, does not."""
@@ -237,16 +306,20 @@ class Session:
 
     def receive_have(self, message: Have) -> None:
         """The peer has that on disk: count it as acknowledged, and send none of it."""
-        for source, time in message.times.items():
-            self._learn(source, time)
+        self._learn_all(message.times)
         if message.round != self._their_round:
             return
         self.flight.acknowledged(message.cursor)
 
-    def _learn(self, source: Source, time: int) -> None:
-        known = stamp(time)
-        if self.theirs.get(source, b"") < known:
-            self.theirs[source] = known
+    def _learn_all(self, times: dict[Source, int]) -> None:
+        """The peer's own word that its clock covers that."""
+        theirs, confirmed = self.theirs, self.confirmed
+        for source, time in times.items():
+            if confirmed.get(source, 0) < time:
+                confirmed[source] = time
+            known = stamp(time)
+            if theirs.get(source, b"") < known and not self.serving:  # who resets gets all of it
+                theirs[source] = known
 
     # --- receiving ---
 
@@ -258,13 +331,36 @@ class Session:
         for source, first in received.future.items():
             self.future[source] = min(first, self.future.get(source, first))
         if delta.commit is not None:
-            for source, time in delta.commit.items():
-                self._learn(source, time)
+            self._learn_all(delta.commit)
         if delta.round == self.round:
-            self._hear(delta.cursor)
+            if not self.future:  # what was refused must not be acknowledged
+                self.receipts.hear(delta.cursor, self.model.log.end)
             if delta.commit is not None and not self.future:
                 self._commit(delta.commit, timestamp_of(limit))
         return received
+
+    def receive_reset(self, message: Reset, now: Instant) -> Scuttlebutt | None:
+        """Gather a part of the peer's state; all of it, once it is whole.
+
+        What is stamped too far ahead is refused here, too (I9): then there is no whole, and the
+        session starts afresh when its time has come.
+        """
+        if message.round != self.round or self.staging is None:
+            return None
+        limit = stamp((now.wall_ms + self.max_skew_ms) * TICKS_PER_MS)
+        whole, most = self.staging, timestamp_of(limit)
+        received = whole.receive(message.runs, limit)
+        for source, first in received.future.items():
+            self.future[source] = min(first, self.future.get(source, first))
+        if not self.future:
+            self.receipts.hear(message.cursor, 0)
+        if message.end is None or self.future:
+            return None
+        times, floor = message.end
+        whole.commit([(source, min(time, most)) for source, time in times.items()])
+        whole.floor.merge([(source, min(time, most)) for source, time in floor.items()])
+        self.staging = None
+        return whole
 
     def _commit(self, times: dict[Source, int], most: int) -> None:
         """Let our clock move; what rose by the peer's own word it need not be told.
@@ -273,6 +369,7 @@ class Session:
         """
         clock = self.model.clock
         told_all = self._told == clock.revision
+        self.receipts.owe_times()
         self.model.commit([(source, min(time, most)) for source, time in times.items()])
         if told_all:
             self._told = clock.revision
@@ -282,53 +379,6 @@ class Session:
         if not self.future:
             return None
         return timestamp_of(min(self.future.values())) // TICKS_PER_MS + 1 - self.max_skew_ms
-
-    def _hear(self, cursor: int) -> None:
-        """Note a DELTA's cursor: it may be acknowledged once our log is saved up to here.
-
-        Two such marks are kept, the oldest and the latest, so a steady stream is acknowledged
-        steadily. What was refused must not be acknowledged at all.
-        """
-        if self.future or cursor <= self._heard:
-            return
-        self._heard = cursor
-        mark = (self.model.log.end, cursor)
-        if self._mark is None:
-            self._mark = mark
-        else:
-            self._latest = mark
-
-    @property
-    def has_mark(self) -> bool:
-        """Whether there is something to acknowledge, now or once it is saved."""
-        return self._mark is not None
-
-    def has_have(self) -> bool:
-        """Whether `next_have` has something to say by now."""
-        return self._mark is not None and self._mark[0] <= self.model.log.visible
-
-    def next_have(self) -> Have | None:
-        """What is on disk by now and was not told; None if nothing."""
-        cursor = 0
-        visible = self.model.log.visible
-        while self._mark is not None and self._mark[0] <= visible:
-            cursor = self._mark[1]
-            self._mark, self._latest = self._latest, None
-        if not cursor:
-            return None
-        return Have(self.model.name, self.round, self._times_to_tell(), cursor)
-
-    def _times_to_tell(self) -> dict[Source, int]:
-        """What our clock on disk covers and the peer may think is missing here."""
-        model = self.model
-        if model.log.stored and model.saved_revision != model.clock.revision:
-            return {}
-        since, self._have_told = self._have_told, model.clock.revision
-        theirs = self.theirs
-        return {
-            source: time for source, time in model.clock.since(since)
-            if theirs.get(source, b"") < stamp(time)
-        }  # fmt: skip
 
     # --- how far we are ---
 

@@ -17,14 +17,16 @@ which keeps clocks truthful: what CLEAR dominates is dominated by something in t
 
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
+from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
-from scuttled.core.scuttlebutt import Scuttlebutt
+from scuttled.core.scuttlebutt import IsStable, Scuttlebutt
 from scuttled.core.update import (
     STAMP_BYTES,
+    TICKS_PER_MS,
     Source,
     Update,
     outranks,
@@ -51,6 +53,7 @@ _KIND = STAMP_BYTES
 _LENGTH = _KIND + 1
 _SLOT = _LENGTH + 2
 _EXPIRY_BYTES = 8
+GRAVES_PER_CALL_MAX = 2048  # likewise, of deletions to be forgotten
 EXPIRED_PER_CALL_MAX = 2048  # so that a million keys that expire together do not stall the loop
 
 
@@ -113,6 +116,7 @@ class Slots(Scuttlebutt):
         self._slots: dict[bytes, int] = {}  # where in the log a slot's update stands
         self._expiries: list[tuple[int, bytes, int]] = []  # heap of (when, slot, position)
         self._expired: set[bytes] = set()  # slots whose expiry was announced
+        self._graves: dict[bytes, int] = {}  # deleted or expired slots, in order of arrival
         self._void: tuple[bytes, Source] | None = None  # rank of CLEAR
         self._cleared_by: Source | None = (
             None  # a CLEAR that was just accepted, and is not yet in force
@@ -177,7 +181,7 @@ class Slots(Scuttlebutt):
             if self._slots.get(slot) == position:
                 record, source = self.log.entry(position)
                 self.log.free(position)
-                self._slots[slot] = self.log.append(record, source)
+                self._slots[slot] = self._graves[slot] = self.log.append(record, source)
                 self._expired.add(slot)
                 count += 1
         return count
@@ -189,6 +193,38 @@ class Slots(Scuttlebutt):
     def next_expiry_ms(self) -> int | None:
         """When `expire` has something to do."""
         return self._expiries[0][0] if self._expiries else None
+
+    # --- forgetting deletions ---
+
+    def collect(self, is_stable: IsStable, before_ms: int) -> int:
+        """Let go of tombstones, and of what expired, that all members cover; how many.
+
+        What went raises the floor: who lies below it may hold what a tombstone had deleted. Only
+        what was deleted (or expired) before `before_ms`, so that watchers meet it first. Looks at
+        the GRAVES_PER_CALL_MAX oldest.
+        """
+        gone = 0
+        for slot, position in list(islice(self._graves.items(), GRAVES_PER_CALL_MAX)):
+            grave = parse(*self.log.entry(position))
+            if self._died_ms(grave) <= before_ms and is_stable(grave.source, grave.timestamp):
+                self.floor.rise(grave.source, grave.timestamp)
+                del self._slots[slot]
+                self._forget(slot, position, self.log.entry(position).record, collected=True)
+                gone += 1
+        return gone
+
+    @staticmethod
+    def _died_ms(grave: Slot) -> int:
+        return grave.expires_ms or grave.timestamp // TICKS_PER_MS
+
+    def graves(self) -> list[Slot]:
+        """The oldest of what waits to be collected."""
+        oldest = islice(self._graves.values(), GRAVES_PER_CALL_MAX)
+        return [parse(*self.log.entry(position)) for position in oldest]
+
+    @property
+    def grave_count(self) -> int:
+        return len(self._graves)
 
     # --- the doorway ---
 
@@ -264,21 +300,29 @@ class Slots(Scuttlebutt):
         except UnicodeDecodeError:
             raise RemoteProtocolError(f"a slot that is not UTF-8: {slot!r:.60}") from None
 
-    def _forget(self, slot: bytes, position: int, record: bytes) -> None:
+    def _forget(
+        self, slot: bytes, position: int, record: bytes, *, collected: bool = False
+    ) -> None:
         """What stood in a slot is outranked: a hole in the log, and one less in the counts."""
-        self.log.free(position)
+        if collected:
+            self.log.forget(position)
+        else:
+            self.log.free(position)
         self.bytes -= len(record)
         kind = record[_KIND]
         if kind == DELETED:
             self.tombstones -= 1
+            self._graves.pop(slot, None)
         elif kind & EXPIRES:
             self._expired.discard(slot)
+            self._graves.pop(slot, None)
 
     def _note(self, record: bytes, slot: bytes, position: int) -> None:
         """A deletion, a time of expiry or a slot of the model's own has come in."""
         kind = record[_KIND]
         if kind == DELETED:
             self.tombstones += 1
+            self._graves[slot] = position
         elif kind & EXPIRES:
             at = _SLOT + len(slot)
             when = int.from_bytes(record[at : at + _EXPIRY_BYTES], "big")

@@ -22,6 +22,7 @@ from scuttled.core.messages import (
     Message,
     Ping,
     Pong,
+    Reset,
 )
 from scuttled.core.update import (
     NODE_ID_BYTES,
@@ -39,7 +40,7 @@ FRAME_BYTES_MAX = 1 << 20
 HELLO_BYTES_MAX = 4096  # until we know whom we talk to
 WORDS_MAX = 500  # characters of a peer's text that we keep
 
-HELLO, CLOCK, DELTA, HAVE, PING, PONG, BYE, ERROR = range(1, 9)
+HELLO, CLOCK, DELTA, HAVE, PING, PONG, BYE, ERROR, RESET = range(1, 10)
 
 _HEADER = 4
 _pack = msgpack.Packer(autoreset=True).pack
@@ -53,16 +54,21 @@ def encode(message: Message) -> bytes:
 
 def _fields(message: Message) -> list[Any]:
     match message:
-        case Delta(model, round_, runs, cursor, commit):
-            return [DELTA, model, round_, list(chain.from_iterable(runs)), cursor, commit]
+        case Delta(model, round_, runs, cursor, commit, hurry):
+            return [DELTA, model, round_, list(chain.from_iterable(runs)), cursor, commit, hurry]
+        case Reset(model, round_, runs, cursor, end):
+            return [RESET, model, round_, list(chain.from_iterable(runs)), cursor, end]
         case Have(model, round_, times, cursor):
             return [HAVE, model, round_, times, cursor]
         case Ping(sent, wall, clocks):
             return [PING, sent, wall, clocks]
         case Pong(sent, wall):
             return [PONG, sent, wall]
-        case ClockMessage(model, data_type, times, floor, round_):
-            return [CLOCK, model, data_type, times, floor, round_]
+        case ClockMessage() as m:
+            return [
+                CLOCK, m.model, m.data_type, m.times, m.floor, m.round, m.members, m.size,
+                m.again, m.whole,
+            ]  # fmt: skip
         case Bye(code, words):
             return [BYE, code, words]
         case ErrorMessage(code, words, model):
@@ -190,20 +196,31 @@ def _read_hello(
     )
 
 
+def _flag(value: object, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise RemoteProtocolError(f"{what} {value!r:.60}, expected true or false")
+    return value
+
+
 def _read_clock(
-    model: object, data_type: object, times: object, floor: object, round_: object
-) -> ClockMessage:
+    model: object, data_type: object, times: object, floor: object, round_: object,
+    members: object, size: object, again: object, whole: object,
+) -> ClockMessage:  # fmt: skip
     return ClockMessage(
         _text(model, "model"),
         _text(data_type, "data type"),
         _times(times),
         _times(floor),
         _number(round_, "round"),
+        _number(members, "count of members"),
+        _number(size, "count of updates"),
+        _flag(again, "again"),
+        _flag(whole, "whole"),
     )
 
 
 def _read_delta(
-    model: object, round_: object, runs: object, cursor: object, commit: object
+    model: object, round_: object, runs: object, cursor: object, commit: object, hurry: object
 ) -> Delta:
     return Delta(
         _text(model, "model"),
@@ -211,6 +228,19 @@ def _read_delta(
         _runs(runs),
         _number(cursor, "cursor"),
         None if commit is None else _times(commit),
+        _flag(hurry, "hurry"),
+    )
+
+
+def _read_reset(model: object, round_: object, runs: object, cursor: object, end: object) -> Reset:
+    if end is not None and (not isinstance(end, list) or len(end) != 2):
+        raise RemoteProtocolError(f"the end of a RESET {end!r:.60}, expected clock and floor")
+    return Reset(
+        _text(model, "model"),
+        _number(round_, "round"),
+        _runs(runs),
+        _number(cursor, "cursor"),
+        None if end is None else (_times(end[0]), _times(end[1])),
     )
 
 
@@ -269,4 +299,5 @@ _READERS: dict[int, Callable[..., Message]] = {
     PONG: _read_pong,
     BYE: _read_bye,
     ERROR: _read_error,
+    RESET: _read_reset,
 }

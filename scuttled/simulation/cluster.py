@@ -9,7 +9,7 @@ from scuttled.core.slots import TEXT, slot_of
 from scuttled.core.update import Update
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL
-from scuttled.simulation.history import Violation, Written, holds
+from scuttled.simulation.history import Violation, Written
 from scuttled.simulation.machine import Machine
 from scuttled.simulation.network import Network
 from scuttled.simulation.world import World
@@ -113,7 +113,7 @@ class Cluster:
         assert isinstance(model, Map)
         update = self._change(model, machine.now.wall_ms)
         if update is not None:
-            if not holds(model, Written(update, slot_of(update.record), 0)):
+            if not self.world.history.holds(model, Written(update, slot_of(update.record), 0)):
                 raise Violation(f"{machine.name} does not see its own {update}")
             self.world.note(f"{machine.name} {update.timestamp}".encode())
         node.accepted(model)

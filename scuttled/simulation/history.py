@@ -4,7 +4,7 @@ from bisect import bisect_left
 from typing import NamedTuple
 
 from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.slots import CLEAR, Slots
+from scuttled.core.slots import CLEAR, DELETED, Slots, parse
 from scuttled.core.update import NodeId, Source, Update, node_of
 
 
@@ -20,25 +20,35 @@ class Written(NamedTuple):
     end: int  # 0: acknowledged, or it came through a kill; it may not be lost any more
 
 
-def holds(model: Scuttlebutt, written: Written) -> bool:
-    """Whether an update is in the state or dominated there."""
-    assert isinstance(model, Slots)
-    rank = (written.update.timestamp, written.update.source)
-    found = (model.lookup(written.slot), model.lookup(CLEAR))
-    return any(slot is not None and (slot.timestamp, slot.source) >= rank for slot in found)
-
-
 class History:
     """Every update by model and source, but for what a kill took before anybody could see it."""
 
     def __init__(self) -> None:
         self.models: dict[str, dict[Source, list[Written]]] = {}
+        self._graves: dict[tuple[str, bytes], list[Update]] = {}  # deletions, and what expires
+
+    def holds(self, model: Scuttlebutt, written: Written) -> bool:
+        """Whether an update is in the state, or dominated there, or was by what was collected."""
+        assert isinstance(model, Slots)
+        rank = (written.update.timestamp, written.update.source)
+        found = (model.lookup(written.slot), model.lookup(CLEAR))
+        if any(slot is not None and (slot.timestamp, slot.source) >= rank for slot in found):
+            return True
+        graves = self._graves.get((model.name, written.slot), [])
+        return any(
+            (grave.timestamp, grave.source) >= rank
+            and model.floor.covers(grave.source, grave.timestamp)
+            for grave in graves
+        )
 
     def add(self, model: str, update: Update, slot: bytes, end: int) -> None:
         """Note a write. Raises Violation if it does not stand above its source's others (I1)."""
         known = self.models.setdefault(model, {}).setdefault(update.source, [])
         if not known or known[-1].update.timestamp < update.timestamp:
             known.append(Written(update, slot, end))
+            found = parse(update.record, update.source)
+            if found.kind == DELETED or found.expires_ms:
+                self._graves.setdefault((model, slot), []).append(update)
             return
         at = bisect_left(known, update.timestamp, key=lambda written: written.update.timestamp)
         if known[at].update != update:  # an old one is read again when it expires
@@ -50,7 +60,7 @@ class History:
             known = self.models.get(model.name, {}).get(source, [])
             at = checked.get(source, 0)
             while at < len(known) and known[at].update.timestamp <= time:
-                if not holds(model, known[at]):
+                if not self.holds(model, known[at]):
                     raise Violation(f"{model.name}'s clock covers {known[at]}, which is not there")
                 at += 1
             checked[source] = at
@@ -63,14 +73,17 @@ class History:
                 written._replace(end=0) if written.end <= visible else written for written in known
             ]
 
-    def forget_lost(self, models: dict[str, Scuttlebutt], node_id: NodeId) -> None:
-        """After a restart: what nobody saw may be gone. Raises Violation for what may not (I5)."""
+    def forget_lost(self, models: dict[str, Scuttlebutt], node_id: NodeId, now: Source) -> None:
+        """After a restart: what nobody saw may be gone. Raises Violation for what may not (I5).
+
+        What an earlier life wrote may have gone by a RESET; its source is not `now`'s.
+        """
         for name, source, known in self._by(node_id):
             kept = []
             for written in known:
-                if name in models and holds(models[name], written):
+                if name in models and self.holds(models[name], written):
                     kept.append(written._replace(end=0))
-                elif written.end == 0:
+                elif written.end == 0 and source == now:
                     raise Violation(f"{written} of {name} was acknowledged, and is lost")
             self.models[name][source] = kept
 

@@ -10,6 +10,7 @@ from scuttled.simulation.world import EPOCH_MS, Call, World
 from scuttled.storage import Batch, SavedModel
 
 MAX_SKEW_MS = 1000
+REFRESH_MS = 10**9  # so that a run ends in silence
 KEEP_S = 0.2  # between looks at what expires and what clocks are to be saved
 SAVE_RATE = 100.0  # writes to the disk a second, if one follows the other
 
@@ -23,11 +24,15 @@ class Disk:
         self._types: dict[str, str] = {}
         self._entries: dict[str, dict[int, tuple[Source, bytes]]] = {}
         self._clocks: dict[str, dict[Source, int]] = {}
+        self._floors: dict[str, dict[Source, int]] = {}
 
     def write(self, batch: Batch) -> None:
         self.life = batch.life
         for part in batch.models:
             self._types[part.name] = part.data_type
+            if part.replace:
+                for held_by_name in (self._entries, self._clocks, self._floors):
+                    held_by_name.pop(part.name, None)
             held = self._entries.setdefault(part.name, {})
             for position in part.freed:
                 held.pop(position, None)
@@ -35,6 +40,7 @@ class Disk:
                 if record is not None:
                     held[position] = (source, record)
             self._clocks.setdefault(part.name, {}).update(part.times)
+            self._floors.setdefault(part.name, {}).update(part.floor)
 
     def load(self) -> Iterator[SavedModel]:
         for name, data_type in self._types.items():
@@ -46,6 +52,7 @@ class Disk:
                 [record for _, (_, record) in held],
                 [source for _, (source, _) in held],
                 dict(self._clocks[name]),
+                dict(self._floors[name]),
             )
 
 
@@ -66,6 +73,7 @@ class Machine:
         self._read: dict[str, int] = {}
         self._checked: dict[str, dict[Source, int]] = {}
         self._revisions: dict[str, int] = {}
+        self._resets = 0
 
     @property
     def now(self) -> Instant:
@@ -83,16 +91,21 @@ class Machine:
         if self._starts > 1 and not self.stored:
             self.disk = Disk(NodeId(self.world.rng.randbytes(8)))
         incarnation = self.world.rng.randbytes(8)
-        settings = Settings(self.name, "simulated", incarnation, max_skew_ms=MAX_SKEW_MS)
+        settings = Settings(
+            self.name, "simulated", incarnation, max_skew_ms=MAX_SKEW_MS, collect_age_ms=0
+        )
         author = Author(self.disk.node_id, self.disk.life)
         self.node = node = Node(author, settings, stored=self.stored)
         node.wake_storage = lambda: self.later(0.0, self._save)
+        node.wake_tending = lambda: self.later(0.0, lambda: node.tend(self.now))
         self._saving = False
         self._read.clear()
         self._checked.clear()
         self._revisions.clear()
+        self._resets = 0
         node.begin(self.disk.load(), self.now.wall_ms)
-        self.world.history.forget_lost(node.models, self.disk.node_id)
+        node.members.refresh_ms = REFRESH_MS
+        self.world.history.forget_lost(node.models, self.disk.node_id, author.source)
         node.watchers.add(self._read_own)
         self._read_own()
         self.later(KEEP_S, self._keep)
@@ -138,6 +151,7 @@ class Machine:
 
     def _keep(self) -> None:
         self.up.expire(self.now.wall_ms)
+        self.up.tend(self.now)
         if not self.up.is_saved():
             self._save()
         self.later(KEEP_S, self._keep)
@@ -146,6 +160,10 @@ class Machine:
 
     def check(self) -> None:
         """Clocks that moved are truthful."""
+        if self._resets != len(self.up.resets):  # a clock went back: look at all of it again
+            self._resets = len(self.up.resets)
+            self._checked.clear()
+            self._revisions.clear()
         for name, model in self.up.models.items():
             if self._revisions.get(name) != model.clock.revision:
                 self._revisions[name] = model.clock.revision

@@ -3,7 +3,7 @@
 from collections import deque
 from math import inf
 
-from scuttled.core.link import End as Ended
+from scuttled.core.host import End as Ended
 from scuttled.core.link import Link
 from scuttled.core.messages import Code
 from scuttled.errors import RemoteProtocolError

@@ -112,7 +112,7 @@ class Fleet(RuleBasedStateMachine):
         node_id = self.disks[name].node_id
         self.history.note_acknowledged(self.nodes[name].models, node_id)
         self.start(name)
-        self.history.forget_lost(self.nodes[name].models, node_id)
+        self.history.forget_lost(self.nodes[name].models, node_id, self.nodes[name].author.source)
 
     @rule(pair=st.sampled_from(PAIRS))
     def connect(self, pair: str) -> None:

@@ -173,7 +173,7 @@ def test_no_clock_grows_beyond_what_a_frame_can_tell() -> None:
     model = a_map()
     many = [(source(n % 250, 1 + n // 250), 5) for n in range(SOURCES_MAX)]
     model.commit(many)
-    with pytest.raises(RemoteProtocolError, match="40001 sources in the model 'default'"):
+    with pytest.raises(RemoteProtocolError, match="20001 sources in the model 'default'"):
         model.commit([(source(251), 5)])
     assert len(model.clock) == SOURCES_MAX
     assert model.commit([(source(0), 6)])

@@ -218,7 +218,7 @@ def test_a_record_larger_than_a_frame_should_be_goes_alone() -> None:
 
 def test_the_largest_record_and_the_longest_commit_each_fit_in_a_frame() -> None:
     one, two = a_map(1), a_map(2)
-    one.commit([(source(n % 250, 1 + n // 250), 5) for n in range(39_000)])
+    one.commit([(source(n % 250, 1 + n // 250), 5) for n in range(19_000)])
     for n in range(3):
         huge = record(f"k{n}", TICKS + n, b"x" * (RECORD_BYTES_MAX - 13))
         one.receive([(source(251), [huge])], EVER)
@@ -234,7 +234,7 @@ def test_the_largest_record_and_the_longest_commit_each_fit_in_a_frame() -> None
     assert len(wire.encode(b.clock_message())) <= wire.FRAME_BYTES_MAX
     b.theirs.clear()
     saved(two)
-    have = Have("m", 1, b._times_to_tell(), 1)
+    have = Have("m", 1, b.model.clock.copy_times(), 1)
     assert len(wire.encode(have)) <= wire.FRAME_BYTES_MAX
 
 
@@ -343,6 +343,7 @@ def test_a_commit_that_was_under_way_when_we_started_afresh_is_not_heeded() -> N
     assert values(two) == {"k0": "v"}
     assert len(two.clock) == 0
     a.receive_clock(again)
+    b.receive_clock(a.clock_message())
     for delta in drain(a):
         b.receive_delta(delta, NOW)
     assert two.clock == one.clock
@@ -364,17 +365,17 @@ def test_have_acknowledges_only_what_is_saved() -> None:
     a, b = sessions(one, two)
     for delta in drain(a):
         b.receive_delta(delta, NOW)
-    assert b.has_mark
-    assert not b.has_have()
-    assert b.next_have() is None
+    assert b.receipts.pending
+    assert not b.receipts.due
+    assert b.receipts.next(b.round) is None
     assert (a.lag, a.acked) == (3, 0)
     saved(two)
-    assert b.has_have()
-    have = b.next_have()
+    assert b.receipts.due
+    have = b.receipts.next(b.round)
     assert have is not None
     a.receive_have(have)
     assert (a.lag, a.acked) == (0, 3)
-    assert b.next_have() is None
+    assert b.receipts.next(b.round) is None
 
 
 def test_have_acknowledges_up_to_what_was_saved_when_more_came_since() -> None:
@@ -386,14 +387,14 @@ def test_have_acknowledges_up_to_what_was_saved_when_more_came_since() -> None:
         assert delta is not None
         b.receive_delta(delta, NOW)
     two.log.saved = 1
-    have = b.next_have()
+    have = b.receipts.next(b.round)
     assert have is not None
     a.receive_have(have)
     assert a.acked == 1
     two.log.saved = 2
-    assert b.next_have() is None, "two marks are kept, the oldest and the latest"
+    assert b.receipts.next(b.round) is None, "two marks are kept, the oldest and the latest"
     saved(two)
-    have = b.next_have()
+    have = b.receipts.next(b.round)
     assert have is not None
     a.receive_have(have)
     assert a.lag == 0
@@ -406,16 +407,20 @@ def test_have_tells_of_a_clock_only_once_that_is_saved() -> None:
     for delta in drain(a):
         b.receive_delta(delta, NOW)
     two.log.saved = two.log.end
-    have = b.next_have()
+    have = b.receipts.next(b.round)
     assert have is not None
     assert have.times == {}
+    assert not b.receipts.due
+    assert b.receipts.pending
     put(one, "new")
     for delta in drain(a):
         b.receive_delta(delta, NOW)
     saved(two)
-    have = b.next_have()
+    have = b.receipts.next(b.round)
     assert have is not None
-    assert have.times == {source(9): 5}
+    assert have.times == two.clock.copy_times(), "also what the peer told: it is confirmed"
+    assert have.times[source(9)] == 5
+    assert not b.receipts.pending
 
 
 def test_what_have_tells_need_not_be_sent() -> None:
@@ -434,7 +439,7 @@ def test_a_have_of_an_earlier_round_acknowledges_nothing() -> None:
     first = list(drain(a))
     for delta in first:
         b.receive_delta(delta, NOW)
-    stale = b.next_have()
+    stale = b.receipts.next(b.round)
     assert stale is not None
     two.clock._times.clear()
     a.receive_clock(b.clock_message())
@@ -451,7 +456,7 @@ def test_lag_counts_updates_and_how_long_the_oldest_waits() -> None:
     assert delta is not None
     assert a.flight.lag_s(3.5) == 2.5
     b.receive_delta(delta, at(4.0))
-    have = b.next_have()
+    have = b.receipts.next(b.round)
     assert have is not None
     a.receive_have(have)
     assert (a.lag, a.flight.lag_s(9.0)) == (0, 0.0)
@@ -472,7 +477,7 @@ def test_both_are_synced_when_each_has_on_disk_what_the_other_told_of() -> None:
             receiver.receive_delta(delta, NOW)
     assert not a.synced
     for sender, receiver in ((a, b), (b, a)):
-        have = receiver.next_have()
+        have = receiver.receipts.next(receiver.round)
         assert have is not None
         sender.receive_have(have)
     assert a.synced
@@ -493,7 +498,7 @@ def test_a_sender_pauses_when_a_window_full_is_under_way() -> None:
     assert a.behind
     assert flight.WINDOW_BYTES <= under_way <= flight.WINDOW_BYTES + PLENTY
     b.receive_delta(deltas[0], NOW)
-    have = b.next_have()
+    have = b.receipts.next(b.round)
     assert have is not None
     a.receive_have(have)
     assert a.has_something(NOW)
@@ -537,7 +542,7 @@ def test_what_is_remembered_of_deltas_under_way_is_bounded() -> None:
         a.flight.delivered(NOW.mono_s)
     assert len(a.flight._drawn) <= flight.FLIGHT_MAX
     assert len(a._skips) <= session.SKIPS_MAX
-    have = b.next_have()
+    have = b.receipts.next(b.round)
     assert have is not None
     a.receive_have(have)
     assert a.lag == 0
@@ -569,7 +574,7 @@ def test_no_commit_covers_what_was_refused_and_none_acknowledges_it() -> None:
     for delta in drain(a):
         b.receive_delta(delta, NOW)
     assert not two.clock.covers(ahead.source, ahead.timestamp)
-    assert b.next_have() is None
+    assert b.receipts.next(b.round) is None
     assert not b.synced
 
 
@@ -585,6 +590,7 @@ def test_asked_again_when_its_time_has_come_the_receiver_is_whole() -> None:
     assert WALL + 5000 <= retry <= WALL + 5001
     later = Instant(10.0, retry)
     a.receive_clock(b.clock_message())
+    b.receive_clock(a.clock_message())
     assert b.retry_ms() is None
     for delta in drain(a, now=later):
         b.receive_delta(delta, later)

@@ -96,7 +96,8 @@ def test_what_was_saved_is_there_when_it_is_opened_again(tmp_path: Path) -> None
     storage = opened(tmp_path)
     again = begun(storage)
     assert list(again.models) == list(node.models)
-    for name, model in again.models.items():
+    for model in again.user_models():
+        name = model.name
         assert state(model) == state(node.models[name])
         assert model.log.end == node.models[name].log.end
         assert model.is_saved
@@ -131,7 +132,7 @@ def test_a_kill_at_any_time_loses_nothing_that_was_saved(
 def test_a_kill_between_two_batches_leaves_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scuttled.node.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.saving.SAVE_ENTRIES_MAX", 4)
     storage = opened(tmp_path / "state")
     node = begun(storage)
     updates = [put(default(node), f"k{n}") for n in range(10)]
@@ -165,7 +166,7 @@ def test_a_saved_clock_never_covers_an_unsaved_update(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After each and every transaction."""
-    monkeypatch.setattr("scuttled.node.SAVE_ENTRIES_MAX", 3)
+    monkeypatch.setattr("scuttled.saving.SAVE_ENTRIES_MAX", 3)
     storage = opened(tmp_path / "state")
     node = begun(storage)
     history = []

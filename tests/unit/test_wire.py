@@ -153,13 +153,14 @@ def test_a_flipped_bit_is_another_message_or_a_protocol_error(
 S = source(1)
 GOOD = {
     "hello": [1, 1, 1, "c", b"n" * 8, b"i" * 8, "name", "", "0.1", 5, []],
-    "clock": [2, "m", "map", {S: 1}, {}, 1],
-    "delta": [3, "m", 1, [S, [record("k")]], 1, None],
+    "clock": [2, "m", "map", {S: 1}, {}, 1, 3, 100, False, False],
+    "delta": [3, "m", 1, [S, [record("k")]], 1, None, False],
     "have": [4, "m", 1, {S: 1}, 1],
     "ping": [5, 1, 2, b""],
     "pong": [6, 1, 2],
     "bye": [7, 9, "words"],
     "error": [8, 1, "words", ""],
+    "reset": [9, "m", 1, [S, [record("k")]], 1, [{S: 5}, {S: 2}]],
 }
 
 
@@ -211,6 +212,12 @@ def bad(kind: str, at: int, value: object) -> list[object]:
         (bad("delta", 3, [S, [b"x" * (RECORD_BYTES_MAX + 1)]]), "at most 786432"),
         (bad("delta", 3, [S, [b"\x80" + b"x" * 9]]), "beyond all time"),
         (bad("delta", 5, []), "a clock that is a list"),
+        (bad("delta", 6, 1), "hurry 1, expected true or false"),
+        (bad("clock", 6, -1), "count of members -1"),
+        (bad("clock", 8, None), "again None, expected true or false"),
+        (bad("reset", 5, [{}]), "the end of a RESET"),
+        (bad("reset", 5, [{}, 1]), "a clock that is a int"),
+        (bad("reset", 3, [S]), "not pairs of source and records"),
         (bad("have", 2, None), "round None"),
         (bad("ping", 3, b"1234567"), "hash b'1234567', expected 8 bytes"),
         (bad("bye", 2, "x" * 501), "text of at most 500"),

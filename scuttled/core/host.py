@@ -1,0 +1,55 @@
+"""All that a link wants of its node: the one interface between them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+from scuttled.core.messages import Code, Delta, Hello
+from scuttled.core.scuttlebutt import Received, Scuttlebutt
+from scuttled.core.update import Instant, Source
+
+LinkT = TypeVar("LinkT")  # Link, which stands above this room
+
+
+class End(NamedTuple):
+    """Why a link is over."""
+
+    code: Code
+    words: str
+    by_peer: bool
+
+
+class Host(ABC, Generic[LinkT]):
+    """What holds models and links."""
+
+    max_skew_ms: int
+
+    @abstractmethod
+    def hello(self, now: Instant) -> Hello: ...
+
+    @abstractmethod
+    def establish(self, link: LinkT, now: Instant) -> None:
+        """The link is up, as far as it is concerned. Raises Refusal if another one stays."""
+
+    @abstractmethod
+    def models_to_share(self) -> Iterable[Scuttlebutt]: ...
+
+    @abstractmethod
+    def model_for_peer(self, name: str, data_type: str) -> Scuttlebutt:
+        """The model, opened if it was unknown. Raises Refusal."""
+
+    @abstractmethod
+    def peer_clock(self, model: Scuttlebutt, times: Mapping[Source, int], now: Instant) -> None:
+        """A peer told its clock; it may know more of our own source than we do (I5)."""
+
+    @abstractmethod
+    def heard(self, link: LinkT, model: Scuttlebutt, delta: Delta, received: Received) -> None:
+        """A DELTA was merged: readers are to be woken, and what was refused be told."""
+
+    @abstractmethod
+    def cluster_size(self) -> int:
+        """How many members count, this node among them."""
+
+    @abstractmethod
+    def reset(self, link: LinkT, model: Scuttlebutt, whole: Scuttlebutt, now: Instant) -> None:
+        """A peer's whole state has come, to take the place of ours. Ends all links."""

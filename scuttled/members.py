@@ -1,0 +1,231 @@
+"""Who is in the cluster, and how far each has come: the rows of the model `_members`.
+
+Each node writes rows of its own, which spread like any other data, so everybody knows of
+everybody, also through third nodes:
+
+    <node id>            {"name", "address", "version", "life"}      at least once a minute
+    <node id>/<model>    | source 12 bytes | timestamp 8 bytes | ...  what its clock covers, on disk
+
+*When a deletion may be forgotten.* A tombstone is stable when this node's clock on disk covers
+it, and the clock of every member that counts does, and every peer that is linked has confirmed
+it on that very link (what it sends from then on is in accord; through third nodes its row may be
+here before what it sent earlier). Stable tombstones are collected, which raises the model's floor:
+who comes back below the floor has to take over the whole state (RESET).
+
+A member that was silent for `forget_after`, or whose row was deleted by `forget`, no longer
+counts. That alone costs it nothing: it rejoins by a RESET only if something that it has not
+seen was collected meanwhile.        [DESIGN 4; the rules hold in 80,000 random runs of the model]
+"""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scuttled.core.clock import Clock
+from scuttled.core.hlc import Author
+from scuttled.core.link import Link
+from scuttled.core.scuttlebutt import IsStable, Scuttlebutt
+from scuttled.core.slots import BYTES, DELETED, JSON, Slot, parse
+from scuttled.core.update import (
+    NODE_ID_BYTES,
+    SOURCE_BYTES,
+    STAMP_BYTES,
+    TICKS_PER_MS,
+    NodeId,
+    Source,
+    node_of,
+    stamp,
+)
+from scuttled.models.map import Map
+
+MEMBERS = "_members"
+ROW_S = 0.25  # between two rows of one node...
+MEMBERS_PER_ROW_S = 40  # ...in a cluster of so many; longer in a larger one
+REFRESH_MS = 60_000  # a row is written anew after that, though nothing changed
+FRESH_MS = 90_000  # a member whose row is no older is there, as far as anybody knows
+FORGET_AFTER_MS = 7 * 86_400_000
+
+_PAIR = SOURCE_BYTES + STAMP_BYTES
+
+
+@dataclass(slots=True)
+class Member:
+    """What a node's rows say of it."""
+
+    node_id: NodeId
+    name: str = ""
+    address: str = ""
+    version: str = ""
+    life: int = 0
+    seen_ms: int = 0  # by its own clock, when it wrote its latest row
+    listed: bool = False  # it has a row, which `forget` has not deleted
+    clocks: dict[str, dict[Source, int]] = field(default_factory=dict)  # by model
+
+    def covers(self, model: str, source: Source, time: int) -> bool:
+        return self.clocks.get(model, {}).get(source, 0) >= time
+
+
+class Members:
+    """The members as this node knows them, and the rows that it writes itself."""
+
+    def __init__(self, model: Map, author: Author, forget_after_ms: int = FORGET_AFTER_MS) -> None:
+        self.model = model
+        self.author = author
+        self.forget_after_ms = forget_after_ms
+        self.refresh_ms = REFRESH_MS
+        self.known: dict[NodeId, Member] = {}
+        self.names: dict[NodeId, str] = {}  # also of nodes that were forgotten
+        self.forgot_me = False  # our row was deleted; until it is written again
+        self._seen = 0
+        self._told: dict[str, tuple[Clock, int]] = {}  # by model, the clock in our row, as of then
+
+    # --- reading ---
+
+    def read(self) -> None:
+        """Learn what is new in the rows."""
+        log = self.model.log
+        while self._seen < log.end:
+            piece = log.piece(self._seen, log.end)
+            self._seen = piece.next
+            for record, source in zip(piece.records, piece.sources, strict=True):
+                if record is not None:
+                    self._learn(parse(record, source))
+
+    def _learn(self, row: Slot) -> None:
+        key, _, model = row.slot.decode("utf-8", "replace").partition("/")
+        node_id = _node_id(key)
+        if node_id is None or not (row.kind == DELETED or node_of(row.source) == node_id):
+            return
+        if node_id == self.author.node_id and row.source != self.author.source:
+            self._told.clear()  # an earlier life's, or the doing of others: say it anew
+            self.forgot_me = self.forgot_me or row.kind == DELETED
+        member = self.known.setdefault(node_id, Member(node_id))
+        if node_of(row.source) == node_id:
+            member.seen_ms = max(member.seen_ms, row.timestamp // TICKS_PER_MS)
+        if model:
+            member.clocks[model] = {} if row.kind == DELETED else _unpack(row.payload)
+        elif row.kind == DELETED:
+            del self.known[node_id]
+        else:
+            self._learn_facts(member, row.payload)
+
+    def _learn_facts(self, member: Member, payload: bytes) -> None:
+        try:
+            facts = json.loads(payload)
+        except (ValueError, RecursionError):
+            facts = None
+        facts = facts if isinstance(facts, dict) else {}
+        life = facts.get("life")
+        member.listed, member.life = True, life if isinstance(life, int) else 0
+        member.name, member.address, member.version = (
+            _short(facts.get(what)) for what in ("name", "address", "version")
+        )
+        self.names[member.node_id] = member.name
+
+    def others(self, wall_ms: int) -> Iterator[Member]:
+        """The other members that count."""
+        for member in self.known.values():
+            if member.listed and member.node_id != self.author.node_id:
+                if wall_ms - member.seen_ms < self.forget_after_ms:
+                    yield member
+
+    def count(self, wall_ms: int) -> int:
+        """How many members there are, this node among them."""
+        return 1 + sum(1 for _ in self.others(wall_ms))
+
+    # --- writing ---
+
+    def interval_s(self, wall_ms: int) -> float:
+        """The least time between two rows of ours."""
+        return ROW_S * max(1.0, self.count(wall_ms) / MEMBERS_PER_ROW_S)
+
+    def announce(
+        self, facts: Mapping[str, Any], models: Collection[Scuttlebutt], wall_ms: int
+    ) -> bool:
+        """Write what is no longer true in our rows; whether anything was."""
+        key = self.author.node_id.hex()
+        text = json.dumps({**facts, "life": self.author.life}).encode()
+        wrote = self._write(key, JSON, text, wall_ms, refresh_ms=self.refresh_ms)
+        for model in models:
+            clock = model.durable_clock
+            if model.name != MEMBERS and self._told.get(model.name) != (clock, clock.revision):
+                packed = b"".join(source + stamp(time) for source, time in clock.items())
+                self._told[model.name] = (clock, clock.revision)
+                if packed:
+                    wrote |= self._write(f"{key}/{model.name}", BYTES, packed, wall_ms)
+        self.forgot_me = False
+        return wrote
+
+    def _write(self, key: str, kind: int, value: bytes, wall_ms: int, refresh_ms: int = 0) -> bool:
+        found = self.model.find(key, wall_ms)
+        if found is not None and found.payload == value and found.source == self.author.source:
+            if not refresh_ms or wall_ms - found.timestamp // TICKS_PER_MS < refresh_ms:
+                return False
+        self.model.put(key, kind, value, wall_ms)
+        return True
+
+    def forget(self, node_id: NodeId, wall_ms: int) -> None:
+        """Delete a member's rows: it no longer counts, here and everywhere."""
+        key = node_id.hex()
+        member = self.known.get(node_id)
+        for name in (key, *(f"{key}/{model}" for model in (member.clocks if member else ()))):
+            self.model.discard(name, wall_ms)
+
+    # --- what may be forgotten ---
+
+    def stability(self, model: Scuttlebutt, links: Iterable[Link], wall_ms: int) -> IsStable | None:
+        """Tells whether everybody covers a timestamp of a source; None if somebody is in mid-word.
+
+        What it says holds for the moment.
+        """
+        sessions = []
+        for link in links:
+            if model.name not in link.stopped:
+                session = link.sessions.get(model.name)
+                if session is None or not session.open:
+                    return None
+                sessions.append(session.confirmed)
+        clocks = [member.clocks.get(model.name, {}) for member in self.others(wall_ms)]
+        mine = model.durable_clock
+        limits: dict[Source, int] = {}
+
+        def is_stable(source: Source, time: int) -> bool:
+            limit = limits.get(source)
+            if limit is None:
+                theirs = [clock.get(source, 0) for clock in (*clocks, *sessions)]
+                limit = limits[source] = min([mine[source], *theirs])
+            return time <= limit
+
+        return is_stable
+
+    def holding_up(self, model: Scuttlebutt, grave: Slot, wall_ms: int) -> list[Member]:
+        """The members that do not cover a deletion yet."""
+        return [
+            member
+            for member in self.others(wall_ms)
+            if not member.covers(model.name, grave.source, grave.timestamp)
+        ]
+
+
+def _node_id(text: str) -> NodeId | None:
+    try:
+        node_id = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return NodeId(node_id) if len(node_id) == NODE_ID_BYTES else None
+
+
+def _unpack(packed: bytes) -> dict[Source, int]:
+    """A clock as a row has it; a tail that is no whole pair is left out."""
+    return {
+        Source(packed[at : at + SOURCE_BYTES]): int.from_bytes(
+            packed[at + SOURCE_BYTES : at + _PAIR], "big"
+        )
+        for at in range(0, len(packed) - _PAIR + 1, _PAIR)
+    }
+
+
+def _short(value: object) -> str:
+    """A peer's text, as far as we keep it."""
+    return value[:255].encode(errors="replace").decode() if isinstance(value, str) else ""

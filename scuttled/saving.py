@@ -1,0 +1,50 @@
+"""Storage as a reader of a model's log: what it lacks, and what follows from its having it."""
+
+from scuttled.core.clock import Clock
+from scuttled.core.scuttlebutt import Scuttlebutt
+from scuttled.core.update import Source
+from scuttled.storage import ModelBatch
+
+SAVE_ENTRIES_MAX = 2048  # of one model in one transaction: some 3 ms
+
+
+def model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
+    """What storage lacks of a model, up to SAVE_ENTRIES_MAX; marks it as taken.
+
+    The clock goes with the last part only: a saved clock never covers an unsaved update. And
+    what is no longer there goes with what replaced it, or a kill in between would take both.
+    """
+    log = model.log
+    entries: list[tuple[int, Source, bytes | None]] = []
+    cursor, stop = log.saved, log.saved + SAVE_ENTRIES_MAX
+    if log.replaced >= stop or model.replaced:
+        stop = log.end
+    stop = min(log.end, stop)
+    freed = list(log.freed)
+    while cursor < stop:
+        piece = log.piece(cursor, stop)
+        cursor = piece.next
+        entries += zip(piece.positions, piece.sources, piece.records, strict=True)
+    log.taken = cursor
+    times, revision = [], model.saved_revision
+    if model.replaced:
+        times, revision = list(model.clock.items()), model.clock.revision
+    elif clocks and cursor == log.end:
+        times, revision = list(model.clock.since(revision)), model.clock.revision
+    floor = list(model.floor.since(0 if model.replaced else model.saved_floor))
+    return ModelBatch(
+        model.name, model.data_type, entries, freed, times, cursor, revision,
+        floor, model.floor.revision, model.replaced,
+    )  # fmt: skip
+
+
+def note_saved(model: Scuttlebutt, part: ModelBatch) -> None:
+    """That is on disk."""
+    if model.replaced and not part.replace:
+        return  # it was taken before a RESET, and speaks of a log that is no more
+    model.log.saved = part.end
+    del model.log.freed[: len(part.freed)]
+    if part.replace:
+        model.replaced, model.saved_clock = False, Clock()
+    model.saved_clock.merge(part.times)
+    model.saved_revision, model.saved_floor = part.revision, part.floor_revision
