@@ -82,6 +82,7 @@ class Node(Host[Link]):
         self.new_lives = 0
         self.resets: list[Rejoined] = []
         self.wall_ms = 0  # when `tend` was called last
+        self.alone = True  # this state has never met another node
         self._future_told: dict[str, float] = {}  # by model, when it was last said
         self._dirty: dict[str, Scuttlebutt] = {}  # has something that storage lacks
         self._announced_s = self._collected_s = -math.inf
@@ -91,6 +92,7 @@ class Node(Host[Link]):
     def begin(self, saved: Iterable[SavedModel], wall_ms: int) -> None:
         """Take up what storage kept, and have what every node has."""
         for model in saved:
+            self.alone = False  # for all we know
             self._open(model.name, model.data_type).restore(
                 model.positions, model.records, model.sources, model.clock, model.floor
             )
@@ -210,7 +212,8 @@ class Node(Host[Link]):
         for model in self.user_models():
             if isinstance(model, Slots) and model.grave_count:
                 is_stable = self.members.stability(model, self.links.values(), wall_ms)
-                if is_stable and model.collect(is_stable, wall_ms - self.settings.collect_age_ms):
+                before_ms = wall_ms - self.settings.collect_age_ms
+                if is_stable and model.collect(is_stable, before_ms, alone=self.alone):
                     self._dirty[model.name] = model
 
     def hurry(self, model: Scuttlebutt) -> None:
@@ -305,6 +308,7 @@ class Node(Host[Link]):
                 raise Refusal(Code.DUPLICATE, f"{peer.name} is linked already")
             other.close(Code.DUPLICATE, "another link takes over")
         self.links[peer.node_id] = link
+        self.alone = False
         self.members.names.setdefault(peer.node_id, peer.name)
         self._made_progress()
 

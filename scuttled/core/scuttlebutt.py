@@ -209,10 +209,6 @@ class Scuttlebutt(ABC):
         for _, time in self.clock.items():
             self.author.hlc.observe(time)
 
-    def collect(self, is_stable: IsStable, before_ms: int) -> int:
-        """Forget deletions that nobody needs any more; how many. Here there are none."""
-        return 0
-
     def _index(self, positions: list[int], records: list[bytes], sources: list[Source]) -> None:
         for position, record, source in zip(positions, records, sources, strict=True):
             if not self.apply_update(Update.of(record, source)):

@@ -196,18 +196,19 @@ class Slots(Scuttlebutt):
 
     # --- forgetting deletions ---
 
-    def collect(self, is_stable: IsStable, before_ms: int) -> int:
+    def collect(self, is_stable: IsStable, before_ms: int, *, alone: bool = False) -> int:
         """Let go of tombstones, and of what expired, that all members cover; how many.
 
-        What went raises the floor: who lies below it may hold what a tombstone had deleted. Only
-        what was deleted (or expired) before `before_ms`, so that watchers meet it first. Looks at
-        the GRAVES_PER_CALL_MAX oldest.
+        What went raises the floor: who lies below it may hold what a tombstone had deleted; if we
+        were always `alone`, nobody can. Only what was deleted (or expired) before `before_ms`, so
+        that watchers meet it first. Looks at the GRAVES_PER_CALL_MAX oldest.
         """
         gone = 0
         for slot, position in list(islice(self._graves.items(), GRAVES_PER_CALL_MAX)):
             grave = parse(*self.log.entry(position))
             if self._died_ms(grave) <= before_ms and is_stable(grave.source, grave.timestamp):
-                self.floor.rise(grave.source, grave.timestamp)
+                if not alone:
+                    self.floor.rise(grave.source, grave.timestamp)
                 del self._slots[slot]
                 self._forget(slot, position, self.log.entry(position).record, collected=True)
                 gone += 1

@@ -105,6 +105,7 @@ class Machine:
         self._resets = 0
         node.begin(self.disk.load(), self.now.wall_ms)
         node.members.refresh_ms = REFRESH_MS
+        node.alone = False  # so that all that was collected can be told by the floor
         self.world.history.forget_lost(node.models, self.disk.node_id, author.source)
         node.watchers.add(self._read_own)
         self._read_own()
