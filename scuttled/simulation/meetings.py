@@ -215,6 +215,8 @@ class Meetings:
         now = self._now(walker)
         walker.node.expire(now.wall_ms)
         walker.node.tend(now)
+        for model in walker.node.models.values():
+            assert model.clock.covers_all(model.floor.items()), "a floor above its own clock"
         walker.save()
 
     def _connect(self, i: int, j: int) -> None:
@@ -340,3 +342,8 @@ def run_all(seeds: Iterable[int], *, forgetting: bool | None = None) -> list[str
         except Violation as violation:
             found.append(str(violation))
     return found
+
+
+def run_until_violated(seeds: Iterable[int]) -> str:
+    """The words of the first Violation; "" if there is none."""
+    return next((words for seed in seeds for words in run_all([seed])), "")
