@@ -27,12 +27,13 @@ from scuttled.core.update import NodeId
 from scuttled.errors import Refused, StorageError, UsageError
 from scuttled.gossip import Gossip, Peer
 from scuttled.node import Node, Settings
+from scuttled.rejoining import Rejoin
 from scuttled.report import Report
 from scuttled.requests import Daemon as DaemonDoor
 from scuttled.requests import Requests
-from scuttled.saving import SAVE_ENTRIES_MAX
 from scuttled.storage import Identity, Storage
 from scuttled.transport import bound_address, open_listeners
+from scuttled.unsaved import SAVE_ENTRIES_MAX
 from scuttled.waking import Bell, read_clocks
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Daemon:
         self._stop = trio.Event()
         self._unsaved = Bell()
         self._unsaved.ring()  # what `begin` wrote
+        self._tending = Bell()
         self._save_clocks = False  # with the next transaction
 
     async def run(self) -> None:
@@ -146,9 +148,12 @@ class Daemon:
             secrets.token_bytes(8),
             config.advertise or self.listen,
             round(config.max_clock_skew_s * 1000),
+            round(config.forget_after_s * 1000),
+            Rejoin(config.rejoin),
         )
         self.node = Node(author, settings, stored=self.storage is not None)
         self.node.wake_storage = self._unsaved.ring
+        self.node.wake_tending = self._tending.ring
         self.node.begin(self.storage.load() if self.storage else (), read_clocks().wall_ms)
         self.gossip = Gossip(self.node, insecure=config.insecure)
         self.report = Report(config, self.gossip, self.storage, self.listen, self.began)
@@ -164,6 +169,7 @@ class Daemon:
             nursery.start_soon(self._keep_saving)
             nursery.start_soon(self._keep_saving_clocks)
             nursery.start_soon(self._keep_expiring)
+            nursery.start_soon(self._keep_tending)
             nursery.start_soon(self._keep_counting)
             nursery.start_soon(self._heed_signals)
             if self.storage is not None:
@@ -250,6 +256,15 @@ class Daemon:
             await trio.sleep(TURN_S)
             if storage.wants_checkpoint:
                 await trio.to_thread.run_sync(storage.checkpoint)
+
+    async def _keep_tending(self) -> None:
+        """Our rows in `_members` go out in time, and deletions are forgotten."""
+        while True:
+            now = read_clocks()
+            self.node.tend(now)
+            self.gossip.log_notices()
+            with trio.move_on_after(self.node.members.interval_s(now.wall_ms)):
+                await self._tending.heard()
 
     async def _keep_expiring(self) -> None:
         while True:

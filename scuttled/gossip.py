@@ -158,8 +158,8 @@ class Gossip:
             if not off and abs(link.pulse.skew_ms) >= SKEW_MS:
                 off = True
                 self._log_skew(link)
-            if self.node.notices:
-                self._log_notices()
+            if self.node.notices or self.node.news:
+                self.log_notices()
             if self.node.progress:
                 for wake in tuple(self.node.progress):
                     wake()
@@ -297,7 +297,7 @@ class Gossip:
             return
         if was_up and link.peer is not None:
             age_s = self.now().mono_s - link.began.mono_s
-            quiet = end.code in (Code.DUPLICATE, Code.LEAVING)
+            quiet = end.code in (Code.DUPLICATE, Code.LEAVING, Code.AFRESH)
             log = logger.debug if end.code == Code.DUPLICATE else logger.info
             if not quiet and not end.by_peer:
                 log = logger.warning
@@ -332,10 +332,14 @@ class Gossip:
         more = f" (and {len(others)} other models)" if others else ""
         logger.warning("model %s stopped with %s: %s%s", name, link.peer.name, words, more)
 
-    def _log_notices(self) -> None:
+    def log_notices(self) -> None:
+        """Say what the node has noted since the last time."""
         for words in self.node.notices:
             logger.warning("%s", words)
+        for words in self.node.news:
+            logger.info("%s", words)
         self.node.notices.clear()
+        self.node.news.clear()
 
 
 def _first_words(group: BaseExceptionGroup[BaseException]) -> str:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from scuttled import __version__
-from scuttled.core.handshake import Refusal
+from scuttled.core.handshake import Refusal, prefers
 from scuttled.core.hlc import Author
 from scuttled.core.host import Host
 from scuttled.core.link import Link
-from scuttled.core.messages import PROTOCOL, Code, Delta, Hello
+from scuttled.core.messages import PROTOCOL, Ask, Code, Delta, Hello, Tell
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.slots import Slots
 from scuttled.core.update import (
@@ -32,8 +32,9 @@ from scuttled.members import FORGET_AFTER_MS, MEMBERS, Members
 from scuttled.models import MODELS
 from scuttled.models.map import Map
 from scuttled.rejoining import Rejoin, Rejoined, rejoin
-from scuttled.saving import model_batch, note_saved
 from scuttled.storage import Batch, SavedModel
+from scuttled.unsaved import model_batch, note_saved
+from scuttled.verifying import Verifier
 
 DEFAULT_MODEL = "default"
 MODELS_MAX = 1024
@@ -77,10 +78,12 @@ class Node(Host[Link]):
         self.wake_tending: Waker = lambda: None  # `tend` is due at once
         self.urgent = False  # somebody waits for storage
         self.hurried = False  # somebody waits until others have saved: our rows go out at once
-        self.notices: list[str] = []  # for the shell's log
+        self.notices: list[str] = []  # for the shell's log, to be looked at
+        self.news: list[str] = []  # likewise, all is well
         self.future = 0  # updates refused as of the future so far
         self.new_lives = 0
         self.resets: list[Rejoined] = []
+        self.verifier = Verifier(self.models, self.links)
         self.wall_ms = 0  # when `tend` was called last
         self.alone = True  # this state has never met another node
         self._future_told: dict[str, float] = {}  # by model, when it was last said
@@ -279,7 +282,10 @@ class Node(Host[Link]):
             report = Rejoined(model.name, link.peer.name, now.wall_ms)
             rejoin(model, whole, self.author, self.settings.rejoin, report)
             self.resets = [*self.resets, report][-RESETS_MAX:]
-            self.notice(report.words)
+            if report.lost_nothing:
+                self.news.append(report.words)
+            else:
+                self.notice(report.words)
             self.new_lives += bool(report.life)
             self._announce(now.wall_ms)
             self.accepted(model)
@@ -299,32 +305,24 @@ class Node(Host[Link]):
         )  # fmt: skip
 
     def establish(self, link: Link, now: Instant) -> None:
-        """Settle which of two links between the same nodes stays: see `_prefers`."""
+        """Settle which of two links between the same nodes stays: see `prefers`."""
         assert link.peer is not None
         peer = link.peer
         other = self.links.get(peer.node_id)
         if other is not None and other is not link and other.ended is None:
-            if not self._prefers(link, other):
+            assert other.peer is not None
+            if not prefers(
+                new_dialled=bool(link.dialled),
+                old_dialled=bool(other.dialled),
+                restarted=peer.incarnation != other.peer.incarnation,
+                smaller=self.author.node_id < peer.node_id,
+            ):
                 raise Refusal(Code.DUPLICATE, f"{peer.name} is linked already")
             other.close(Code.DUPLICATE, "another link takes over")
         self.links[peer.node_id] = link
         self.alone = False
         self.members.names.setdefault(peer.node_id, peer.name)
         self._made_progress()
-
-    def _prefers(self, new: Link, old: Link) -> bool:
-        """If both nodes dialled, the link dialled by the smaller id stays, on both sides.
-
-        If one node dialled twice, it decides: as the dialler it keeps its live link; the other
-        end hears nothing on the second unless the dialler wants it.
-        """
-        assert new.peer is not None
-        assert old.peer is not None
-        if new.peer.incarnation != old.peer.incarnation:
-            return True  # the peer was restarted; the old link is a ghost
-        if bool(new.dialled) == bool(old.dialled):
-            return not new.dialled
-        return bool(new.dialled) == (self.author.node_id < new.peer.node_id)
 
     def gone(self, link: Link) -> None:
         """The link is over."""
@@ -365,6 +363,12 @@ class Node(Host[Link]):
                 f"lost?): going on as {source_text(self.author.source)}"
             )
             self._announce(now.wall_ms)
+
+    def asked(self, link: Link, ask: Ask) -> None:
+        self.verifier.asked(link, ask)
+
+    def told(self, link: Link, tell: Tell) -> None:
+        self.verifier.told(link, tell)
 
     def heard(self, link: Link, model: Scuttlebutt, delta: Delta, received: Received) -> None:
         if received.refused:

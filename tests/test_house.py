@@ -37,7 +37,7 @@ HOUSE = {
         core.log
         core.scuttlebutt
         core.slots
-        core.handshake core.flight core.pulse core.receipts
+        core.fingerprint core.handshake core.flight core.pulse core.receipts
         core.session
         core.flow
         core.host
@@ -45,7 +45,7 @@ HOUSE = {
     """,
     "rooms": "models storage config rpc refusals",
     "hall": """
-        members rejoining saving
+        members rejoining unsaved verifying
         node client
         watching
     """,

@@ -52,6 +52,8 @@ class Config:
     advertise: str = ""
     insecure: bool = False
     max_clock_skew_s: float = 60.0
+    forget_after_s: float = 7 * 86_400.0
+    rejoin: str = "own"
     memory: bool = False
     sync: str = "normal"
     socket_mode: int = 0o660

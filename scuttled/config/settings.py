@@ -163,6 +163,7 @@ PEERS = Kind(_peers, _peers_from_text, list)
 MODE = Kind(_mode, to_toml=_mode_to_toml)
 DURATION = Kind(_duration, to_toml=_duration_to_toml)
 SYNC = _choice("off", "normal", "full")
+REJOIN = _choice("own", "all", "none")
 LEVEL = _choice("debug", "info", "warning", "error")
 FORMAT = _choice("auto", "text", "journal", "json")
 
@@ -200,6 +201,8 @@ SETTINGS = (
     Setting("data", "node", "data", "", PATH),
     Setting("cluster", "cluster", "name", "default", CLUSTER),
     Setting("peers", "cluster", "peers", [], PEERS),
+    Setting("forget_after_s", "cluster", "forget_after", "7d", DURATION),
+    Setting("rejoin", "cluster", "rejoin", "own", REJOIN),
     Setting("listen", "gossip", "listen", "127.0.0.1:7960", LISTEN),
     Setting("advertise", "gossip", "advertise", "", ADVERTISE),
     Setting("insecure", "gossip", "insecure", False, SWITCH),

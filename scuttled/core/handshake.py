@@ -77,3 +77,18 @@ def _size(clock: ClockMessage) -> tuple[int, int, list[tuple[int, Source]]]:
     """
     floor = sorted(((time, source) for source, time in clock.floor.items()), reverse=True)
     return clock.members, clock.size, floor
+
+
+def prefers(*, new_dialled: bool, old_dialled: bool, restarted: bool, smaller: bool) -> bool:
+    """Whether a new link between the same two nodes stays, and not the old one.
+
+    If both nodes dialled, the link dialled by the one of the smaller id stays, on both sides. If
+    one node dialled twice, it decides: as the dialler it keeps its live link; the other end hears
+    nothing on the second unless the dialler wants it. The link of a peer that was restarted
+    since is a ghost.
+    """
+    if restarted:
+        return True
+    if new_dialled == old_dialled:
+        return not new_dialled
+    return new_dialled == smaller

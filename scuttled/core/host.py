@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from scuttled.core.messages import Code, Delta, Hello
+from scuttled.core.messages import Ask, Code, Delta, Hello, Tell
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.update import Instant, Source
 
@@ -45,6 +45,12 @@ class Host(ABC, Generic[LinkT]):
     @abstractmethod
     def heard(self, link: LinkT, model: Scuttlebutt, delta: Delta, received: Received) -> None:
         """A DELTA was merged: readers are to be woken, and what was refused be told."""
+
+    @abstractmethod
+    def asked(self, link: LinkT, ask: Ask) -> None: ...
+
+    @abstractmethod
+    def told(self, link: LinkT, tell: Tell) -> None: ...
 
     @abstractmethod
     def cluster_size(self) -> int:

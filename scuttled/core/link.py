@@ -18,6 +18,7 @@ from scuttled.core.flight import STALL_S
 from scuttled.core.handshake import Refusal, check_hello
 from scuttled.core.host import End, Host
 from scuttled.core.messages import (
+    Ask,
     Bye,
     ClockMessage,
     Code,
@@ -29,8 +30,9 @@ from scuttled.core.messages import (
     Ping,
     Pong,
     Reset,
+    Tell,
 )
-from scuttled.core.pulse import Pulse
+from scuttled.core.pulse import Pulse, clocks_hash
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.update import Instant
@@ -65,6 +67,7 @@ class Link:
         self._frames = wire.Frames()
         self._outbox: deque[Message] = deque()
         self._to_open: dict[str, Scuttlebutt] = {}
+        self._whole: set[str] = set()  # of these, models of which all is to be sent
         self._ready: dict[str, Session] = {}  # in turn, first come first served
         self._have_at: float | None = None
         self._have_bytes = 0
@@ -196,6 +199,10 @@ class Link:
                 self._take_delta(message, now)
             case Reset():
                 self._take_reset(message, now)
+            case Ask():
+                self.host.asked(self, message)
+            case Tell():
+                self.host.told(self, message)
             case Have():
                 if message.model in self.sessions:
                     self.sessions[message.model].receive_have(message)
@@ -262,10 +269,7 @@ class Link:
             self._to_open[name] = model
 
     def _session(self, model: Scuttlebutt) -> Session:
-        session = self.sessions.get(model.name)
-        if session is None:
-            session = self.sessions[model.name] = Session(model, self.host.max_skew_ms)
-        return session
+        return self.sessions.setdefault(model.name, Session(model, self.host.max_skew_ms))
 
     def _stop_model(self, name: str, words: str) -> None:
         self.stopped[name] = words
@@ -301,15 +305,25 @@ class Link:
             self._have_at = now.mono_s + HAVE_DELAY_S
 
     def _take_reset(self, message: Reset, now: Instant) -> None:
-        session = self.sessions.get(message.model)
-        if session is None:
-            return
-        whole = session.receive_reset(message, now)
-        self._count_in(message, now)
-        if whole is not None:
-            self.host.reset(self, session.model, whole, now)
+        if (session := self.sessions.get(message.model)) is not None:
+            self._count_in(message, now)
+            if (whole := session.receive_reset(message, now)) is not None:
+                self.host.reset(self, session.model, whole, now)
 
     # --- sending ---
+
+    def say(self, message: Ask | Tell) -> None:
+        """Send that as soon as the stream takes it."""
+        if self.ended is None and len(self._outbox) < OUTBOX_MAX:
+            self._outbox.append(message)
+            self.wake()
+
+    def send_whole(self, name: str) -> None:
+        """Have both ends send all they hold of a model, whatever the clocks say (repair)."""
+        if name in self.sessions:
+            self._whole.add(name)
+            self._to_open[name] = self.sessions[name].model
+            self.wake()
 
     def _say(self, message: Message) -> None:
         if len(self._outbox) >= OUTBOX_MAX:
@@ -319,8 +333,12 @@ class Link:
     def _draw_clocks(self) -> list[bytes]:
         sessions = [self._session(model) for model in self._to_open.values()]
         self._to_open.clear()
-        size = self.host.cluster_size()
-        return [wire.encode(session.clock_message(members=size)) for session in sessions]
+        size, whole = self.host.cluster_size(), self._whole
+        self._whole = set()
+        return [
+            wire.encode(session.clock_message(members=size, whole=session.model.name in whole))
+            for session in sessions
+        ]
 
     def _draw_haves(self, now: Instant) -> list[bytes]:
         if not self._have_due(now):
@@ -374,8 +392,7 @@ class Link:
         sessions = [session for session in self.sessions.values() if session.open]
         if any(session.future for session in sessions):
             return b""
-        total = sum(int.from_bytes(session.model.clock_hash()) for session in sessions)
-        return (total % 2**64).to_bytes(8, "big")
+        return clocks_hash(session.model for session in sessions)
 
     def _retry_future(self, now: Instant) -> None:
         for session in self.sessions.values():

@@ -46,10 +46,18 @@ class Piece(NamedTuple):
     next: int  # the cursor of a reader that has seen this piece
 
 
+class SegmentPrint(NamedTuple):
+    """The hashes of a full segment's entries (see fingerprint)."""
+
+    live: int
+    sums: dict[int, int]
+    expiring: list[tuple[int, int, int]]  # when, bucket, hash
+
+
 class Segment:
     """Positions from `first` up to, not including, `end`."""
 
-    __slots__ = ("end", "first", "live", "positions", "records", "sources", "tops")
+    __slots__ = ("end", "first", "live", "positions", "printed", "records", "sources", "tops")
 
     def __init__(self, first: int) -> None:
         self.first = first
@@ -59,6 +67,7 @@ class Segment:
         self.positions: list[int] | None = None  # None: entry i stands at first + i
         self.live = 0
         self.tops: dict[Source, Stamp] | None = None  # once full; empty: too many sources
+        self.printed: SegmentPrint | None = None  # its hashes, true while they count `live`
 
     def index(self, position: int) -> int:
         if self.positions is None:
@@ -90,7 +99,7 @@ class Segment:
         self.sources += other.sources
         self.live += other.live
         self.end = other.end
-        self.tops = None
+        self.tops = self.printed = None
 
     def known_to(self, peer: Mapping[Source, Stamp]) -> bool:
         """Whether a peer that covers that has all of this full segment. May say no when it has."""

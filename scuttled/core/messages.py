@@ -140,4 +140,28 @@ class ErrorMessage:
     model: str = field(default="")
 
 
-Message = Hello | ClockMessage | Delta | Reset | Have | Ping | Pong | Bye | ErrorMessage
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What have you got in that model? Without `buckets`: the sums of all; else each key there."""
+
+    number: int  # of the check; comes back in TELL
+    model: str
+    at_ms: int  # without what expires up to then
+    buckets: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """The answer to ASK, true of one instant, at which the model's clock had that hash."""
+
+    number: int
+    model: str
+    clock: bytes
+    buckets: list[int]  # as they were asked for
+    sums: list[int]  # of each bucket; or else
+    rows: dict[bytes, int]  # the hash of each key
+
+
+Message = (
+    Hello | ClockMessage | Delta | Reset | Have | Ping | Pong | Ask | Tell | Bye | ErrorMessage
+)

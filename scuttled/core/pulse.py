@@ -4,11 +4,20 @@ A PING carries a hash over all clocks if nothing moved since the last one. Hashe
 two such PINGs in a row mean that something happened that should not: the sessions start afresh.
 """
 
+from collections.abc import Iterable
+
 from scuttled.core.messages import Ping, Pong
+from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.update import Instant
 
 PING_IDLE_S = 3.0  # without having sent anything
 UNEQUAL_MAX = 2  # quiet PINGs in a row
+
+
+def clocks_hash(models: Iterable[Scuttlebutt]) -> bytes:
+    """Eight bytes that are equal where all names and clocks are, in whatever order."""
+    total = sum(int.from_bytes(model.clock_hash()) for model in models)
+    return (total % 2**64).to_bytes(8, "big")
 
 
 class Pulse:

@@ -111,9 +111,8 @@ class Session:
     def receive_clock(self, message: ClockMessage) -> None:
         """The peer (re)starts: look anew at everything, from its clock on."""
         self._their_round = message.round
-        self.theirs = {}
-        if not message.whole:
-            self.theirs = {source: stamp(time) for source, time in message.times.items()}
+        known = {} if message.whole else message.times
+        self.theirs = {source: stamp(time) for source, time in known.items()}
         self.confirmed = dict(message.times)
         self.cursor = self._high = self._told = 0
         self._skips.clear()
@@ -127,10 +126,9 @@ class Session:
         """What this session is to be; both ends see the same two CLOCKs."""
         self.open = self.serving = self._served = False
         self.staging = None
-        mine, peers = self._mine, self._peers
-        if mine is None or peers is None:
+        if self._mine is None or self._peers is None:
             return
-        match who_resets(mine, peers):
+        match who_resets(self._mine, self._peers):
             case None:
                 self.open = True
             case "i":
@@ -200,11 +198,10 @@ class Session:
         model, end = self.model, None
         if runs:
             self.flight.add(start, self.cursor, size, now.mono_s)
-        elif self.cursor >= model.log.visible == model.log.end:
-            self._served = True
-            end = (model.clock.copy_times(), model.floor.copy_times())
-        else:
+        elif not self.cursor >= model.log.visible == model.log.end:
             return None
+        else:
+            end, self._served = (model.clock.copy_times(), model.floor.copy_times()), True
         return Reset(model.name, self._their_round, list(runs.items()), self.cursor, end)
 
     def _next_commit(self) -> dict[Source, int]:
@@ -312,7 +309,6 @@ class Session:
         self.flight.acknowledged(message.cursor)
 
     def _learn_all(self, times: dict[Source, int]) -> None:
-        """The peer's own word that its clock covers that."""
         theirs, confirmed = self.theirs, self.confirmed
         for source, time in times.items():
             if confirmed.get(source, 0) < time:
@@ -328,8 +324,7 @@ class Session:
         limit = stamp((now.wall_ms + self.max_skew_ms) * TICKS_PER_MS)
         received = self.model.receive(delta.runs, limit)
         self._skip(received.start, received.end)
-        for source, first in received.future.items():
-            self.future[source] = min(first, self.future.get(source, first))
+        self._note_future(received)
         if delta.commit is not None:
             self._learn_all(delta.commit)
         if delta.round == self.round:
@@ -342,16 +337,13 @@ class Session:
     def receive_reset(self, message: Reset, now: Instant) -> Scuttlebutt | None:
         """Gather a part of the peer's state; all of it, once it is whole.
 
-        What is stamped too far ahead is refused here, too (I9): then there is no whole, and the
-        session starts afresh when its time has come.
+        If anything is refused as of the future (I9) there is no whole, and we ask again later.
         """
         if message.round != self.round or self.staging is None:
             return None
         limit = stamp((now.wall_ms + self.max_skew_ms) * TICKS_PER_MS)
         whole, most = self.staging, timestamp_of(limit)
-        received = whole.receive(message.runs, limit)
-        for source, first in received.future.items():
-            self.future[source] = min(first, self.future.get(source, first))
+        self._note_future(whole.receive(message.runs, limit))
         if not self.future:
             self.receipts.hear(message.cursor, 0)
         if message.end is None or self.future:
@@ -373,6 +365,10 @@ class Session:
         self.model.commit([(source, min(time, most)) for source, time in times.items()])
         if told_all:
             self._told = clock.revision
+
+    def _note_future(self, received: Received) -> None:
+        for source, first in received.future.items():
+            self.future[source] = min(first, self.future.get(source, first))
 
     def retry_ms(self) -> int | None:
         """The wall-clock time at which what was refused as of the future may be asked for again."""

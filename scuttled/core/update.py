@@ -63,10 +63,13 @@ def timestamp_of(record: bytes) -> int:
 def outranks(record: bytes, source: Source, other: bytes, other_source: Source) -> bool:
     """Whether the first update beats the second: later, or as late and of the greater source (I2).
 
-    npm's model lets the last arrival win a tie, so its replicas differ for ever.
+    npm's model lets the last arrival win a tie, so its replicas differ for ever. One rank with two
+    changes should not be; where damage makes it so, the greater bytes win, everywhere the same.
     """
     mine, theirs = record[:STAMP_BYTES], other[:STAMP_BYTES]
-    return mine > theirs or (mine == theirs and source > other_source)
+    if mine != theirs:
+        return mine > theirs
+    return source > other_source or (source == other_source and record > other)
 
 
 def make_source(node_id: NodeId, life: int) -> Source:

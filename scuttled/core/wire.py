@@ -13,6 +13,7 @@ from typing import Any, assert_never
 import msgpack
 
 from scuttled.core.messages import (
+    Ask,
     Bye,
     ClockMessage,
     Delta,
@@ -23,6 +24,7 @@ from scuttled.core.messages import (
     Ping,
     Pong,
     Reset,
+    Tell,
 )
 from scuttled.core.update import (
     NODE_ID_BYTES,
@@ -38,9 +40,10 @@ from scuttled.errors import RemoteProtocolError
 
 FRAME_BYTES_MAX = 1 << 20
 HELLO_BYTES_MAX = 4096  # until we know whom we talk to
+BUCKETS = 256  # of keys, by which a model is compared
 WORDS_MAX = 500  # characters of a peer's text that we keep
 
-HELLO, CLOCK, DELTA, HAVE, PING, PONG, BYE, ERROR, RESET = range(1, 10)
+HELLO, CLOCK, DELTA, HAVE, PING, PONG, BYE, ERROR, RESET, ASK, TELL = range(1, 12)
 
 _HEADER = 4
 _pack = msgpack.Packer(autoreset=True).pack
@@ -69,6 +72,10 @@ def _fields(message: Message) -> list[Any]:
                 CLOCK, m.model, m.data_type, m.times, m.floor, m.round, m.members, m.size,
                 m.again, m.whole,
             ]  # fmt: skip
+        case Ask(number, model, at_ms, buckets):
+            return [ASK, number, model, at_ms, buckets]
+        case Tell(number, model, clock, buckets, sums, rows):
+            return [TELL, number, model, clock, buckets, sums, rows]
         case Bye(code, words):
             return [BYE, code, words]
         case ErrorMessage(code, words, model):
@@ -280,6 +287,42 @@ def _read_pong(sent: object, wall: object) -> Pong:
     return Pong(_number(sent, "time"), _number(wall, "time"))
 
 
+def _read_ask(number: object, model: object, at_ms: object, buckets: object) -> Ask:
+    return Ask(
+        _number(number, "number"), _text(model, "model"), _number(at_ms, "time"), _buckets(buckets)
+    )
+
+
+def _read_tell(
+    number: object, model: object, clock: object, buckets: object, sums: object, rows: object
+) -> Tell:
+    if not isinstance(sums, list) or len(sums) not in (0, BUCKETS) or not all(map(_is_hash, sums)):
+        raise RemoteProtocolError(f"sums {sums!r:.60}, expected {BUCKETS} of 64 bits")
+    if not isinstance(rows, dict):
+        raise RemoteProtocolError(f"rows that are a {type(rows).__name__}, not a map")
+    for slot, value in rows.items():
+        if not isinstance(slot, bytes) or not _is_hash(value):
+            raise RemoteProtocolError(f"a row {slot!r:.60}: {value!r:.60}, expected key and hash")
+    return Tell(
+        _number(number, "number"),
+        _text(model, "model"),
+        _bytes(clock, "hash", (8,)),
+        _buckets(buckets),
+        sums,
+        rows,
+    )
+
+
+def _is_hash(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**64
+
+
+def _buckets(value: object) -> list[int]:
+    if not isinstance(value, list) or not all(type(n) is int and 0 <= n < BUCKETS for n in value):
+        raise RemoteProtocolError(f"buckets {value!r:.60}, expected numbers below {BUCKETS}")
+    return value
+
+
 def _read_bye(code: object, words: object) -> Bye:
     return Bye(_number(code, "code"), _text(words, "words", WORDS_MAX))
 
@@ -300,4 +343,6 @@ _READERS: dict[int, Callable[..., Message]] = {
     BYE: _read_bye,
     ERROR: _read_error,
     RESET: _read_reset,
+    ASK: _read_ask,
+    TELL: _read_tell,
 }

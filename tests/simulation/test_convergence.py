@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scuttled import saving
+from scuttled import unsaved
 from scuttled.core import flight, link, log, session, slots
 from scuttled.core.hlc import Hlc
 from scuttled.core.log import ArrivalLog
@@ -39,7 +39,7 @@ CRAMPED = [
     (link, "DRAW_BYTES", 150),
     (flight, "FLIGHT_MAX", 2),
     (flight, "WINDOW_BYTES", 400),
-    (saving, "SAVE_ENTRIES_MAX", 3),
+    (unsaved, "SAVE_ENTRIES_MAX", 3),
     (slots, "GRAVES_PER_CALL_MAX", 2),
     (slots, "EXPIRED_PER_CALL_MAX", 2),
     (network, "PIPE_BYTES", 300),

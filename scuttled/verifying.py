@@ -1,0 +1,161 @@
+"""Whether nodes that say the same of their clocks hold the same: `scuttled verify`.
+
+    us                                   peer
+    ASK model, at_ms, []   ------------>          hashes its model, a slice at a time
+                           <------------ TELL     clock, a sum for each bucket of keys
+    (sums differ, clocks are equal)
+    ASK model, at_ms, [3, 77] --------->
+                           <------------ TELL     the hash of each key in these buckets
+
+All work is in generators that the shell drives slice by slice (`step`), so that nothing stalls.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from scuttled.core.fingerprint import fingerprint, rows
+from scuttled.core.link import Link
+from scuttled.core.messages import Ask, Tell
+from scuttled.core.scuttlebutt import Scuttlebutt
+from scuttled.core.slots import Slots
+from scuttled.core.update import NodeId
+
+JOBS_MAX = 256  # slices of work that wait; what a peer asks beyond that is not answered
+BUCKETS_ASKED_MAX = 16
+KEYS_MAX = 1000  # named of a model and peer
+ROWS_BYTES_MAX = 512 << 10  # of keys in one TELL
+
+Job = Generator[None, None, None]
+
+
+@dataclass(slots=True)
+class Finding:
+    """How a model on this node compares with a peer's."""
+
+    model: str
+    node_id: NodeId
+    peer: str
+    state: str = "silent"  # silent, same, behind (clocks differ), differs
+    keys: list[str] = field(default_factory=list)  # that differ
+    more: bool = False  # there are others
+
+
+@dataclass(slots=True)
+class Check:
+    """One comparison with all linked peers; over when nothing is pending."""
+
+    number: int
+    at_ms: int
+    findings: dict[tuple[str, NodeId], Finding] = field(default_factory=dict)
+    pending: set[tuple[str, NodeId]] = field(default_factory=set)
+
+    @property
+    def done(self) -> bool:
+        return not self.pending
+
+
+class Verifier:
+    """A node's fingerprints: those that peers ask for, and its own checks."""
+
+    def __init__(self, models: Mapping[str, Scuttlebutt], links: Mapping[NodeId, Link]) -> None:
+        self.models = models
+        self.links = links
+        self.wake: Callable[[], None] = lambda: None  # there is work for `step`
+        self.progress: Callable[[], None] = lambda: None  # a check may be over
+        self._jobs: deque[Job] = deque()
+        self._checks: dict[int, Check] = {}
+        self._count = 0
+
+    # --- checks of our own ---
+
+    def begin(self, models: Iterable[Slots], at_ms: int) -> Check:
+        """Ask every linked peer; `at_ms` is the time by which keys have expired or not."""
+        self._count += 1
+        check = Check(self._count, at_ms)
+        self._checks[check.number] = check
+        for model in models:
+            for node_id, link in self.links.items():
+                session = link.sessions.get(model.name)
+                if session is not None and link.peer is not None:
+                    what = (model.name, node_id)
+                    check.findings[what] = Finding(model.name, node_id, link.peer.name)
+                    check.pending.add(what)
+                    link.say(Ask(check.number, model.name, at_ms, []))
+        return check
+
+    def end(self, check: Check) -> None:
+        """Nobody waits for it any more."""
+        self._checks.pop(check.number, None)
+
+    # --- what links hear ---
+
+    def asked(self, link: Link, ask: Ask) -> None:
+        model = self.models.get(ask.model)
+        if isinstance(model, Slots) and len(self._jobs) < JOBS_MAX:
+            self._add(self._answer(link, model, ask))
+
+    def told(self, link: Link, tell: Tell) -> None:
+        check, peer = self._checks.get(tell.number), link.peer
+        model = self.models.get(tell.model)
+        if check is None or peer is None or not isinstance(model, Slots):
+            return
+        finding = check.findings.get((tell.model, peer.node_id))
+        if finding is not None and (tell.model, peer.node_id) in check.pending:
+            self._add(self._compare(check, finding, link, model, tell))
+
+    def _add(self, job: Job) -> None:
+        self._jobs.append(job)
+        self.wake()
+
+    def step(self) -> bool:
+        """Do a slice of work; False if there is none. Jobs take turns."""
+        if not self._jobs:
+            return False
+        job = self._jobs.popleft()
+        try:
+            next(job)
+        except StopIteration:
+            self.progress()
+        else:
+            self._jobs.append(job)
+        return True
+
+    # --- jobs ---
+
+    def _answer(self, link: Link, model: Slots, ask: Ask) -> Job:
+        if ask.buckets:
+            found = yield from rows(model, frozenset(ask.buckets), ask.at_ms)
+            told, size = {}, 0
+            for slot, value in found.items():
+                size += len(slot) + 12
+                if size > ROWS_BYTES_MAX:
+                    break
+                told[slot] = value
+            link.say(Tell(ask.number, ask.model, model.clock_hash(), ask.buckets, [], told))
+        else:
+            sums = yield from fingerprint(model, ask.at_ms)
+            link.say(Tell(ask.number, ask.model, model.clock_hash(), [], sums, {}))
+
+    def _compare(self, check: Check, finding: Finding, link: Link, model: Slots, tell: Tell) -> Job:
+        if tell.sums:
+            mine = yield from fingerprint(model, check.at_ms)
+            both = zip(mine, tell.sums, strict=True)
+            different = [bucket for bucket, (one, other) in enumerate(both) if one != other]
+            if tell.clock != model.clock_hash():
+                finding.state = "behind"
+            elif not different:
+                finding.state = "same"
+            else:
+                finding.more = len(different) > BUCKETS_ASKED_MAX
+                asked = different[:BUCKETS_ASKED_MAX]
+                link.say(Ask(check.number, model.name, check.at_ms, asked))
+                return
+        else:
+            mine_rows = yield from rows(model, frozenset(tell.buckets), check.at_ms)
+            keys = sorted({*mine_rows.items()} ^ {*tell.rows.items()})
+            names = list(dict.fromkeys(slot.decode("utf-8", "replace") for slot, _ in keys))
+            finding.state = "differs"
+            finding.keys = names[:KEYS_MAX]
+            finding.more = finding.more or len(names) > KEYS_MAX
+        check.pending.discard((finding.model, finding.node_id))
