@@ -44,7 +44,7 @@ HOUSE = {
     """,
     "rooms": "models storage config rpc refusals",
     "hall": """
-        node client
+        node client loading
         watching
     """,
     "doors": """
