@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from scuttled.core.slots import Slot
 from scuttled.errors import UsageError
 from scuttled.models.map import Map, check_value, key_slot
 
@@ -35,13 +34,13 @@ class Load:
         """Writes what is due, or only counts it. None: a model that is not there yet."""
         counts = {"count": 0, "left": 0, "expired": 0}
         ttl_ms = model.ttl_ms if model is not None else 0
-        for slot, kind, value, expires_ms in self.entries:
-            if expires_ms is None:
-                expires_ms = wall_ms + ttl_ms if ttl_ms else 0
+        by_model_ms = wall_ms + ttl_ms if ttl_ms else 0
+        for slot, kind, value, given_ms in self.entries:
+            expires_ms = by_model_ms if given_ms is None else given_ms
             if 0 < expires_ms <= wall_ms:
                 counts["expired"] += 1
             elif model is not None and self._leaves(
-                model.live(slot, wall_ms), (kind, value, expires_ms)
+                model, Entry(slot, kind, value, expires_ms), wall_ms
             ):
                 counts["left"] += 1
             else:
@@ -50,10 +49,14 @@ class Load:
                     model.fill(slot, kind, value, wall_ms, expires_ms)
         return counts
 
-    def _leaves(self, held: Slot | None, wanted: tuple[int, bytes, int]) -> bool:
-        if held is None or self.mode == "set":
+    def _leaves(self, model: Map, wanted: Entry, wall_ms: int) -> bool:
+        if self.mode == "set":
             return False
-        return self.mode == "missing" or (held.kind, held.payload, held.expires_ms) == wanted
+        held = model.live(wanted.slot, wall_ms)
+        if held is None:
+            return False
+        same = (held.kind, held.payload, held.expires_ms) == wanted[1:]
+        return same or self.mode == "missing"
 
 
 def read_load(request: Mapping[str, Any]) -> Load:
