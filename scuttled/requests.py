@@ -14,6 +14,7 @@ from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import KINDS, Slot, Slots
 from scuttled.core.update import Instant, rev_text, source_text
 from scuttled.errors import DataError, NoCommonProtocol, Refused, UsageError
+from scuttled.loading import read_load
 from scuttled.models import MODELS
 from scuttled.models.map import TTL_MS_MAX, Map, check_value, key_slot
 from scuttled.models.operations import call, operations
@@ -137,18 +138,16 @@ class Requests:
             raise Refused(f"{key:.200} not written: {seen}, not at {rev}")
 
     def op_load(self, request: Fields, now: Instant) -> Answer:
-        pairs = request.get("pairs")
-        if not isinstance(pairs, list) or len(pairs) % 2:
-            raise UsageError("load wants pairs: [key, value, key, value, ...]")
-        checked = []
-        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            key_slot(key)
-            checked.append((key, *check_value(request.get("kind"), value)))
-        model = self._map_to_write(_text(request, "model", DEFAULT_MODEL))
-        for key, kind, value in checked:
-            model.put(key, kind, value, now.wall_ms)
+        load = read_load(request)
+        name = _text(request, "model", DEFAULT_MODEL)
+        known = name in self.node.models or name.startswith("_")
+        if load.dry_run:
+            model = self._map_to_write(name) if known else None
+            return Answer(load.carry_out(model, now.wall_ms))
+        model = self._map_to_write(name)
+        counts = load.carry_out(model, now.wall_ms)
         self.node.accepted(model)
-        return Answer({"count": len(checked)}, (model, model.log.end))
+        return Answer(counts, (model, model.log.end))
 
     def op_del(self, request: Fields, now: Instant) -> Answer:
         keys = request.get("keys")
@@ -216,7 +215,8 @@ class Requests:
         ttl_ms = _number(request, "ttl_ms", 0, TTL_MS_MAX)
         created = self.node.create(name, data_type)
         model = self.node.models[name]
-        if isinstance(model, Map) and (model.cleared or (ttl_ms and ttl_ms != model.ttl_ms)):
+        other = "ttl_ms" in request and isinstance(model, Map) and ttl_ms != model.ttl_ms
+        if isinstance(model, Map) and (model.cleared or other):
             created = created or model.cleared
             model.set_options(now.wall_ms, ttl_ms=ttl_ms)
             self.node.accepted(model)

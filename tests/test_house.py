@@ -46,7 +46,7 @@ HOUSE = {
     "rooms": "models storage config rpc refusals",
     "hall": """
         members rejoining unsaved verifying
-        node client
+        node client loading
         watching
     """,
     "doors": """

@@ -35,13 +35,13 @@ def command(
     with settings.connect() as client:
         targets = list(keys)
         if prefix or dry_run:
-            targets = _existing(client, settings.model, keys, prefix=prefix)
+            targets = existing(client, settings.model, keys, prefix=prefix)
         if dry_run:
             _show_targets(settings, targets)
             return
         if prefix and targets:
             settings.confirm(f"delete {counted(len(targets))} of model {settings.model}", yes=yes)
-        count = sum(done["count"] for done in client.pipeline(_requests(settings.model, targets)))
+        count = sum(done["count"] for done in client.pipeline(deletions(settings.model, targets)))
     if settings.json:
         output.emit({"model": settings.model, "count": count})
     if not count:
@@ -49,12 +49,12 @@ def command(
     settings.say(f"{counted(count)} deleted from {settings.model}")
 
 
-def _requests(model: str, keys: list[str]) -> Iterator[tuple[str, dict[str, object]]]:
+def deletions(model: str, keys: list[str]) -> Iterator[tuple[str, dict[str, object]]]:
     for start in range(0, len(keys), _KEYS_PER_REQUEST):
         yield "del", {"model": model, "keys": keys[start : start + _KEYS_PER_REQUEST]}
 
 
-def _existing(client: Client, model: str, keys: tuple[str, ...], *, prefix: bool) -> list[str]:
+def existing(client: Client, model: str, keys: tuple[str, ...], *, prefix: bool) -> list[str]:
     """The keys that are there now, sorted. A prefix may hold * and ?: the daemon's answer, which
     takes those for a glob, has them all and more."""
     found: set[str] = set()

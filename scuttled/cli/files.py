@@ -5,9 +5,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
-from scuttled.errors import CantCreate, NoInput, StorageError
+from scuttled.errors import CantCreate, DataError, NoInput, StorageError
+
+LINE_BYTES_MAX = 16 << 20  # the largest value, every byte of it escaped, twice: below 8 MiB
+
+_COPY_IN_MEMORY_BYTES = 8 << 20
+_COPY_PIECE_BYTES = 1 << 20
 
 
 @contextmanager
@@ -24,6 +29,55 @@ def open_to_read(path: str) -> Iterator[BinaryIO]:
         raise NoInput(f"{path} not read: {error.strerror}") from error
     with file:
         yield file
+
+
+@contextmanager
+def open_to_reread(path: str) -> Iterator[IO[bytes]]:
+    """The file's bytes, to be read more than once.
+
+    Standard input and what else can't be rewound is copied first, to memory and, what is large, to
+    a file without a name.
+    """
+    with open_to_read(path) as file:
+        if path != "-" and file.seekable():
+            yield file
+            return
+        from tempfile import SpooledTemporaryFile
+
+        name = "standard input" if path == "-" else path
+        with SpooledTemporaryFile(_COPY_IN_MEMORY_BYTES) as copy:
+            while piece := _read_piece(file, name):
+                try:
+                    copy.write(piece)
+                except OSError as error:
+                    raise _not_copied(name, error) from error
+            yield copy
+
+
+def _not_copied(name: str, error: OSError) -> StorageError:
+    return StorageError(
+        f"{name} not copied to a temporary file: {error.strerror}",
+        hint="TMPDIR names the directory for it",
+    )
+
+
+def _read_piece(file: BinaryIO, path: str) -> bytes:
+    with reading(path):
+        return file.read(_COPY_PIECE_BYTES)
+
+
+def lines_of(file: IO[bytes], path: str) -> Iterator[bytes]:
+    """Its lines. Raises DataError at one that is too long, StorageError if the disk fails."""
+    number = 0
+    while True:
+        with reading(path):
+            line = file.readline(LINE_BYTES_MAX + 1)
+        if not line:
+            return
+        number += 1
+        if len(line) > LINE_BYTES_MAX:
+            raise DataError(f"line {number}: longer than {LINE_BYTES_MAX} bytes")
+        yield line
 
 
 @contextmanager

@@ -1,22 +1,30 @@
-"""`scuttled import`: read a whole file, and only if all of it is good, write it into a model."""
+"""`scuttled import`: read a whole file, and only if all of it is good, write it into models."""
 
-import sys
 import time
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from scuttled.cli import output
-from scuttled.cli.files import open_to_read, reading
-from scuttled.cli.load import Entry, read_json_lines, read_tab_lines
+from scuttled.cli.contents import Contents
+from scuttled.cli.del_ import deletions, existing
+from scuttled.cli.files import open_to_reread
+from scuttled.cli.load import DATA_TYPE, Entry
 from scuttled.cli.options import Settings, verb
-from scuttled.client import KEY_BYTES_MAX
-from scuttled.errors import DataError
+from scuttled.cli.output import counted
+from scuttled.cli.progress import Progress
+from scuttled.client import Client
+from scuttled.errors import DataError, Refused, UsageError
 
 _PAIRS_PER_REQUEST = 500
 _BYTES_PER_REQUEST = 256 << 10
-_QUIET_S = 0.5  # shorter work needs no progress bar
+
+MODES = ("merge", "missing", "replace")
+Targets = dict[str, str]  # part of the file -> the model it goes to
+Known = dict[str, int]  # the models that are there -> how many keys they have
+Counts = dict[str, Counter[str]]  # model -> how many of its keys were set, left, expired, deleted
 
 
 @verb(
@@ -24,101 +32,225 @@ _QUIET_S = 0.5  # shorter work needs no progress bar
     examples="""
         scuttled export backup.ndjson && scuttled import backup.ndjson
         scuttled import --dry-run --under old/ backup.ndjson
+        scuttled import --mode replace --under old/ --yes backup.ndjson
+        scuttled export --all-models all.ndjson && scuttled import all.ndjson
         printf 'svc/web\\t10.0.0.1:80\\n' | scuttled import --tsv -
     """,
 )
 @click.argument("file")
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="merge",
+    show_default=True,
+    help="What becomes of keys that are there: see above.",
+)
 @click.option("--tsv", is_flag=True, help="Lines of KEY, a tab, VALUE, escaped as `ls -l` does.")
 @click.option("--under", default="", metavar="P", help="Put P before every key.")
-@click.option("--dry-run", is_flag=True, help="Read and check all, and write nothing.")
-def command(settings: Settings, file: str, tsv: bool, under: str, dry_run: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Tell what would be done, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before --mode replace deletes keys.")
+def command(
+    settings: Settings, file: str, mode: str, tsv: bool, under: str, dry_run: bool, yes: bool
+) -> None:
     """Set all keys of FILE, which an export wrote or any program that writes JSON lines with
-    "key" and "value" (or "value_b64"). Keys that are not in it stay as they are.
+    "key" and "value" (or "value_b64"). A damaged FILE changes nothing.
 
-    A damaged file changes nothing.
+    merge leaves alone what is so already, and keys that are not in FILE. missing sets only keys
+    that this node does not have. replace makes the model what FILE says, and deletes its other
+    keys; with --under, or after export --prefix, only among the keys that begin so.
+
+    A FILE of all models goes to its models, which are made where they are missing; with -m
+    MODEL only that one is taken from it. Keys of an export expire when they would have, others
+    after the model's TTL, if it has one; keys whose time is over are skipped.
     """
-    entries = _read(file, tsv=tsv)
-    if under:
-        entries = {_under(under, key): entry for key, entry in entries.items()}
-    if not dry_run:
-        _send(settings, entries)
-    done = "would be imported" if dry_run else "imported"
-    if settings.json:
-        dry = {"dry_run": True} if dry_run else {}
-        output.emit({"model": settings.model, "count": len(entries), **dry})
-    settings.say(f"{output.counted(len(entries))} {done} into {settings.model}")
+    _check_prefix(under)
+    name = "standard input" if file == "-" else file
+    with open_to_reread(file) as source:
+        contents = Contents(source, name, tsv=tsv, under=under)
+        _check(settings, contents, name, replace=mode == "replace")
+        targets = _targets(settings, contents, name)
+        with settings.connect() as client:
+            known = _known(client, targets)
+            extra = _extra(client, contents, targets, known) if mode == "replace" else {}
+            if not dry_run:
+                _confirm(settings, extra, name, yes=yes)
+                _create(client, contents, targets, known, replace=mode == "replace")
+            counts = _send(settings, client, contents, targets, mode=mode, dry_run=dry_run)
+            _delete(settings, client, extra, counts, dry_run=dry_run)
+    _tell(settings, counts, dry_run=dry_run)
+    if len(targets) < len(contents.parts):
+        others = len(contents.parts) - len(targets)
+        settings.say(f"{others} of the {len(contents.parts)} models in {name} left out")
 
 
-def _read(path: str, *, tsv: bool) -> dict[str, Entry]:
-    """All pairs of the file. Of a key that comes twice the last one counts."""
+def _check_prefix(under: str) -> None:
     try:
-        with open_to_read(path) as file, reading(path):
-            return read_tab_lines(file) if tsv else read_json_lines(file)
+        under.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"--under {under!r} is not UTF-8") from None
+
+
+def _check(settings: Settings, contents: Contents, name: str, *, replace: bool) -> None:
+    """Reads all of the file. Raises DataError, and then there was nothing but reading."""
+    try:
+        with Progress("checking", contents.size, settings) as progress:
+            contents.check(int(time.time() * 1000), progress)
+        if replace and contents.header is None and not contents.parts[""].places:
+            # More likely a program in a pipe that failed than somebody's wish.
+            raise DataError("it holds no keys", hint="to delete all: scuttled del --prefix ''")
     except DataError as error:
-        name = "standard input" if path == "-" else path
-        raise DataError(f"nothing imported: {name}: {error.message}", hint=error.hint) from error
+        words = f"nothing imported: {name}: {error.message}"
+        raise DataError(words, hint=error.hint) from error
 
 
-def _under(prefix: str, key: str) -> str:
-    whole = prefix + key
-    if len(whole.encode()) > KEY_BYTES_MAX:
-        raise DataError(f"nothing imported: {whole[:40]!r}… is longer than {KEY_BYTES_MAX} bytes")
-    return whole
+def _targets(settings: Settings, contents: Contents, name: str) -> Targets:
+    if not contents.all_models:
+        return {"": settings.model}
+    wanted = settings.named_model
+    if not wanted:
+        return {model: model for model in contents.parts}
+    if wanted not in contents.parts:
+        has = ", ".join(contents.parts) or "no model at all"
+        raise Refused(f"nothing imported: no model {wanted!r} in {name}, which has {has}")
+    return {wanted: wanted}
 
 
-def _send(settings: Settings, entries: dict[str, Entry]) -> None:
-    progress = _Progress(len(entries), settings)
-    with settings.connect() as client, progress:
-        requests = list(_requests(settings.model, entries))
-        sizes = iter([len(fields.get("pairs", "12")) // 2 for _, fields in requests])
-        for _ in client.pipeline(requests):
-            progress.advance(next(sizes))
+def _known(client: Client, targets: Targets) -> Known:
+    """The models that are there. Raises Refused if one that is to be written can hold no keys."""
+    models = {model["name"]: model for model in client.request("model_list")["models"]}
+    for name in targets.values():
+        kind = models[name]["type"] if name in models else DATA_TYPE
+        if kind != DATA_TYPE:
+            raise Refused(f"nothing imported: model '{name}' is a {kind}, not a {DATA_TYPE}")
+    return {name: model["keys"] for name, model in models.items()}
 
 
-def _requests(model: str, entries: dict[str, Entry]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`load`s of one kind each; keys that expire go one by one, since only `set` knows a TTL."""
-    now_ms = int(time.time() * 1000)
-    pending: dict[str, tuple[list[object], int]] = {}
-    for key, (kind, value, expires_ms) in entries.items():
-        if expires_ms:
-            if expires_ms > now_ms:
-                ttl_ms = expires_ms - now_ms
-                fields = {"key": key, "kind": kind, "value": value, "ttl_ms": ttl_ms}
-                yield "set", {"model": model, **fields}
+def _extra(
+    client: Client, contents: Contents, targets: Targets, known: Known
+) -> dict[str, list[str]]:
+    """The keys of each model that are there and, as the file has it, should not be."""
+    extra = {}
+    for name, model in targets.items():
+        if model in known:
+            held = existing(client, model, (contents.prefix,), prefix=True)
+            keys = [key for key in held if not contents.parts[name].has(key)]
+            if keys:
+                extra[model] = keys
+    return extra
+
+
+def _confirm(settings: Settings, extra: dict[str, list[str]], name: str, *, yes: bool) -> None:
+    if extra:
+        count = sum(map(len, extra.values()))
+        word = "model" if len(extra) == 1 else "models"
+        what = f"delete {counted(count)} of {word} {', '.join(extra)} not in {name}"
+        settings.check_can_ask(what, yes=yes)
+        settings.confirm(what, yes=yes)
+
+
+def _create(
+    client: Client, contents: Contents, targets: Targets, known: Known, *, replace: bool
+) -> None:
+    """New models get the settings they had; those that are there keep theirs, but for replace."""
+    for name, model in targets.items():
+        ttl_ms = contents.parts[name].ttl_ms
+        if ttl_ms is not None and (replace or _is_new(client, model, known)):
+            client.request("model_create", model=model, type=DATA_TYPE, ttl_ms=ttl_ms)
+
+
+def _is_new(client: Client, model: str, known: Known) -> bool:
+    """`default` is there from the start: it is new while it has neither keys nor a TTL."""
+    if model not in known:
+        return True
+    return not known[model] and not client.request("model_info", model=model)["ttl_ms"]
+
+
+def _send(
+    settings: Settings,
+    client: Client,
+    contents: Contents,
+    targets: Targets,
+    *,
+    mode: str,
+    dry_run: bool,
+) -> Counts:
+    counts = {model: Counter(count=0, left=0, expired=0, deleted=0) for model in targets.values()}
+    how = {"mode": "missing" if mode == "missing" else "merge", "dry_run": dry_run}
+    sent: deque[str] = deque()  # the model of each request without an answer yet
+
+    def requests() -> Iterator[tuple[str, dict[str, Any]]]:
+        for name, fields in _batches(contents.entries(targets.keys(), progress)):
+            sent.append(targets[name])
+            yield "load", {"model": targets[name], **fields, **how}
+
+    with Progress("importing", contents.size, settings) as progress:
+        for done in client.pipeline(requests()):
+            counts[sent.popleft()].update(done)
+    return counts
+
+
+def _batches(entries: Iterator[tuple[str, Entry]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Fields of `load`s, each of one part of the file and one kind of value."""
+    pending: dict[tuple[str, str], _Batch] = {}
+    last = ""
+    for name, entry in entries:
+        if name != last:
+            yield from ((of, batch.fields(kind)) for (of, kind), batch in pending.items())
+            pending, last = {}, name
+        batch = pending.setdefault((name, entry.kind), _Batch())
+        batch.add(entry)
+        if batch.is_full:
+            yield name, batch.fields(entry.kind)
+            del pending[name, entry.kind]
+    yield from ((of, batch.fields(kind)) for (of, kind), batch in pending.items())
+
+
+class _Batch:
+    def __init__(self) -> None:
+        self._pairs: list[object] = []
+        self._expiries: list[int | None] = []
+        self._bytes = 0
+
+    def add(self, entry: Entry) -> None:
+        self._pairs += [entry.key, entry.value]
+        self._expiries.append(entry.expires_ms)
+        self._bytes += len(entry.key) + len(entry.value)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._expiries) >= _PAIRS_PER_REQUEST or self._bytes >= _BYTES_PER_REQUEST
+
+    def fields(self, kind: str) -> dict[str, Any]:
+        return {"kind": kind, "pairs": self._pairs, "expires_ms": self._expiries}
+
+
+def _delete(
+    settings: Settings,
+    client: Client,
+    extra: dict[str, list[str]],
+    counts: Counts,
+    *,
+    dry_run: bool,
+) -> None:
+    for model, keys in extra.items():
+        if not dry_run:
+            done = client.pipeline(deletions(model, keys))
+            counts[model]["deleted"] = sum(answer["count"] for answer in done)
             continue
-        pairs, size = pending.get(kind, ([], 0))
-        pairs += [key, value]
-        size += len(key) + len(value)
-        pending[kind] = (pairs, size)
-        if len(pairs) >= 2 * _PAIRS_PER_REQUEST or size >= _BYTES_PER_REQUEST:
-            yield "load", {"model": model, "kind": kind, "pairs": pairs}
-            del pending[kind]
-    for kind, (pairs, _) in pending.items():
-        yield "load", {"model": model, "kind": kind, "pairs": pairs}
+        counts[model]["deleted"] = len(keys)
+        for key in keys:
+            if settings.json:
+                output.emit({"model": model, "key": key, "op": "del", "dry_run": True})
+            else:
+                output.write(output.plain_line([key, model]))
 
 
-class _Progress:
-    """A bar on stderr, for people, once it is worth it."""
-
-    def __init__(self, length: int, settings: Settings) -> None:
-        self._length = length
-        self._wanted = not settings.quiet and sys.stderr.isatty()
-        self._begun = time.monotonic()
-        self._done = 0
-        self._bar: Any = None
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-
-    def advance(self, count: int) -> None:
-        self._done += count
-        if self._bar is not None:
-            self._bar.update(count)
-        elif self._wanted and time.monotonic() - self._begun > _QUIET_S:
-            bar: Any = click.progressbar(length=self._length, label="importing", file=sys.stderr)
-            self._bar = bar.__enter__()
-            self._bar.update(self._done)
+def _tell(settings: Settings, counts: Counts, *, dry_run: bool) -> None:
+    for model, count in counts.items():
+        if settings.json:
+            output.emit({"model": model, **count, **({"dry_run": True} if dry_run else {})})
+        words = [f"{counted(count['count'])} {'would be ' * dry_run}imported into {model}"]
+        words += [f"{count['left']:,} left alone"] * bool(count["left"])
+        words += [f"{count['expired']:,} expired"] * bool(count["expired"])
+        words += [f"{count['deleted']:,} deleted"] * bool(count["deleted"])
+        settings.say(", ".join(words))

@@ -1,78 +1,165 @@
-"""Files of keys and values, read as a whole or not at all. Pure, but for the lines it is given.
+"""Lines of keys and values, read one after the other. Pure, but for the lines it is given.
 
 Two forms: JSON lines, with an export's first and last line or without, and tab-separated lines.
-Whatever is wrong is a DataError that names the line and what was seen there.
+Whatever is wrong is a DataError that names the line and what was seen there. Only who has taken
+all items knows that the file is good: an export's checksum stands in its last line.
+
+    an export:             {"v":1,"scuttled_export":1,"model":"tags",...}    and the keys, or
+                           {"v":1,"scuttled_export":1,"models":2,...}        and for each model
+        its line           {"v":1,"model":"tags","type":"map","ttl_ms":0}    and its keys
+        a key              {"v":1,"key":"k","value":"text"}
+        the last line      {"v":1,"end":true,"keys":1,"sha256":"..."}
 """
 
-from collections.abc import Iterable
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from scuttled.cli.text import dump_json, kind_of, parse_json, unescape
 from scuttled.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from scuttled.errors import DataError
 
 FORMAT = 1  # of exports: the number in their first line
-Entry = tuple[str, bytes, int]  # kind, value, when it expires in ms (0: never)
-
+DATA_TYPE = "map"  # the one that has keys and values
+MS_MAX = 2**63 - 1
+TTL_MS_MAX = 100 * 366 * 86_400_000  # docs/control.md
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SEEN_MAX = 60  # characters of a bad line that are shown
 
 
-def read_tab_lines(lines: Iterable[bytes]) -> dict[str, Entry]:
+class Header(NamedTuple):
+    """What the first line of an export says."""
+
+    all_models: bool
+    prefix: str  # only keys that begin with it were exported
+
+
+class Section(NamedTuple):
+    """A model of an export of all models. The keys behind it are its."""
+
+    model: str
+    ttl_ms: int
+
+
+class Entry(NamedTuple):
+    key: str
+    kind: str
+    value: bytes
+    expires_ms: int | None  # 0: never; None: nothing is said of it
+
+
+class TabLines:
     """Lines of KEY, a tab and VALUE, with the escapes of our own output. Empty lines are nothing.
 
     A carriage return at the end of a line is the line's, not the value's: ours are escaped.
     """
-    entries: dict[str, Entry] = {}
-    for number, line in enumerate(lines, 1):
-        line = line.removesuffix(b"\n").removesuffix(b"\r")
-        if not line:
-            continue
+
+    header = None
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        self.number = 0  # of the line that was read last
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[Entry]:
+        for whole in self._lines:
+            self.number += 1
+            line = whole.removesuffix(b"\n").removesuffix(b"\r")
+            if line:
+                yield self._entry(line)
+
+    def _entry(self, line: bytes) -> Entry:
         columns = line.split(b"\t")
         if len(columns) != 2:
             what = "no tab" if len(columns) == 1 else f"{len(columns)} columns"
-            raise _wrong(number, f"{what}, where KEY, a tab and VALUE should be", line)
+            raise _wrong(self.number, f"{what}, where KEY, a tab and VALUE should be", line)
         try:
             key, value = map(unescape, columns)
         except DataError as error:
-            raise _wrong(number, error.message, line) from None
-        entries[_key(number, key, line)] = _checked(number, (kind_of(value), value, 0), line)
-    return entries
+            raise _wrong(self.number, error.message, line) from None
+        entry = Entry(_key(self.number, key, line), kind_of(value), value, None)
+        return _checked(self.number, entry, line)
 
 
-def read_json_lines(lines: Iterable[bytes]) -> dict[str, Entry]:
-    """JSON objects with "key" and "value" or "value_b64". An export is checked to be whole."""
-    from hashlib import sha256
+class JsonLines:
+    """JSON objects with "key" and "value" or "value_b64". An export is checked to be whole.
 
-    entries: dict[str, Entry] = {}
-    digest = sha256()
-    exported = ended = False
-    number = count = 0
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            digest.update(line)
-            continue
-        fields = _object(number, line)
-        if ended:
-            raise _wrong(number, "something behind the export's last line", line)
+    The newline of an export's last line may be missing: all that it says is there.
+    """
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        from hashlib import sha256
+
+        self.header: Header | None = None  # known once the first line was read
+        self.number = 0  # of the line that was read last
+        self._lines = lines
+        self._models: set[str] = set()
+        self._count = 0  # of keys
+        self._ended = False
+        self._digest = sha256()
+
+    def __iter__(self) -> Iterator[Section | Entry]:
+        blank = True
+        for line in self._lines:
+            self.number += 1
+            if line.strip():
+                blank = False
+                yield from self._items(line)
+            self._digest.update(line)
+        if blank:
+            raise DataError("it is empty: there is no line of JSON in it")
+        if self.header and not self._ended:
+            raise DataError(
+                f"line {self.number}: the export's last line is missing: the file was cut off"
+            )
+
+    def _items(self, line: bytes) -> Iterator[Section | Entry]:
+        """What this line says; nothing, if it tells of the file itself."""
+        fields = _object(self.number, line)
+        if self._ended:
+            raise _wrong(self.number, "something behind the export's last line", line)
         if "scuttled_export" in fields:
-            _check_header(number, fields, line)
-            exported = True
+            self.header = _header(self.number, fields, line)
         elif fields.get("end") is True and "key" not in fields:
-            if exported and not (fields.keys() >= {"keys", "sha256"} and fields.get("v") == 1):
-                raise _wrong(number, "not the last line of an export", line)
-            _check_trailer(number, fields, count, digest.hexdigest())
-            ended = True
+            self._check_trailer(fields, line)
+            self._ended = True
+        elif self.header and self.header.all_models and "key" not in fields:
+            section = _section(self.number, fields, line)
+            if section.model in self._models:
+                raise _wrong(self.number, f"model {section.model} for the second time", line)
+            self._models.add(section.model)
+            yield section
         else:
-            key = fields.get("key")
-            if not isinstance(key, str):
-                raise _wrong(number, 'no "key" that is text', line)
-            text = key.encode("utf-8", "surrogatepass")
-            entries[_key(number, text, line)] = _checked(number, _entry(number, fields, line), line)
-            count += 1
-        digest.update(line)
-    if exported and not ended:
-        raise DataError(f"line {number}: the export's last line is missing: the file was cut off")
-    return entries
+            self._count += 1
+            yield self._entry(fields, line)
+
+    def _entry(self, fields: dict[str, Any], line: bytes) -> Entry:
+        key = fields.get("key")
+        if not isinstance(key, str):
+            raise _wrong(self.number, 'no "key" that is text', line)
+        if self.header and self.header.all_models and not self._models:
+            raise _wrong(self.number, "a key before the line of its model", line)
+        name = _key(self.number, key.encode("utf-8", "surrogatepass"), line)
+        expires_ms = fields.get("expires_ms", 0 if self.header else None)
+        if expires_ms is not None and not _is_ms(expires_ms):
+            raise _wrong(self.number, f'"expires_ms" is no whole number from 0 to {MS_MAX}', line)
+        kind, value = _held(self.number, fields, line)
+        return _checked(self.number, Entry(name, kind, value, expires_ms), line)
+
+    def _check_trailer(self, fields: dict[str, Any], line: bytes) -> None:
+        if self.header:
+            whole = fields.keys() >= {"keys", "sha256"} and fields.get("v") == 1
+            if not (whole and line.removesuffix(b"\n").endswith(b"}")):
+                raise _wrong(self.number, "not the last line of an export", line)
+        if fields.get("keys", self._count) != self._count:
+            raise DataError(
+                f"line {self.number}: {fields['keys']} keys were exported, here are {self._count}"
+            )
+        sha256 = self._digest.hexdigest()
+        if fields.get("sha256", sha256) != sha256:
+            raise DataError(
+                f"line {self.number}: the checksum is wrong: {fields['sha256']} was exported,"
+                f" here is {sha256}"
+            )
 
 
 def _object(number: int, line: bytes) -> dict[str, Any]:
@@ -85,41 +172,50 @@ def _object(number: int, line: bytes) -> dict[str, Any]:
     return parsed[0]
 
 
-def _check_header(number: int, fields: dict[str, Any], line: bytes) -> None:
+def _header(number: int, fields: dict[str, Any], line: bytes) -> Header:
     if number != 1:
         raise _wrong(number, "the first line of another export", line)
     if fields["scuttled_export"] != FORMAT:
         seen = fields["scuttled_export"]
         raise DataError(f"line 1: an export of format {seen!r}; this program reads {FORMAT}")
+    prefix = fields.get("prefix", "")
+    if not isinstance(prefix, str):
+        raise _wrong(number, '"prefix" is no text', line)
+    return Header("models" in fields, prefix)
 
 
-def _check_trailer(number: int, fields: dict[str, Any], count: int, sha256: str) -> None:
-    if fields.get("keys", count) != count:
-        raise DataError(f"line {number}: {fields['keys']} keys were exported, here are {count}")
-    if fields.get("sha256", sha256) != sha256:
-        raise DataError(
-            f"line {number}: the checksum is wrong: {fields['sha256']} was exported,"
-            f" here is {sha256}"
+def _section(number: int, fields: dict[str, Any], line: bytes) -> Section:
+    model, ttl_ms = fields.get("model"), fields.get("ttl_ms", 0)
+    if not isinstance(model, str) or not _MODEL_NAME.fullmatch(model):
+        raise _wrong(
+            number, 'neither a "key" nor a "model" with a name that a model can have', line
         )
+    if fields.get("type") != DATA_TYPE:
+        seen = fields.get("type")
+        raise _wrong(number, f'model of "type" {seen!r:.40}, only a {DATA_TYPE} has keys', line)
+    if not _is_ms(ttl_ms, TTL_MS_MAX):
+        raise _wrong(number, f'"ttl_ms" is no whole number from 0 to {TTL_MS_MAX}', line)
+    return Section(model, ttl_ms)
 
 
-def _entry(number: int, fields: dict[str, Any], line: bytes) -> Entry:
-    expires_ms = fields.get("expires_ms", 0)
-    if not isinstance(expires_ms, int):
-        raise _wrong(number, '"expires_ms" is no whole number', line)
+def _is_ms(value: object, most: int = MS_MAX) -> bool:
+    return type(value) is int and 0 <= value <= most
+
+
+def _held(number: int, fields: dict[str, Any], line: bytes) -> tuple[str, bytes]:
+    """Kind and value."""
     if ("value" in fields) == ("value_b64" in fields):
         raise _wrong(number, 'not one of "value" and "value_b64"', line)
     if "value_b64" in fields:
         value = _from_base64(number, fields["value_b64"], line)
-        kind = "json" if fields.get("kind") == "json" else "bytes"
-        return kind, value, expires_ms
+        return "json" if fields.get("kind") == "json" else "bytes", value
     value = fields["value"]
     if isinstance(value, str) and fields.get("kind") != "json":
         try:
-            return "text", value.encode(), expires_ms
+            return "text", value.encode()
         except UnicodeEncodeError:
             raise _wrong(number, "half a surrogate pair in the value", line) from None
-    return "json", _json_text(number, fields, line).encode(), expires_ms
+    return "json", _json_text(number, fields, line).encode()
 
 
 def _json_text(number: int, fields: dict[str, Any], line: bytes) -> str:
@@ -154,8 +250,8 @@ def _key(number: int, key: bytes, line: bytes) -> str:
 
 
 def _checked(number: int, entry: Entry, line: bytes) -> Entry:
-    if len(entry[1]) > VALUE_BYTES_MAX:
-        size = len(entry[1])
+    size = len(entry.value)
+    if size > VALUE_BYTES_MAX:
         raise _wrong(number, f"value of {size} bytes, at most {VALUE_BYTES_MAX}", line)
     return entry
 

@@ -65,9 +65,9 @@ def create(settings: Settings, name: str, kind: str, ttl: float | None) -> None:
     """Create model NAME on all nodes. One that is there already, with this type, is fine."""
     if ttl is not None and ttl < 0.001:
         raise UsageError("--ttl is at least 1ms")
-    ttl_ms = int((ttl or 0) * 1000)
+    options = {} if ttl is None else {"ttl_ms": int(ttl * 1000)}
     with settings.connect() as client:
-        done = client.request("model_create", model=name, type=kind, ttl_ms=ttl_ms)
+        done = client.request("model_create", model=name, type=kind, **options)
     if settings.json:
         output.emit({"model": name, "type": kind, "created": done["created"]})
     settings.say(f"{kind} {name} {'created' if done['created'] else 'was there already'}")

@@ -32,13 +32,22 @@ class Settings:
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
         self.environ = environ
-        self.model = environ.get("SCUTTLED_MODEL") or "default"
+        self.named_model = environ.get("SCUTTLED_MODEL") or ""  # "" if nobody named one
         self.output = environ.get("SCUTTLED_OUTPUT") or "auto"
         self.socket: str | None = None
         self.timeout = environ.get("SCUTTLED_TIMEOUT") or ""
         self.quiet = False
         self.verbose = 0
         self.color = "auto"
+
+    @property
+    def model(self) -> str:
+        """The model to work on."""
+        return self.named_model or "default"
+
+    @model.setter
+    def model(self, name: str) -> None:
+        self.named_model = name
 
     @property
     def form(self) -> str:

@@ -21,7 +21,7 @@ COMMANDS = [
     ["status"],
     ["version"],
     ["completion", "bash"],
-    ["import", "/dev/null"],
+    ["import", "--tsv", "/dev/null"],
     ["export"],
     ["config", "show"],
     ["--help"],

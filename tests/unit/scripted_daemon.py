@@ -67,6 +67,9 @@ class ScriptedDaemon:
             "watch": self._watch,
             "cancel": ok(),
             "list": self._list,
+            "model_list": self._model_list,
+            "model_info": ok(type="map", keys=0, ttl_ms=0),
+            "model_create": ok(created=True),
         }
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.path)
@@ -186,8 +189,12 @@ class ScriptedDaemon:
     def _load(self, request: Request) -> Iterable[Any]:
         pairs = request["pairs"]
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            self.put(key, value, request["kind"])
-        return [{"ok": {"count": len(pairs) // 2}}]
+            if not request.get("dry_run"):
+                self.put(key, value, request["kind"])
+        return [{"ok": {"count": len(pairs) // 2, "left": 0, "expired": 0}}]
+
+    def _model_list(self, request: Request) -> Iterable[Any]:
+        return [{"ok": {"models": [{"name": "default", "type": "map", "keys": len(self.state)}]}}]
 
     def _list(self, request: Request) -> Iterable[Any]:
         pattern = request["pattern"]

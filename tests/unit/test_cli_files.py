@@ -1,9 +1,19 @@
 """import and export."""
 
+import hashlib
+import io
 import os
+import tempfile
 from pathlib import Path
 
-from scripted_daemon import ScriptedDaemon, Scuttled, error
+import pytest
+from scripted_daemon import ScriptedDaemon, Scuttled, error, ok
+
+from scuttled.cli.contents import Contents
+from scuttled.cli.files import LINE_BYTES_MAX
+from scuttled.cli.options import Settings
+from scuttled.cli.progress import Progress
+from scuttled.errors import StorageError
 
 
 def test_an_export_is_imported_again_under_another_name(
@@ -34,14 +44,146 @@ def test_import_pipelines_batches_of_one_kind(daemon: ScriptedDaemon, scuttled: 
     assert [len(request["pairs"]) // 2 for request in daemon.asked("load")[3:]] == [3, 3]
 
 
-def test_import_gives_keys_that_expire_what_is_left_of_their_time(
+def test_import_tells_of_each_key_when_it_is_to_go(
     daemon: ScriptedDaemon, scuttled: Scuttled
 ) -> None:
-    lines = b'{"key":"past","value":"","expires_ms":5}\n'
-    lines += b'{"key":"later","value":"","expires_ms":%d}\n' % (1 << 50)
+    lines = b'{"key":"a","value":""}\n{"key":"b","value":"","expires_ms":%d}\n' % (1 << 50)
     assert scuttled("import", "-", stdin=lines).code == 0
-    assert [request["key"] for request in daemon.asked("set")] == ["later"]
-    assert 0 < daemon.asked("set")[0]["ttl_ms"] < 1 << 50
+    header, end = b'{"v":1,"scuttled_export":1}\n', hashlib.sha256()
+    end.update(header + lines)
+    trailer = b'{"v":1,"end":true,"keys":2,"sha256":"%s"}\n' % end.hexdigest().encode()
+    assert scuttled("import", "-", stdin=header + lines + trailer).code == 0
+    loads = daemon.asked("load")
+    assert [load["pairs"] for load in loads] == [["a", b"", "b", b""]] * 2
+    # Without an export's first line nothing is said of `a`: it gets the model's TTL, if any.
+    assert [load["expires_ms"] for load in loads] == [[None, 1 << 50], [0, 1 << 50]]
+
+
+def test_of_a_key_that_comes_twice_the_last_one_counts(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    done = scuttled("import", "--tsv", "-", stdin=b"k\t1\nother\t\nk\t2\n")
+    assert done.err == "2 keys imported into default\n"
+    assert [load["pairs"] for load in daemon.asked("load")] == [["other", b"", "k", b"2"]]
+
+
+@pytest.mark.parametrize("args", [[], ["--all-models"]], ids=["one model", "all models"])
+def test_an_export_cut_or_changed_anywhere_is_65_and_the_daemon_is_not_even_asked(
+    daemon: ScriptedDaemon, scuttled: Scuttled, args: list[str]
+) -> None:
+    daemon.put("a", b"1")
+    daemon.put("b", b"\xff", "bytes")
+    whole = scuttled("export", *args).out
+    damaged = [whole[:size] for size in range(len(whole) - 1)]
+    for place in range(len(whole)):
+        for mask in (0x01, 0xFF):
+            turned = bytearray(whole)
+            turned[place] ^= mask
+            damaged.append(bytes(turned))
+    daemon.requests.clear()
+    for content in damaged:
+        done = scuttled("import", "--mode", "replace", "--yes", "-", stdin=content)
+        assert (done.code, done.out) == (65, b""), content
+        assert done.err.startswith("scuttled: nothing imported: standard input: "), content
+    assert daemon.requests == []
+    for content in (whole, whole[:-1]):
+        assert scuttled("import", "-", stdin=content).code == 0
+
+
+def test_every_line_of_a_table_is_checked_before_the_first_is_written(
+    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
+) -> None:
+    lines = [b"k%d\tv\n" % number for number in range(3000)]
+    file = tmp_path / "table"
+    for place in (0, 1500, 2999):
+        file.write_bytes(b"".join([*lines[:place], b"bad\\q\tv\n", *lines[place:]]))
+        done = scuttled("import", "--tsv", str(file))
+        assert done.code == 65
+        assert f"{file}: line {place + 1}: '\\\\q' is no escape" in done.err
+    assert daemon.requests == []
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error_of_its_own() -> None:
+    file = io.BytesIO(b"a\t1\nb\t2\n")
+    contents = Contents(file, "table", tsv=True)
+    idle = Progress("", 0, Settings({}))
+    contents.check(0, idle)
+    file.seek(4)
+    file.write(b"cut")
+    with pytest.raises(StorageError, match=r"table changed while it was imported.*line 2: no tab"):
+        list(contents.entries([""], idle))
+
+
+def test_a_model_of_another_type_is_found_before_anything_is_written(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    file = scuttled("export", "--all-models").out
+    models = [{"name": "default", "type": "set", "keys": 0}]
+    daemon.answers["model_list"] = ok(models=models)
+    done = scuttled("import", "-", stdin=file)
+    assert (done.code, done.err) == (
+        1,
+        "scuttled: nothing imported: model 'default' is a set, not a map\n",
+    )
+    assert daemon.asked("load") == daemon.asked("model_create") == []
+    done = scuttled("export", "--all-models")
+    assert [line.get("models") for line in done.objects] == [0, None]
+    assert done.err == "scuttled: model default left out: it is a set, not a map\n"
+    daemon.answers["model_info"] = ok(type="set", keys=0)
+    assert scuttled("export").err == (
+        "scuttled: model 'default' is a set: only a map can be exported\n"
+    )
+
+
+def test_the_default_model_of_a_new_node_gets_the_settings_of_the_file(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    daemon.answers["model_info"] = ok(type="map", ttl_ms=60_000)
+    file = scuttled("export", "--all-models").out
+    scuttled("import", "-", stdin=file)
+    assert daemon.asked("model_create") == [], "it has a TTL of its own"
+    daemon.answers["model_info"] = ok(type="map", ttl_ms=0)
+    scuttled("import", "-", stdin=file)
+    (asked,) = daemon.asked("model_create")
+    assert (asked["model"], asked["type"], asked["ttl_ms"]) == ("default", "map", 60_000)
+    daemon.put("k", b"v")
+    scuttled("import", "-", stdin=file)
+    assert len(daemon.asked("model_create")) == 1, "it is in use"
+
+
+@pytest.mark.parametrize(
+    ("args", "stdin", "code", "words"),
+    [
+        (["--mode", "replace", "--tsv"], b"\n", 65, "standard input: it holds no keys"),
+        (["--mode", "replace"], b"", 65, "standard input: it is empty"),
+        (["--mode", "other"], b"", 2, "'merge', 'missing', 'replace'"),
+        (["--tsv", "--under", "u" * 4096], b"ab\tv\n", 65, "line 1: key of 4098 bytes with --u"),
+        (["--tsv", "--under", "\udcff"], b"k\tv\n", 2, "is not UTF-8"),
+        (["--tsv"], b"k\t" + b"x" * LINE_BYTES_MAX, 65, "line 1: longer than 16777216 bytes"),
+    ],
+)
+def test_what_an_import_can_not_do_is_said(  # type: ignore[no-untyped-def]
+    daemon: ScriptedDaemon, scuttled: Scuttled, args, stdin, code, words
+) -> None:
+    done = scuttled("import", *args, "-", stdin=stdin)
+    assert (done.code, daemon.requests) == (code, [])
+    assert words in done.err
+
+
+def test_a_large_standard_input_is_not_kept_in_memory(
+    daemon: ScriptedDaemon, scuttled: Scuttled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no file can be made for it, that is said; a small one needs none."""
+    line = b"k%d\t" + b"x" * 500_000 + b"\n"
+    large = b"".join(line % number for number in range(20))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(tempfile, "tempdir", "/nowhere")
+        done = scuttled("import", "--tsv", "-", stdin=large)
+        assert (done.code, daemon.requests) == (74, [])
+        assert "standard input not copied to a temporary file: No such file" in done.err
+        assert scuttled("import", "--tsv", "-", stdin=line % 0).code == 0
+    assert scuttled("import", "--tsv", "-", stdin=large).code == 0
+    assert len(daemon.state) == 20
 
 
 def test_a_damaged_import_changes_nothing_and_names_the_line(
@@ -57,10 +199,34 @@ def test_a_damaged_import_changes_nothing_and_names_the_line(
     assert scuttled("import", "/").code == 66
 
 
-def test_a_dry_import_needs_no_daemon(scuttled: Scuttled) -> None:
-    done = scuttled("import", "--tsv", "--dry-run", "-j", "-", stdin=b"a\t1\n")
-    assert done.objects == [{"v": 1, "model": "default", "count": 1, "dry_run": True}]
-    assert done.err == "1 key would be imported into default\n"
+def test_a_dry_import_asks_the_daemon_and_changes_nothing(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    daemon.put("old", b"")
+    args = ["import", "--tsv", "--dry-run", "--mode", "replace", "-"]
+    done = scuttled(*args, stdin=b"a\t1\n")
+    assert done == (0, b"old\tdefault\n", "1 key would be imported into default, 1 deleted\n")
+    counts = {"count": 1, "left": 0, "expired": 0, "deleted": 1}
+    assert scuttled(*args, "-j", stdin=b"a\t1\n").objects == [
+        {"v": 1, "model": "default", "key": "old", "op": "del", "dry_run": True},
+        {"v": 1, "model": "default", **counts, "dry_run": True},
+    ]
+    assert list(daemon.state) == ["old"]
+
+
+def test_an_export_of_lines_with_tabs_is_read_again(
+    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
+) -> None:
+    daemon.put("a\tb", b"\\ \xff\n", "bytes")
+    daemon.put("c", b"1")
+    before = {key: held[:2] for key, held in daemon.state.items()}
+    file = tmp_path / "table"
+    assert scuttled("export", "--tsv").out == b"a\\tb\t\\\\ \\xff\\n\nc\t1\n"
+    assert scuttled("export", "--tsv", str(file)).err == f"2 keys, 19 B in {file}\n"
+    daemon.state.clear()
+    assert scuttled("import", "--tsv", str(file)).code == 0
+    assert {key: held[:2] for key, held in daemon.state.items()} == before
+    assert scuttled("export", "--tsv", "--all-models").code == 2
 
 
 def test_an_export_that_fails_leaves_the_old_file(

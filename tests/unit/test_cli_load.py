@@ -1,16 +1,21 @@
 import io
 import json
+from collections.abc import Iterable
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scuttled import loading
+from scuttled.cli import load
 from scuttled.cli.export import Lines
-from scuttled.cli.load import Entry, read_json_lines, read_tab_lines
+from scuttled.cli.load import Entry, JsonLines, Section, TabLines
 from scuttled.cli.output import plain_line
 from scuttled.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from scuttled.errors import DataError
+from scuttled.models import map
 
 keys = st.text(min_size=1, max_size=20).filter(lambda key: not key.startswith("\0"))
 json_texts = st.recursive(
@@ -24,43 +29,125 @@ held = (
 )
 
 
+HEADER = {"scuttled_export": 1, "node": "n", "time_ms": 1}
+
+
+def rows_of(state: dict[str, tuple[str, bytes]], expires_ms: int = 0) -> list[Any]:
+    return [[key, *state[key], "1.n.1", "", expires_ms] for key in sorted(state)]
+
+
 def exported(state: dict[str, tuple[str, bytes]], expires_ms: int = 0) -> list[bytes]:
-    rows = [[key, *state[key], "1.n.1", "", expires_ms] for key in sorted(state)]
-    return list(Lines({"scuttled_export": 1, "model": "m", "node": "n", "time_ms": 1}, rows))
+    return list(Lines({**HEADER, "model": "m"}, [(None, rows_of(state, expires_ms))]))
+
+
+def all_exported(**models: dict[str, tuple[str, bytes]]) -> list[bytes]:
+    sections = [
+        ({"model": name, "type": "map", "ttl_ms": 60_000 * (name == "brief")}, rows_of(state))
+        for name, state in models.items()
+    ]
+    return list(Lines({**HEADER, "models": len(models)}, sections))
+
+
+def read_json_lines(lines: Iterable[bytes]) -> dict[str, Entry]:
+    return {item.key: item for item in JsonLines(lines) if isinstance(item, Entry)}
+
+
+def read_tab_lines(lines: Iterable[bytes]) -> dict[str, Entry]:
+    return {entry.key: entry for entry in TabLines(lines)}
+
+
+def held_in(entries: dict[str, Entry]) -> dict[str, tuple[str, bytes, int | None]]:
+    return {key: entry[1:] for key, entry in entries.items()}
 
 
 @given(st.dictionaries(keys, held, max_size=5))
 def test_an_export_comes_back_to_the_byte(state: dict[str, tuple[str, bytes]]) -> None:
-    expected: dict[str, Entry] = {key: (*state[key], 0) for key in state}
-    assert read_json_lines(exported(state)) == expected
+    expected = {key: (*state[key], 0) for key in state}
+    assert held_in(read_json_lines(exported(state))) == expected
 
 
 def test_an_export_keeps_when_a_key_expires() -> None:
-    assert read_json_lines(exported({"k": ("text", b"v")}, 123)) == {"k": ("text", b"v", 123)}
+    assert read_json_lines(exported({"k": ("text", b"v")}, 123))["k"].expires_ms == 123
 
 
 @given(st.dictionaries(keys, st.binary(), max_size=5))
 def test_lines_of_ours_come_back_to_the_byte(state: dict[str, bytes]) -> None:
     lines = [plain_line([key, value]).encode() for key, value in state.items()]
-    assert {key: entry[1] for key, entry in read_tab_lines(lines).items()} == state
+    assert {key: entry.value for key, entry in read_tab_lines(lines).items()} == state
 
 
-@given(st.integers(1), st.data())
-def test_an_export_that_was_cut_or_changed_is_refused(place: int, data: st.DataObject) -> None:
-    whole = b"".join(exported({"a": ("text", b"1"), "b": ("bytes", b"\xff")}))
-    place = data.draw(st.integers(1, len(whole) - 2))
-    with pytest.raises(DataError):
-        read_json_lines(whole[:place].splitlines(keepends=True))
+SMALL = [
+    exported({"a": ("text", b"1"), "b": ("json", b'{"n": 1}')}, 1795400461123),
+    all_exported(
+        brief={"a": ("text", "ü".encode()), "b": ("bytes", b"\xff")},
+        empty={},
+        other={"a": ("json", b"1.0e5")},
+    ),
+]
 
 
-def test_an_export_with_any_one_bit_turned_is_refused() -> None:
-    whole = b"".join(exported({"a": ("text", b"1"), "b": ("json", b'{"n": 1}')}, 1795400461123))
+@pytest.mark.parametrize("lines", SMALL, ids=["one model", "all models"])
+def test_an_export_that_was_cut_anywhere_is_refused(lines: list[bytes]) -> None:
+    whole = b"".join(lines)
+    for size in range(len(whole) - 1):
+        with pytest.raises(DataError):
+            read_json_lines(io.BytesIO(whole[:size]))
+    assert read_json_lines(io.BytesIO(whole[:-1])) == read_json_lines(lines)  # no last newline
+
+
+@pytest.mark.parametrize("lines", SMALL, ids=["one model", "all models"])
+def test_an_export_with_any_one_byte_changed_is_refused(lines: list[bytes]) -> None:
+    whole = b"".join(lines)
+    masks = [1 << bit for bit in range(8)] + [0xFF, ord("\n") ^ ord("\t"), ord("\n") ^ ord("\r")]
     for place in range(len(whole)):
-        for bit in range(8):
+        for mask in masks:
             turned = bytearray(whole)
-            turned[place] ^= 1 << bit
+            turned[place] ^= mask
             with pytest.raises(DataError):
                 read_json_lines(io.BytesIO(turned))
+
+
+def test_an_export_of_all_models_has_a_line_for_each() -> None:
+    state = {"k": ("text", b"v")}
+    lines = all_exported(brief=state, empty={}, other=state)
+    assert list(JsonLines(lines)) == [
+        Section("brief", 60_000),
+        Entry("k", "text", b"v", 0),
+        Section("empty", 0),
+        Section("other", 0),
+        Entry("k", "text", b"v", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"key":"k","value":"v"}', "line 2: a key before the line of its model"),
+        ('{"model":"_members","type":"map"}', "with a name that a model can have"),
+        ('{"model":5,"type":"map"}', 'neither a "key" nor a "model"'),
+        ('{"model":"m","type":"set"}', "line 2: model of \"type\" 'set', only a map has keys"),
+        ('{"model":"m"}', 'model of "type" None'),
+        ('{"model":"m","type":"map","ttl_ms":-1}', '"ttl_ms" is no whole number'),
+        ('{"model":"m","type":"map","ttl_ms":3162240000001}', "from 0 to 3162240000000"),
+        ('{"model":"m","type":"map"}\n{"model":"m","type":"map"}', "line 3: model m for the sec"),
+    ],
+)
+def test_a_bad_line_of_a_model_is_named(line: str, what: str) -> None:
+    text = json.dumps({**HEADER, "models": 1}) + "\n" + line + "\n"
+    with pytest.raises(DataError) as caught:
+        list(JsonLines(io.BytesIO(text.encode())))
+    assert what in caught.value.message
+
+
+def test_what_a_file_may_hold_is_what_the_daemon_takes() -> None:
+    assert (load.KEY_BYTES_MAX, load.VALUE_BYTES_MAX) == (map.KEY_BYTES_MAX, map.VALUE_BYTES_MAX)
+    assert (load.TTL_MS_MAX, load.MS_MAX) == (map.TTL_MS_MAX, loading.EXPIRES_MS_MAX)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b" \n\n"])
+def test_an_empty_file_is_no_export_and_no_json(content: bytes) -> None:
+    with pytest.raises(DataError, match="it is empty"):
+        read_json_lines(io.BytesIO(content))
 
 
 def test_a_line_that_was_changed_breaks_the_checksum() -> None:
@@ -84,16 +171,12 @@ def test_plain_objects_of_any_program_are_read() -> None:
         b'{"key":"c","value_b64":"/w=="}\n',
         b'{"key":"d","value":5,"rev":"ignored"}',
     ]
-    assert read_json_lines(lines) == {
-        "a": ("text", b"text", 0),
-        "b": ("json", b'{"n":1}', 0),
-        "c": ("bytes", b"\xff", 0),
-        "d": ("json", b"5", 0),
+    assert held_in(read_json_lines(lines)) == {
+        "a": ("text", b"text", None),
+        "b": ("json", b'{"n":1}', None),
+        "c": ("bytes", b"\xff", None),
+        "d": ("json", b"5", None),
     }
-
-
-def test_of_a_key_that_comes_twice_the_last_one_counts() -> None:
-    assert read_tab_lines([b"k\t1\n", b"k\t2\n"]) == {"k": ("text", b"2", 0)}
 
 
 def test_a_checksum_is_checked_in_a_file_without_a_header_too() -> None:
@@ -120,6 +203,7 @@ def test_a_checksum_is_checked_in_a_file_without_a_header_too() -> None:
         (b'{"key":"k","value":"x","value_b64":"/w=="}', "not one of"),
         (b'{"key":"k","value_b64":"%"}', "not base64"),
         (b'{"key":"k","value":"x","expires_ms":"soon"}', "expires_ms"),
+        (b'{"key":"k","value":"x","expires_ms":-1}', "no whole number from 0 to"),
         (b'{"key":"k","value":NaN}', "not a JSON object"),
         (b'{"key":"k","kind":"json","value":1,"raw":"2"}', '"raw" is not the JSON of "value"'),
         (b'{"key":"k","kind":"json","value":1,"raw":1}', '"raw" is not'),

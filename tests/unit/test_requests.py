@@ -178,11 +178,27 @@ def test_many_are_deleted_at_once_and_those_counted_that_were_there() -> None:
 
 def test_many_are_loaded_at_once_all_or_none() -> None:
     caller = Caller()
-    assert caller.ok("load", kind="json", pairs=["a", b"1", "b", b"2"]) == {"count": 2}
+    assert caller.ok("load", kind="json", pairs=["a", b"1", "b", b"2"]) == {
+        "count": 2,
+        "left": 0,
+        "expired": 0,
+    }
     for pairs in (["c", b"1", "", b"2"], ["c", b"1", "d", b"{"], ["c"], "cd", [1, b"1"]):
         with pytest.raises((UsageError, DataError)):
             caller.ask("load", kind="json", pairs=pairs)
     assert set(values(default(caller.node))) == {"a", "b"}
+
+
+def test_a_dry_load_makes_no_model_and_may_only_where_a_load_may() -> None:
+    caller = Caller()
+    fields = {"kind": "text", "pairs": ["k", b"v"], "dry_run": True}
+    assert caller.ok("load", model="new", **fields) == {"count": 1, "left": 0, "expired": 0}
+    assert caller.ok("load", **fields)["count"] == 1
+    assert "new" not in caller.node.models
+    assert values(default(caller.node)) == {}
+    for name in ("_members", "_other"):
+        with pytest.raises(Refused):
+            caller.ask("load", model=name, **fields)
 
 
 def test_a_value_too_large_is_refused_with_its_size() -> None:
@@ -274,6 +290,10 @@ def test_the_ttl_of_a_model_can_be_set_and_is_told() -> None:
     assert caller.ok("model_info", model="m")["ttl_ms"] == 100
     caller.ok("set", model="m", key="k", kind="text", value=b"v")
     assert caller.ok("get", model="m", key="k")["expires_ms"] == WALL + 100
+    caller.ok("model_create", model="m")
+    assert caller.ok("model_info", model="m")["ttl_ms"] == 100
+    caller.ok("model_create", model="m", ttl_ms=0)
+    assert caller.ok("model_info", model="m")["ttl_ms"] == 0
 
 
 def test_what_is_known_of_a_model_is_told() -> None:
@@ -378,7 +398,7 @@ anything = st.recursive(
 FIELDS = [
     *("model", "key", "kind", "value", "ttl_ms", "if_absent", "if_rev", "keys", "pairs", "pattern"),
     *("values", "deleted", "patterns", "snapshot", "after", "operation", "args", "type", "peers"),
-    *("synced", "addresses", "save", "protocol"),
+    *("synced", "addresses", "save", "protocol", "mode", "expires_ms", "dry_run"),
 ]
 
 
