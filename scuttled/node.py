@@ -26,16 +26,17 @@ from scuttled.core.update import (
     source_text,
     timestamp_of,
 )
-from scuttled.errors import DataError, Refused
+from scuttled.errors import DataError, Refused, StorageError
 from scuttled.models import MODELS
 from scuttled.models.map import Map
-from scuttled.storage import Batch, ModelBatch, SavedModel
+from scuttled.storage import Batch, SavedModel, model_batch
 
 DEFAULT_MODEL = "default"
 MEMBERS = "_members"  # who is in the cluster; each node writes its own row
 MODELS_MAX = 1024
 SAVE_ENTRIES_MAX = 2048  # of one model in one transaction: some 3 ms
 NOTICES_MAX = 100
+HLC_AHEAD_TICKS = 1000 * TICKS_PER_MS  # how far the hlc is persisted ahead of use
 REPEAT_S = 60.0  # between two notices that updates of one model come from the future
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
@@ -68,12 +69,15 @@ class Node(Host):
         self.progress: set[Waker] = set()  # woken when something was saved or acknowledged
         self.wake_storage: Waker = lambda: None
         self.urgent = False  # somebody waits for storage
+        self.failing = ""  # why the disk takes nothing
+        self.adrift = False  # what is not saved is passed on all the same
         self.notices: list[str] = []  # for the shell's log
         self.future = 0  # updates refused as of the future so far
         self.new_lives = 0
         self._future_told: dict[str, float] = {}  # by model, when it was last said
         self._dirty: dict[str, Scuttlebutt] = {}  # has something that storage lacks
         self._names_seen = 0
+        self._hlc_saved = author.hlc.last
 
     # --- models ---
 
@@ -99,6 +103,7 @@ class Node(Host):
             raise Refused(f"there are {MODELS_MAX} models already, the most there can be")
         model = MODELS[data_type](name, self.author)
         model.log.stored = self.stored
+        model.log.adrift = self.adrift
         self.models[name] = model
         self._dirty[name] = model
         return model
@@ -126,6 +131,7 @@ class Node(Host):
         """A model for a user's write, created if it is new. Raises Refused, DataError."""
         if name.startswith("_"):
             raise Refused(f"model '{name:.80}' is the system's: it can be read, not written")
+        self.check_writable()
         self.create(name, data_type)
         return self.models[name]
 
@@ -147,7 +153,7 @@ class Node(Host):
         if self.stored:
             self.urgent = self.urgent or urgent
             self.wake_storage()
-        else:
+        if self.adrift or not self.stored:
             self._tell_links(model)
 
     def _tell_links(self, model: Scuttlebutt) -> None:
@@ -182,8 +188,10 @@ class Node(Host):
         dirty: Collection[Scuttlebutt] = self._dirty.values()
         if not clocks:
             dirty = [model for model in dirty if model.log.end > model.log.saved]
-        models = [_model_batch(model, clocks=clocks) for model in dirty]
-        return Batch(models, self.author.life) if models else None
+        models = [model_batch(model, SAVE_ENTRIES_MAX, clocks=clocks) for model in dirty]
+        last = self.author.hlc.last
+        hlc = last + HLC_AHEAD_TICKS if last > self._hlc_saved else 0
+        return Batch(models, self.author.life, hlc) if models else None
 
     def saved(self, batch: Batch) -> None:
         """That batch is on disk: readers that speak to others may go on."""
@@ -196,6 +204,35 @@ class Node(Host):
             if model.is_saved:
                 self._dirty.pop(part.name, None)
             self._tell_links(model)
+        self._hlc_saved = batch.hlc or self._hlc_saved
+
+    def begin_anew(self, life: int, wall_ms: int) -> None:
+        """Storage has lost all: go on as that life, and have everything saved again."""
+        for model in self.models.values():
+            model.log.forget_saved()
+            model.saved_revision = 0
+            self._dirty[model.name] = model
+        self._hlc_saved = 0
+        self.author.live_as(life)
+        self.new_lives += 1
+        self._announce(wall_ms)
+
+    def fails(self, words: str) -> None:
+        """The disk takes nothing; "": it does again. Whoever waits for it is told."""
+        self.failing = words
+        self._made_progress()
+
+    def drift(self, adrift: bool) -> None:
+        """Pass on what is not saved, or no longer, which wants all to be saved."""
+        self.adrift = adrift
+        for model in self.models.values():
+            model.log.adrift = adrift
+            self._tell_links(model)
+
+    def check_writable(self) -> None:
+        """Raises StorageError while the disk takes nothing."""
+        if self.failing:
+            raise StorageError(f"can't write: {self.failing}; reads and gossip go on")
 
     def is_saved(self) -> bool:
         """Whether all that was accepted so far is on disk (or needs no disk)."""
@@ -337,30 +374,6 @@ class Node(Host):
         """Something the shell is to log."""
         if len(self.notices) < NOTICES_MAX:
             self.notices.append(words)
-
-
-def _model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
-    """What storage lacks of a model, up to SAVE_ENTRIES_MAX; marks it as taken.
-
-    The clock goes with the last part only: a saved clock never covers an unsaved update. And
-    what is no longer there goes with what replaced it, or a kill in between would take both.
-    """
-    log = model.log
-    entries: list[tuple[int, Source, bytes | None]] = []
-    cursor, stop = log.saved, log.saved + SAVE_ENTRIES_MAX
-    if log.replaced >= stop:
-        stop = log.end
-    stop = min(log.end, stop)
-    freed = list(log.freed)
-    while cursor < stop:
-        piece = log.piece(cursor, stop)
-        cursor = piece.next
-        entries += zip(piece.positions, piece.sources, piece.records, strict=True)
-    log.taken = cursor
-    times, revision = [], model.saved_revision
-    if clocks and cursor == log.end:
-        times, revision = list(model.clock.since(revision)), model.clock.revision
-    return ModelBatch(model.name, model.data_type, entries, freed, times, cursor, revision)
 
 
 def _name_in(payload: bytes) -> str:

@@ -52,7 +52,7 @@ HOUSE = {
         requests transport readiness logs simulation
         control npm trio_client
     """,
-    "shell": "gossip",
+    "shell": "gossip saving",
     "roof": """
         report
         daemon
@@ -70,7 +70,7 @@ HOMES = {
     "tomllib": {"config"},
     "click": {"cli", "__main__"},
     "sqlite3": {"storage"},
-    "trio": {"waking", "transport", "control", "npm", "trio_client", "gossip", "daemon"},
+    "trio": {"waking", "transport", "control", "npm", "trio_client", "gossip", "saving", "daemon"},
 }
 
 # Below the doors time and chance are arguments, or the simulator could not run these rooms.

@@ -117,12 +117,13 @@ class ArrivalLog:
     what stands below `taken` and written what stands below `saved`; `freed` lists what became a
     hole below `taken`, for it to delete. What replaced them all stands at or below `replaced`:
     a hole must not come to disk before that. Readers that speak to others stop at `visible`:
-    what is not saved is not sent (I5).
+    what is not saved is not sent (I5), unless this node is `adrift`: its disk fails, and it is
+    marked as one that may forget. What is acknowledged stands below `durable`, always.
     """
 
     __slots__ = (
-        "_firsts", "end", "freed", "live", "replaced", "saved", "segments", "stored", "tail",
-        "taken",
+        "_firsts", "adrift", "end", "freed", "live", "replaced", "saved", "segments", "stored",
+        "tail", "taken",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -132,6 +133,7 @@ class ArrivalLog:
         self.segments = [self.tail]
         self._firsts = [0]
         self.stored = False
+        self.adrift = False
         self.taken = 0
         self.saved = 0
         self.freed: list[int] = []
@@ -139,7 +141,16 @@ class ArrivalLog:
 
     @property
     def visible(self) -> int:
+        return self.saved if self.stored and not self.adrift else self.end
+
+    @property
+    def durable(self) -> int:
         return self.saved if self.stored else self.end
+
+    def forget_saved(self) -> None:
+        """Storage has nothing any more, and begins anew."""
+        self.saved = self.taken = self.replaced = 0
+        self.freed.clear()
 
     def room(self) -> int:
         """How many entries the tail still takes, at least one; a full tail is sealed first."""
