@@ -173,12 +173,12 @@ class Storage:
         why, life = "", another_life(known.life, randbits)
         if self.damage:
             return life, []
-        if self._database.fresh:
+        if self._saved_identity() is None:
             why = "the database of this node is gone"
-        elif self.was_copied:
-            why = "the state directory was copied or restored from a backup"
         elif self.directory.marked:
             why = "this node passed on updates that it could not save before it ended"
+        elif self.was_copied:
+            why = "the state directory was copied or restored from a backup"
         elif self.may_have_forgotten(boot):
             why, life = (
                 "the machine was cut off and may have lost the last writes of this node",

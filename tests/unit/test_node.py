@@ -342,25 +342,6 @@ def test_a_node_of_which_a_peer_knows_more_than_itself_goes_on_under_a_new_sourc
     assert row(peer, 1)["life"] == 2
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a rollback is seen by what peers know of our source; our own new writes hide it",
-)
-def test_a_restored_node_that_writes_before_it_meets_a_peer_gets_back_what_it_forgot() -> None:
-    backup, disk = Disk(node_id(1)), Disk(node_id(1))
-    node, peer = a_node(1, disk=disk), a_node(2)
-    write(node, "old")
-    save(node, backup)
-    write(node, "forgotten")
-    line = Line(node, peer)
-    line.settle()
-    line.hang_up()
-    restored = a_node(1, disk=backup, incarnation=b"restored")
-    write(restored, "new", wall_ms=WALL + 1)
-    Line(restored, peer).settle()
-    assert state(default(restored)) == state(default(peer))
-
-
 def test_a_new_life_is_on_disk_before_anybody_sees_an_update_of_it() -> None:
     disk = Disk(node_id(1))
     node = a_node(1, disk=disk)
