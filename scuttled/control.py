@@ -31,6 +31,7 @@ from scuttled.errors import (
     ConfigError,
     RemoteProtocolError,
     ScuttledError,
+    StorageError,
     UsageError,
 )
 from scuttled.node import Node
@@ -182,6 +183,8 @@ class Caller:
                 else:
                     self._unsaved.append((result, i))
                     self.node.progress.add(self._bell.ring)
+                    if self.node.failing:
+                        self._bell.ring()
             case Waiting():
                 if len(self._waiting) >= STREAMS_MAX:
                     raise UsageError(f"{STREAMS_MAX} waits on one connection, no more")
@@ -233,6 +236,11 @@ class Caller:
         while self._unsaved and _is_saved(self._unsaved[0][0]):
             answer, i = self._unsaved.popleft()
             self._answers += rpc.encode({"id": i, "ok": answer.ok})
+        if self._unsaved and self.node.failing:
+            error = {"error": _told(_not_on_disk(self.node.failing))}
+            for _, i in self._unsaved:
+                self._answers += rpc.encode({"id": i, **error})
+            self._unsaved.clear()
         for i in [i for i, waiting in self._waiting.items() if waiting.holds(now)]:
             del self._waiting[i]
             self._answers += rpc.encode({"id": i, "ok": {}})
@@ -262,7 +270,14 @@ def _is_saved(answer: Answer) -> bool:
     if answer.until is None:
         return True
     model, end = answer.until
-    return model.log.visible >= end
+    return model.log.durable >= end
+
+
+def _not_on_disk(why: str) -> StorageError:
+    return StorageError(
+        f"not on disk: {why}; this node holds it in memory and goes on trying, "
+        "so it may yet come true"
+    )
 
 
 def _bytes_unread(stream: trio.SocketStream) -> int:

@@ -8,6 +8,7 @@ safe at any point: what was acknowledged is on disk, and the next handshake know
 import gc
 import logging
 import os
+import random
 import secrets
 import signal
 from collections.abc import Callable
@@ -31,9 +32,9 @@ from scuttled.rejoining import Rejoin
 from scuttled.report import Report
 from scuttled.requests import Daemon as DaemonDoor
 from scuttled.requests import Requests
-from scuttled.storage import Identity, Storage
+from scuttled.saving import Saving
+from scuttled.storage import Damaged, Identity, Storage, another_life
 from scuttled.transport import bound_address, open_listeners
-from scuttled.unsaved import SAVE_ENTRIES_MAX
 from scuttled.waking import Bell, read_clocks
 
 logger = logging.getLogger(__name__)
@@ -41,9 +42,10 @@ logger = logging.getLogger(__name__)
 PEERS_MAX = 512  # that are dialled
 GRACE_S = 2.0  # for callers and links at the end
 EXPIRE_S = 0.2  # between looks at what expires, while something is due soon
-CLOCKS_S = 0.2  # between savings of the clocks; a clock on disk may lag, never lead
 GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
-TURN_S = 1.0  # between looks at rates, the watchdog, the write-ahead log
+TURN_S = 1.0  # between looks at rates and the watchdog
+LOAD_TOLD_S = 1.0  # of loading, after which it is told how long it took
+LOAD_EXTENDS_S = 60  # what systemd is to grant, at each sign of progress
 
 
 def serve(loaded: Loaded, *, say: Callable[[str], None]) -> None:
@@ -65,6 +67,16 @@ def _boot_id() -> str:
         return "unknown"
 
 
+def _tell_loading(rows: int, about: int) -> None:
+    """systemd is told that this start takes long, and is not stuck."""
+    percent = min(100 * rows // max(about, 1), 99)
+    readiness.notify(
+        f"EXTEND_TIMEOUT_USEC={LOAD_EXTENDS_S * 1_000_000}\n"
+        f"STATUS=loading: {rows:,} entries, about {percent} %",
+        os.environ,
+    )
+
+
 def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -80,12 +92,11 @@ class Daemon:
         self.say = say  # start-up lines for people
         self.began = read_clocks()
         self.storage: Storage | None = None
+        self.saving: Saving | None = None
         self.listen = ""
         self._stop = trio.Event()
-        self._unsaved = Bell()
-        self._unsaved.ring()  # what `begin` wrote
         self._tending = Bell()
-        self._save_clocks = False  # with the next transaction
+        self._rng = random.SystemRandom()
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or `leave`. Raises ScuttledError if it can't."""
@@ -120,28 +131,55 @@ class Daemon:
         if self.config.memory:
             self.identity = Identity(NodeId(secrets.token_bytes(8)), 1)
             return
-        self.storage = Storage(Path(self.config.data), self.config.sync)
-        identity = self.storage.identity()
-        if identity is None:
-            identity = Identity(NodeId(secrets.token_bytes(8)), 1)
-            self.storage.adopt(identity)
-        if self.storage.begin_run(_boot_id()):
-            identity = Identity(identity.node_id, identity.life + 1)
-            self.storage.adopt(identity)
-            logger.warning(
-                "the machine was cut off and may have lost the last writes of this node: going on "
-                "as life %d, and asking the peers for what they have of it",
-                identity.life,
-            )
-        self.identity = identity
+        now_ms = read_clocks().wall_ms
+        self.storage = Storage(Path(self.config.data), self.config.sync, now_ms)
+        begun = self.storage.begin(_boot_id(), self._rng.getrandbits)
+        for words in begun.warnings:
+            logger.warning("%s", words)
+        self.identity = begun.identity
+        if self.storage.damage:
+            self._tell_damage(self.storage)
+
+    def _tell_damage(self, storage: Storage) -> None:
+        logger.error(
+            "%s; this node begins anew as life %d, and asks the peers for the state",
+            storage.damage,
+            self.identity.life,
+        )
 
     def _close_state(self) -> None:
-        if self.storage is not None:
-            self.storage.close()
+        """Raises StorageError if something that was accepted is not on disk."""
+        if self.storage is None:
+            return
+        try:
+            if self.saving is not None:
+                self.saving.save_rest()
+        except BaseException:
+            with suppress(StorageError):
+                self.storage.close()
+            raise
+        self.storage.close(self.node.author.hlc.last if self.saving is not None else 0)
 
     def _make_node(self) -> None:
+        storage = self.storage
+        try:
+            self.node = self._begun_node()
+        except Damaged as found:
+            assert storage is not None
+            now_ms, life = read_clocks().wall_ms, self.identity.life
+            life = another_life(life, self._rng.getrandbits)
+            self.identity = Identity(self.identity.node_id, life, self.identity.last)
+            storage.begin_anew(found, now_ms, self.identity)
+            self._tell_damage(storage)
+            self.node = self._begun_node()
+        if storage is not None:
+            self.saving = Saving(self.node, storage, read_clocks, self._rng)
+        self._open_doors()
+
+    def _begun_node(self) -> Node:
+        """With all that is on disk. Raises Damaged."""
         config, identity = self.config, self.identity
-        author = Author(identity.node_id, identity.life)
+        author = Author(identity.node_id, identity.life, identity.last)
         settings = Settings(
             config.name,
             config.cluster,
@@ -151,10 +189,18 @@ class Daemon:
             round(config.forget_after_s * 1000),
             Rejoin(config.rejoin),
         )
-        self.node = Node(author, settings, stored=self.storage is not None)
-        self.node.wake_storage = self._unsaved.ring
+        node = Node(author, settings, stored=self.storage is not None)
+        began = read_clocks()
+        node.begin(self.storage.load(_tell_loading) if self.storage else (), began.wall_ms)
+        took_s = read_clocks().mono_s - began.mono_s
+        if took_s > LOAD_TOLD_S:
+            keys = sum(model.log.live for model in node.user_models())
+            logger.info("%s entries loaded in %.1f s", f"{keys:,}", took_s)
+        return node
+
+    def _open_doors(self) -> None:
+        config = self.config
         self.node.wake_tending = self._tending.ring
-        self.node.begin(self.storage.load() if self.storage else (), read_clocks().wall_ms)
         self.gossip = Gossip(self.node, insecure=config.insecure)
         self.report = Report(config, self.gossip, self.storage, self.listen, self.began)
         report = self.report
@@ -166,14 +212,14 @@ class Daemon:
     ) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._keep_saving)
-            nursery.start_soon(self._keep_saving_clocks)
             nursery.start_soon(self._keep_expiring)
             nursery.start_soon(self._keep_tending)
             nursery.start_soon(self._keep_counting)
             nursery.start_soon(self._heed_signals)
-            if self.storage is not None:
-                nursery.start_soon(self._keep_checkpointing, self.storage)
+            if self.saving is not None:
+                nursery.start_soon(self.saving.keep_saving)
+                nursery.start_soon(self.saving.keep_saving_clocks)
+                nursery.start_soon(self.saving.keep_checkpointing)
             async with trio.open_nursery() as doors:
                 serve = partial(trio.serve_listeners, handler_nursery=nursery)
                 doors.start_soon(serve, self.gossip.serve, gossip_listeners)
@@ -217,45 +263,11 @@ class Daemon:
         node.progress.add(bell.ring)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.control.finish)
-            while not node.is_saved():
+            while not node.is_saved() and not node.failing:
                 await bell.heard()
             await self.gossip.leave(f"{self.config.name} stops")
 
     # --- tasks that keep ---
-
-    async def _keep_saving(self) -> None:
-        """Storage reads the logs: all that came in one turn of the loop is one transaction."""
-        storage, node = self.storage, self.node
-        if storage is None:
-            return
-        while True:
-            await self._unsaved.heard()
-            if not node.urgent:
-                await trio.lowlevel.checkpoint()  # nobody waits for it; let watchers go first
-            node.urgent = False
-            clocks, self._save_clocks = self._save_clocks, False
-            while (batch := node.unsaved(clocks=clocks)) is not None:
-                if storage.sync == "full":  # an fsync takes as long as it takes
-                    await trio.to_thread.run_sync(storage.write, batch)
-                else:
-                    storage.write(batch)
-                node.saved(batch)
-                if batch.rows >= SAVE_ENTRIES_MAX:
-                    await trio.lowlevel.checkpoint()
-
-    async def _keep_saving_clocks(self) -> None:
-        """A clock on disk may lag behind (never lead): so it is saved at most every CLOCKS_S."""
-        while True:
-            if not self.node.is_saved():
-                self._save_clocks = True
-                self._unsaved.ring()
-            await trio.sleep(CLOCKS_S)
-
-    async def _keep_checkpointing(self, storage: Storage) -> None:
-        while True:
-            await trio.sleep(TURN_S)
-            if storage.wants_checkpoint:
-                await trio.to_thread.run_sync(storage.checkpoint)
 
     async def _keep_tending(self) -> None:
         """Our rows in `_members` go out in time, and deletions are forgotten."""

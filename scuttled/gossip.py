@@ -158,7 +158,7 @@ class Gossip:
             if not off and abs(link.pulse.skew_ms) >= SKEW_MS:
                 off = True
                 self._log_skew(link)
-            if self.node.notices or self.node.news:
+            if self.node.notices:
                 self.log_notices()
             if self.node.progress:
                 for wake in tuple(self.node.progress):
@@ -334,12 +334,11 @@ class Gossip:
 
     def log_notices(self) -> None:
         """Say what the node has noted since the last time."""
-        for words in self.node.notices:
+        for words in self.node.notices.warnings:
             logger.warning("%s", words)
-        for words in self.node.news:
+        for words in self.node.notices.news:
             logger.info("%s", words)
         self.node.notices.clear()
-        self.node.news.clear()
 
 
 def _first_words(group: BaseExceptionGroup[BaseException]) -> str:

@@ -46,6 +46,8 @@ REFRESH_MS = 60_000  # a row is written anew after that, though nothing changed
 FRESH_MS = 90_000  # a member whose row is no older is there, as far as anybody knows
 FORGET_AFTER_MS = 7 * 86_400_000
 
+FORGOTTEN = "this node was forgotten by the others: it tells them of itself again"
+
 _PAIR = SOURCE_BYTES + STAMP_BYTES
 
 

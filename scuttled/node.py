@@ -6,7 +6,6 @@ written (`saved`), links are woken: what is not on disk is not sent (I5). Waking
 """
 
 import math
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -25,26 +24,23 @@ from scuttled.core.update import (
     Source,
     node_of,
     source_text,
-    timestamp_of,
 )
-from scuttled.errors import DataError, Refused
-from scuttled.members import FORGET_AFTER_MS, MEMBERS, Members
-from scuttled.models import MODELS
+from scuttled.errors import DataError, Refused, StorageError
+from scuttled.members import FORGET_AFTER_MS, FORGOTTEN, MEMBERS, Members
+from scuttled.models import make_model
 from scuttled.models.map import Map
+from scuttled.notices import Notices
 from scuttled.rejoining import Rejoin, Rejoined, rejoin
 from scuttled.storage import Batch, SavedModel
-from scuttled.unsaved import model_batch, note_saved
+from scuttled.unsaved import forget_saved, model_batch, note_saved
 from scuttled.verifying import Verifier
 
 DEFAULT_MODEL = "default"
 MODELS_MAX = 1024
-NOTICES_MAX = 100
 RESETS_MAX = 20  # reports kept
 COLLECT_S = 1.0  # between looks for deletions that nobody needs any more
 COLLECT_AGE_MS = 60_000  # none younger is forgotten, so that watchers can be behind for so long
-REPEAT_S = 60.0  # between two notices that updates of one model come from the future
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+HLC_AHEAD_TICKS = 1000 * TICKS_PER_MS  # how far the hlc is persisted ahead of use
 
 Waker = Callable[[], None]
 
@@ -78,17 +74,18 @@ class Node(Host[Link]):
         self.wake_tending: Waker = lambda: None  # `tend` is due at once
         self.urgent = False  # somebody waits for storage
         self.hurried = False  # somebody waits until others have saved: our rows go out at once
-        self.notices: list[str] = []  # for the shell's log, to be looked at
-        self.news: list[str] = []  # likewise, all is well
+        self.failing = ""  # why the disk takes nothing
+        self.adrift = False  # what is not saved is passed on all the same
+        self.notices = Notices()
         self.future = 0  # updates refused as of the future so far
         self.new_lives = 0
         self.resets: list[Rejoined] = []
         self.verifier = Verifier(self.models, self.links)
         self.wall_ms = 0  # when `tend` was called last
         self.alone = True  # this state has never met another node
-        self._future_told: dict[str, float] = {}  # by model, when it was last said
         self._dirty: dict[str, Scuttlebutt] = {}  # has something that storage lacks
         self._announced_s = self._collected_s = -math.inf
+        self._hlc_saved = author.hlc.last
 
     # --- models ---
 
@@ -110,16 +107,11 @@ class Node(Host[Link]):
         self._announce(wall_ms)
 
     def _open(self, name: str, data_type: str) -> Scuttlebutt:
-        if not _NAME.fullmatch(name):
-            raise DataError(
-                f"model name '{name:.80}', allowed are 1 to 64 of letters, digits, . _ -"
-            )
-        if data_type not in MODELS:
-            raise DataError(f"data type '{data_type:.40}', allowed are {', '.join(MODELS)}")
         if len(self.models) >= MODELS_MAX:
             raise Refused(f"there are {MODELS_MAX} models already, the most there can be")
-        model = MODELS[data_type](name, self.author)
+        model = make_model(name, data_type, self.author)
         model.log.stored = self.stored
+        model.log.adrift = self.adrift
         self.models[name] = model
         self._dirty[name] = model
         return model
@@ -147,6 +139,7 @@ class Node(Host[Link]):
         """A model for a user's write, created if it is new. Raises Refused, DataError."""
         if name.startswith("_"):
             raise Refused(f"model '{name:.80}' is the system's: it can be read, not written")
+        self.check_writable()
         self.create(name, data_type)
         return self.models[name]
 
@@ -170,7 +163,7 @@ class Node(Host[Link]):
         if self.stored:
             self.urgent = self.urgent or urgent
             self.wake_storage()
-        else:
+        if self.adrift or not self.stored:
             self._tell_links(model)
 
     def _tell_links(self, model: Scuttlebutt) -> None:
@@ -189,10 +182,8 @@ class Node(Host[Link]):
                 self.accepted(model)
 
     def next_expiry_ms(self) -> int | None:
-        times = [
-            model.next_expiry_ms() for model in self.models.values() if isinstance(model, Slots)
-        ]
-        return min((time for time in times if time is not None), default=None)
+        slots = (model for model in self.models.values() if isinstance(model, Slots))
+        return min((due for model in slots if (due := model.next_expiry_ms())), default=None)
 
     # --- as time passes ---
 
@@ -205,7 +196,7 @@ class Node(Host[Link]):
             self._announced_s = now.mono_s
             self.hurried = self.hurried and not hurried
             if self.members.forgot_me:
-                self.notice("this node was forgotten by the others: it tells them of itself again")
+                self.notices.warn(FORGOTTEN)
             self._announce(now.wall_ms)
         if now.mono_s - self._collected_s >= COLLECT_S:
             self._collected_s = now.mono_s
@@ -239,7 +230,9 @@ class Node(Host[Link]):
         if not clocks:
             dirty = [model for model in dirty if model.log.end > model.log.saved]
         models = [model_batch(model, clocks=clocks) for model in dirty]
-        return Batch(models, self.author.life) if models else None
+        last = self.author.hlc.last
+        hlc = last + HLC_AHEAD_TICKS if last > self._hlc_saved else 0
+        return Batch(models, self.author.life, hlc) if models else None
 
     def saved(self, batch: Batch) -> None:
         """That batch is on disk: readers that speak to others may go on."""
@@ -251,6 +244,34 @@ class Node(Host[Link]):
             self._tell_links(model)
         if self.hurried and self.is_saved():
             self.wake_tending()
+        self._hlc_saved = batch.hlc or self._hlc_saved
+
+    def begin_anew(self, life: int, wall_ms: int) -> None:
+        """Storage has lost all: go on as that life, and have everything saved again."""
+        for model in self.models.values():
+            forget_saved(model)
+            self._dirty[model.name] = model
+        self._hlc_saved = 0
+        self.author.live_as(life)
+        self.new_lives += 1
+        self._announce(wall_ms)
+
+    def fails(self, words: str) -> None:
+        """The disk takes nothing; "": it does again. Whoever waits for it is told."""
+        self.failing = words
+        self._made_progress()
+
+    def drift(self, adrift: bool) -> None:
+        """Pass on what is not saved, or no longer, which wants all to be saved."""
+        self.adrift = adrift
+        for model in self.models.values():
+            model.log.adrift = adrift
+            self._tell_links(model)
+
+    def check_writable(self) -> None:
+        """Raises StorageError while the disk takes nothing."""
+        if self.failing:
+            raise StorageError(f"can't write: {self.failing}; reads and gossip go on")
 
     def is_saved(self) -> bool:
         """Whether all that was accepted so far is on disk (or needs no disk)."""
@@ -282,10 +303,7 @@ class Node(Host[Link]):
             report = Rejoined(model.name, link.peer.name, now.wall_ms)
             rejoin(model, whole, self.author, self.settings.rejoin, report)
             self.resets = [*self.resets, report][-RESETS_MAX:]
-            if report.lost_nothing:
-                self.news.append(report.words)
-            else:
-                self.notice(report.words)
+            (self.notices.tell if report.lost_nothing else self.notices.warn)(report.words)
             self.new_lives += bool(report.life)
             self._announce(now.wall_ms)
             self.accepted(model)
@@ -358,7 +376,7 @@ class Node(Host[Link]):
             most = (now.wall_ms + self.max_skew_ms) * TICKS_PER_MS  # a peer's word, so bounded (I9)
             self.author.hlc.observe(min(times[mine], most))
             self.new_lives += 1
-            self.notice(
+            self.notices.warn(
                 f"a peer knows more of {source_text(mine)} than this node does (state restored or "
                 f"lost?): going on as {source_text(self.author.source)}"
             )
@@ -372,27 +390,11 @@ class Node(Host[Link]):
 
     def heard(self, link: Link, model: Scuttlebutt, delta: Delta, received: Received) -> None:
         if received.refused:
-            self._refused_future(link, model, received)
+            self.future += received.refused
+            who = {s: self.name_of(s) or source_text(s) for s in received.future}
+            now, limit_ms = link.heard_at, self.max_skew_ms
+            self.notices.refused_future(model.name, received, who, limit_ms, now)
         if received.end > received.start or delta.commit:
             self.accepted(model, urgent=False)
         if delta.hurry:
             self.hurry(model)
-
-    def _refused_future(self, link: Link, model: Scuttlebutt, received: Received) -> None:
-        self.future += received.refused
-        now_s = link.heard_at.mono_s
-        if now_s - self._future_told.get(model.name, -REPEAT_S) < REPEAT_S:
-            return
-        self._future_told[model.name] = now_s
-        source, stamp = min(received.future.items(), key=lambda item: item[1])
-        ahead = timestamp_of(stamp) // TICKS_PER_MS - link.heard_at.wall_ms
-        self.notice(
-            f"{received.refused} updates of {self.name_of(source) or source_text(source)} in "
-            f"{model.name} are stamped {ahead / 1000:.1f} s ahead of this node's clock, allowed "
-            f"are {self.max_skew_ms / 1000:.0f} s: not taken until then"
-        )
-
-    def notice(self, words: str) -> None:
-        """Something the shell is to log."""
-        if len(self.notices) < NOTICES_MAX:
-            self.notices.append(words)

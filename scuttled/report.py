@@ -110,6 +110,7 @@ class Report:
                 "path": str(storage.path) if storage else "",
                 "bytes": storage.bytes if storage else 0,
                 "unsaved": node.rows_unsaved,
+                "failing": node.failing,
             },
             "rss_bytes": _rss_bytes(),
             "healthy": not problems,
@@ -118,7 +119,7 @@ class Report:
 
     def problems(self, now: Instant) -> list[str]:
         """What an operator should look at, in words."""
-        found = []
+        found = [f"the disk fails: {self.node.failing}"] if self.node.failing else []
         for peer in self.gossip.peers.values():
             state, reason = self._state(peer)
             if state not in ("up", "self"):

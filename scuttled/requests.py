@@ -194,13 +194,17 @@ class Requests:
         before = model.log.end
         if name.startswith("_"):
             raise Refused(f"model '{name}' is the system's: it can be read, not called")
-        result = call(model, _text(request, "operation"), args, now.wall_ms)
+        operation = _text(request, "operation")
+        if any(op.name == operation and op.writes for op in operations(type(model))):
+            self.node.check_writable()
+        result = call(model, operation, args, now.wall_ms)
         try:
             rpc.encode({"result": result})
         except (ValueError, TypeError, OverflowError) as error:
             raise DataError(f"the result can't be told: {error}") from None
-        if model.log.end > before:
-            self.node.accepted(model)
+        if model.log.end == before:
+            return Answer({"result": result})
+        self.node.accepted(model)
         return Answer({"result": result}, (model, model.log.end))
 
     # --- models ---
@@ -213,6 +217,7 @@ class Requests:
         if data_type not in MODELS:
             raise UsageError(f"data type '{data_type:.40}', allowed are {', '.join(MODELS)}")
         ttl_ms = _number(request, "ttl_ms", 0, TTL_MS_MAX)
+        self.node.check_writable()
         created = self.node.create(name, data_type)
         model = self.node.models[name]
         other = "ttl_ms" in request and isinstance(model, Map) and ttl_ms != model.ttl_ms

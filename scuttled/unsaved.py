@@ -25,6 +25,8 @@ def model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
         piece = log.piece(cursor, stop)
         cursor = piece.next
         entries += zip(piece.positions, piece.sources, piece.records, strict=True)
+        if not entries:  # a stretch without entries costs nothing
+            stop = min(log.end, max(stop, cursor + SAVE_ENTRIES_MAX))
     log.taken = cursor
     times, revision = [], model.saved_revision
     if model.replaced:
@@ -34,7 +36,7 @@ def model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
     floor = list(model.floor.since(0 if model.replaced else model.saved_floor))
     return ModelBatch(
         model.name, model.data_type, entries, freed, times, cursor, revision,
-        floor, model.floor.revision, model.replaced,
+        floor, model.replaced, model.floor.revision,
     )  # fmt: skip
 
 
@@ -48,3 +50,10 @@ def note_saved(model: Scuttlebutt, part: ModelBatch) -> None:
         model.replaced, model.saved_clock = False, Clock()
     model.saved_clock.merge(part.times)
     model.saved_revision, model.saved_floor = part.revision, part.floor_revision
+
+
+def forget_saved(model: Scuttlebutt) -> None:
+    """Storage has lost all it had of this model: it is to be saved as a whole."""
+    model.log.forget_saved()
+    model.saved_revision = model.saved_floor = 0
+    model.saved_clock = Clock()

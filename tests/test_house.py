@@ -45,7 +45,7 @@ HOUSE = {
     """,
     "rooms": "models storage config rpc refusals",
     "hall": """
-        members rejoining unsaved verifying
+        members rejoining unsaved verifying notices
         node client loading
         watching
     """,
@@ -54,7 +54,7 @@ HOUSE = {
         requests transport readiness logs simulation
         control npm trio_client
     """,
-    "shell": "gossip",
+    "shell": "gossip saving",
     "roof": """
         report
         daemon
@@ -72,7 +72,7 @@ HOMES = {
     "tomllib": {"config"},
     "click": {"cli", "__main__"},
     "sqlite3": {"storage"},
-    "trio": {"waking", "transport", "control", "npm", "trio_client", "gossip", "daemon"},
+    "trio": {"waking", "transport", "control", "npm", "trio_client", "gossip", "saving", "daemon"},
 }
 
 # Below the doors time and chance are arguments, or the simulator could not run these rooms.

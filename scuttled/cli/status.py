@@ -96,4 +96,5 @@ def _storage(status: dict[str, Any]) -> str:
     return (
         f"storage {status['data']}  {format_bytes(storage['bytes'] or 0)}  sync {status['sync']}"
         f"  unsaved {storage['unsaved']:,}"
+        + (f"  failing: {storage['failing']}" if storage.get("failing") else "")
     )

@@ -126,14 +126,16 @@ class ArrivalLog:
     what stands below `taken` and written what stands below `saved`; `freed` lists what became a
     hole below `taken`, for it to delete. What replaced them all stands at or below `replaced`:
     a hole must not come to disk before that. Readers that speak to others stop at `visible`:
-    what is not saved is not sent (I5).
+    what is not saved is not sent (I5), unless this node is `adrift`: its disk fails, and it is
+    marked as one that may forget. What is acknowledged stands below `durable`, always.
 
     What was collected (a tombstone that is no longer needed) leaves nothing behind: a reader
     that stands at or below `forgotten` may have missed a deletion, and has to start over.
     """
 
     __slots__ = (
-        "_firsts", "end", "forgotten", "freed", "live", "replaced", "saved", "segments", "stored",
+        "_firsts", "adrift", "end", "forgotten", "freed", "live", "replaced", "saved", "segments",
+        "stored",
         "tail", "taken",
     )  # fmt: skip
 
@@ -144,6 +146,7 @@ class ArrivalLog:
         self.segments = [self.tail]
         self._firsts = [first]
         self.stored = False
+        self.adrift = False
         self.taken = first
         self.saved = first
         self.freed: list[int] = []
@@ -152,12 +155,17 @@ class ArrivalLog:
 
     @property
     def visible(self) -> int:
-        return self.saved if self.stored else self.end
+        return self.saved if self.stored and not self.adrift else self.end
 
     @property
     def durable(self) -> int:
         """Below this position all is on disk, or needs no disk."""
         return self.saved if self.stored else self.end
+
+    def forget_saved(self) -> None:
+        """Storage has nothing any more, and begins anew."""
+        self.saved = self.taken = self.replaced = 0
+        self.freed.clear()
 
     def room(self) -> int:
         """How many entries the tail still takes, at least one; a full tail is sealed first."""

@@ -1,8 +1,23 @@
 """The data types. To add one: a file here, and its line in MODELS."""
 
+import re
+
+from scuttled.core.hlc import Author
 from scuttled.core.scuttlebutt import Scuttlebutt
+from scuttled.errors import DataError
 from scuttled.models.map import Map
 
 MODELS: dict[str, type[Scuttlebutt]] = {
     Map.data_type: Map,
 }
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+
+
+def make_model(name: str, data_type: str, author: Author) -> Scuttlebutt:
+    """An empty model. Raises DataError at a name or type that can't be."""
+    if not _NAME.fullmatch(name):
+        raise DataError(f"model name '{name:.80}', allowed are 1 to 64 of letters, digits, . _ -")
+    if data_type not in MODELS:
+        raise DataError(f"data type '{data_type:.40}', allowed are {', '.join(MODELS)}")
+    return MODELS[data_type](name, author)

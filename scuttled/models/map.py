@@ -20,7 +20,7 @@ from scuttled.core.slots import (
 )
 from scuttled.core.update import Update
 from scuttled.errors import DataError, RemoteProtocolError, UsageError
-from scuttled.models.operations import operation
+from scuttled.models.operations import operation, reading
 
 KEY_BYTES_MAX = SLOT_BYTES_MAX
 VALUE_BYTES_MAX = 512 << 10  # a record must fit a frame of 1 MiB with room to spare
@@ -116,7 +116,7 @@ class Map(Slots):
 
     # --- by name: `scuttled call` ---
 
-    @operation
+    @reading
     def get(self, wall_ms: int, key: str) -> Any:
         """The value of a key, null if there is none."""
         found = self.find(key, wall_ms)
@@ -141,12 +141,12 @@ class Map(Slots):
         """Delete a key; whether it was there."""
         return self.discard(key, wall_ms) is not None
 
-    @operation
+    @reading
     def has(self, wall_ms: int, key: str) -> bool:
         """Whether a key is there."""
         return self.find(key, wall_ms) is not None
 
-    @operation
+    @reading
     def size(self, wall_ms: int) -> int:
         """How many keys there are."""
         return self.keys

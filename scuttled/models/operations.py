@@ -14,12 +14,19 @@ class Operation(NamedTuple):
     args: tuple[str, ...]  # without `wall_ms`, which the node gives
     least: int  # how many of them must be given
     words: str  # the first line of its docstring
+    writes: bool
 
 
 def operation(method: F) -> F:
     """Mark a method as callable by name. It takes `wall_ms`, then JSON values."""
     method.is_operation = True  # type: ignore[attr-defined]
     return method
+
+
+def reading(method: F) -> F:
+    """Mark an operation that changes nothing: it works while the disk takes no writes."""
+    method.is_reading = True  # type: ignore[attr-defined]
+    return operation(method)
 
 
 def operations(data_type: type) -> list[Operation]:
@@ -30,7 +37,8 @@ def operations(data_type: type) -> list[Operation]:
             parameters = list(inspect.signature(method).parameters.values())[2:]
             least = sum(parameter.default is parameter.empty for parameter in parameters)
             words = (inspect.getdoc(method) or "").partition("\n")[0]
-            found.append(Operation(name, tuple(p.name for p in parameters), least, words))
+            writes = not getattr(method, "is_reading", False)
+            found.append(Operation(name, tuple(p.name for p in parameters), least, words, writes))
     return found
 
 

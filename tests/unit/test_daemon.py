@@ -13,7 +13,14 @@ from scuttled import config as configuration
 from scuttled import rpc
 from scuttled.client import Client
 from scuttled.daemon import PEERS_MAX, Daemon, serve
-from scuttled.errors import CantCreate, ConfigError, Refused, StorageError, UsageError
+from scuttled.errors import (
+    CantCreate,
+    ConfigError,
+    Refused,
+    ScuttledError,
+    StorageError,
+    UsageError,
+)
 from scuttled.storage import Storage
 
 PATIENCE_S = 20.0
@@ -60,8 +67,8 @@ class Place:
             up.set()
             caller.join(PATIENCE_S)
             signal.signal(signal.SIGTERM, before)
-        if failed:
-            raise failed[0]
+            if failed:
+                raise failed[0]
 
 
 @pytest.fixture
@@ -221,21 +228,71 @@ def _run_beside(loaded: configuration.Loaded) -> None:
         assert said == []
 
 
-def test_a_disk_that_fails_ends_it_and_nothing_is_acknowledged(
+def test_a_disk_that_fails_does_not_end_it_and_nothing_is_acknowledged(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write = Storage.write
+
     def fail(self: Storage, batch: Any) -> None:
-        raise StorageError("can't write: no space left on device")
+        raise StorageError("can't write x: no space left on device")
 
     def script(client: Client) -> None:
         client.request("status")
         monkeypatch.setattr(Storage, "write", fail)
-        with pytest.raises(Exception, match="hung up"):
+        with pytest.raises(
+            ScuttledError, match=r"not on disk: .*no space left.*yet come true"
+        ) as e:
             _set(client, "key")
+        assert e.value.code == 74
+        with pytest.raises(ScuttledError, match=r"can't write: .*no space left.*gossip go on") as e:
+            _set(client, "another")
+        assert e.value.code == 74
+        assert client.request("get", model="default", key="key")["value"] == b"x"
+        assert client.request("call", model="default", operation="has", args=["another"]) == {
+            "result": False
+        }
+        with pytest.raises(ScuttledError, match="can't write: "):
+            client.request("call", model="default", operation="set", args=["a", "b"])
+        with pytest.raises(ScuttledError, match="can't write: "):
+            client.request("model_create", model="other")
+        status = client.request("status")
+        assert status["problems"] == ["the disk fails: can't write x: no space left on device"]
+        assert (status["healthy"], status["storage"]["unsaved"]) == (False, 1)
+        monkeypatch.setattr(Storage, "write", write)
+        client.request("wait", synced=True)
+        assert client.request("status")["problems"] == []
+        _set(client, "another")
+        _end()
 
-    with pytest.raises(StorageError, match="no space left on device"):
+    place.run(script)
+    place.run(lambda client: (client.request("get", model="default", key="key"), _end())[1])
+
+
+def test_a_disk_that_fails_to_the_end_is_told_with_what_is_not_on_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Storage, batch: Any) -> None:
+        raise StorageError("can't write x: no space left on device")
+
+    def script(client: Client) -> None:
+        client.request("status")
+        monkeypatch.setattr(Storage, "write", fail)
+        with pytest.raises(ScuttledError, match="not on disk"):
+            _set(client, "key")
+        _end()
+
+    with pytest.raises(StorageError, match="no space left on device: 1 updates are not on disk"):
         place.run(script)
     assert not os.path.exists(place.socket)
+    lives = []
+    monkeypatch.undo()
+
+    def after(client: Client) -> None:
+        lives.append(client.request("status")["life"])
+        _end()
+
+    place.run(after)
+    assert lives[0] >= 1 << 31, "what it passed on may be known to peers"
 
 
 def test_the_first_error_of_many_is_what_is_told() -> None:

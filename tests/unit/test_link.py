@@ -563,7 +563,7 @@ def test_what_was_refused_is_asked_for_again_and_then_all_is_whole() -> None:
     line.pass_time(1.0, 3.0)
     assert values(default(two)) == {}
     assert two.future == 1
-    assert "stamped 64.0 s ahead" in two.notices[0]
+    assert "stamped 64.0 s ahead" in two.notices.warnings[0]
     line.pass_time(3.0, 8.0)
     assert values(default(two), WALL + AHEAD_MS) == {"ahead": "v"}
     assert state(default(one)) == state(default(two))

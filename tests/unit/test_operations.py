@@ -22,7 +22,7 @@ class Sample:
 
 
 def test_an_operation_is_told_by_name_arguments_and_first_line() -> None:
-    assert operations(Sample) == [("greet", ("name", "mark"), 1, "Say hello.")]
+    assert operations(Sample) == [("greet", ("name", "mark"), 1, "Say hello.", True)]
 
 
 def test_every_operation_of_a_map_has_words() -> None:

@@ -1,0 +1,54 @@
+"""What a node has to say to whoever runs it; the shell logs it.
+
+Bounded: what nobody takes does not pile up, and what comes again and again is said once a minute.
+"""
+
+from scuttled.core.scuttlebutt import Received
+from scuttled.core.update import TICKS_PER_MS, Instant, Source, timestamp_of
+
+NOTICES_MAX = 100
+REPEAT_S = 60.0  # between two notices that updates of one model come from the future
+
+
+class Notices:
+    """Sentences, in two kinds."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []  # to be looked at
+        self.news: list[str] = []  # all is well
+        self._future_told: dict[str, float] = {}  # by model, when it was last said
+
+    def __bool__(self) -> bool:
+        return bool(self.warnings or self.news)
+
+    def warn(self, words: str) -> None:
+        if len(self.warnings) < NOTICES_MAX:
+            self.warnings.append(words)
+
+    def tell(self, words: str) -> None:
+        if len(self.news) < NOTICES_MAX:
+            self.news.append(words)
+
+    def clear(self) -> None:
+        self.warnings.clear()
+        self.news.clear()
+
+    def refused_future(
+        self,
+        model: str,
+        received: Received,
+        who: dict[Source, str],
+        limit_ms: int,
+        now: Instant,
+    ) -> None:
+        """Updates were not taken, since they are stamped too far ahead (I9)."""
+        if now.mono_s - self._future_told.get(model, -REPEAT_S) < REPEAT_S:
+            return
+        self._future_told[model] = now.mono_s
+        source, stamp = min(received.future.items(), key=lambda item: item[1])
+        ahead = timestamp_of(stamp) // TICKS_PER_MS - now.wall_ms
+        self.warn(
+            f"{received.refused} updates of {who[source]} in {model} are stamped "
+            f"{ahead / 1000:.1f} s ahead of this node's clock, allowed are "
+            f"{limit_ms / 1000:.0f} s: not taken until then"
+        )

@@ -1,0 +1,62 @@
+"""What is handed to storage and what it hands back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from scuttled.core.update import NodeId, Source
+
+
+class ModelBatch(NamedTuple):
+    """What is new in one model since the last save."""
+
+    name: str
+    data_type: str
+    entries: list[tuple[int, Source, bytes | None]]  # position, source, record; None: a hole
+    freed: list[int]  # positions that became holes
+    times: list[tuple[Source, int]]  # of the clock, what rose
+    end: int  # the log's position up to which this goes
+    revision: int  # the clock's, likewise
+    floor: Sequence[tuple[Source, int]] = ()  # what rose
+    replace: bool = False  # what is on disk of this model goes: this is the whole of it
+    floor_revision: int = 0
+
+
+class Batch(NamedTuple):
+    """One transaction."""
+
+    models: list[ModelBatch]
+    life: int
+    hlc: int = 0  # no timestamp above it may be made before it is on disk (I1); 0: as before
+
+    @property
+    def slow(self) -> bool:
+        """Whether it holds a whole model anew, which may take seconds."""
+        return any(model.replace for model in self.models)
+
+    @property
+    def rows(self) -> int:
+        """Roughly what it costs to write."""
+        return sum(len(model.entries) + len(model.freed) for model in self.models)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModel:
+    """A model as it was saved; positions ascend."""
+
+    name: str
+    data_type: str
+    positions: list[int]
+    records: list[bytes]
+    sources: list[Source]
+    clock: dict[Source, int]
+    floor: dict[Source, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a state belongs to."""
+
+    node_id: NodeId
+    life: int
+    last: int = 0  # the node has made no timestamp above it

@@ -1,0 +1,280 @@
+"""The database: one SQLite file that mirrors every model's arrival log.
+
+What is loaded is what was saved at one instant, and every row is checked. Positions rise, so rows
+are added at the end of a model's stretch of the tree.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from operator import lt
+from pathlib import Path
+from zlib import crc32
+
+from scuttled.core.update import Source
+from scuttled.storage.batch import Batch, ModelBatch, SavedModel
+from scuttled.storage.faults import Damaged, told
+from scuttled.storage.schema import (
+    PLACE_BITS,
+    bring_up,
+    meta_crc,
+    model_crc,
+    seed,
+    time_crc,
+)
+
+CACHE_KIB = 2048
+LOAD_ROWS = 50_000  # read at a time
+ROW_BYTES = 22  # of a row of entries, about, besides its record
+
+Meta = dict[str, object]
+Progress = Callable[[int, int], None]  # rows read so far, and of about how many
+Row = tuple[int, int, bytes, int]  # position, number of the source, record, check
+
+
+class Database:
+    """An open database. Raises StorageError when the disk does, Damaged if it is not whole."""
+
+    def __init__(self, path: Path, sync: str) -> None:
+        self.path = path
+        self._source_ids: dict[Source, int] = {}
+        self._models: dict[str, tuple[int, int]] = {}  # number and count of rows
+        with told(path, "can't open"):
+            self.db = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, cached_statements=32
+            )
+            try:
+                self.fresh = self._set_up(sync)
+            except BaseException:
+                self.db.close()
+                raise
+
+    def _set_up(self, sync: str) -> bool:
+        db = self.db
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA synchronous = {sync}")
+        db.execute("PRAGMA wal_autocheckpoint = 0")
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        return bring_up(db, self.path)
+
+    # --- loading ---
+
+    def meta(self) -> Meta:
+        with told(self.path, "can't read"):
+            rows = self.db.execute("SELECT key, value, crc FROM meta").fetchall()
+        if any(meta_crc(key, value) != crc for key, value, crc in rows):
+            raise Damaged(f"can't read {self.path}: what it says of its node is not what was saved")
+        return {key: value for key, value, _ in rows}
+
+    def load(self, progress: Progress) -> Iterator[SavedModel]:
+        """Every model that was saved. Raises Damaged, maybe after some."""
+        reader = _Reader(self.path, progress)
+        with told(self.path, "can't read"), reader.sane():
+            db = self.db
+            reader.bytes_all = _first(db, "PRAGMA page_count") * _first(db, "PRAGMA page_size")
+            sources = {i: Source(s) for i, s in db.execute("SELECT id, source FROM sources")}
+            self._source_ids = {source: i for i, source in sources.items()}
+            self._models.clear()
+            for row in db.execute("SELECT id, name, type, rows, crc FROM models").fetchall():
+                i, name, data_type, count, crc = row
+                reader.demand(model_crc(i, name, data_type, count) == crc, "its list of models")
+                self._models[name] = i, count
+                yield self._load_model(reader, i, name, data_type, sources, count)
+
+    def _load_model(
+        self,
+        reader: "_Reader",
+        i: int,
+        name: str,
+        data_type: str,
+        sources: dict[int, Source],
+        count: int,
+    ) -> SavedModel:
+        saved = SavedModel(name, data_type, [], [], [], {})
+        seeds = {number: seed(source, name) for number, source in sources.items()}
+        rows = self.db.execute(
+            "SELECT place - ?1, source, record, crc FROM entries WHERE place BETWEEN ?1 AND ?2 "
+            "ORDER BY place",
+            (i << PLACE_BITS, ((i + 1) << PLACE_BITS) - 1),
+        )
+        while some := rows.fetchmany(LOAD_ROWS):
+            bad = sum(crc32(record, seeds[s] ^ at) != crc for at, s, record, crc in some)
+            reader.demand(not bad, f"{bad} of its rows, in model {name}")
+            saved.positions.extend([at for at, _, _, _ in some])
+            saved.sources.extend([sources[s] for _, s, _, _ in some])
+            saved.records.extend([record for _, _, record, _ in some])
+            reader.read(some)
+        reader.demand(
+            len(saved.positions) == count and all(map(lt, saved.positions, saved.positions[1:])),
+            f"the {count} rows of model {name}",
+        )
+        for table, times in (("clocks", saved.clock), ("floors", saved.floor)):
+            statement = f"SELECT source, time, crc FROM {table} WHERE model = ?"  # noqa: S608 - ours
+            for s, time, crc in self.db.execute(statement, (i,)):
+                reader.demand(time_crc(time, sources[s], name) == crc, f"its {table} of {name}")
+                times[sources[s]] = time
+        return saved
+
+    # --- saving ---
+
+    def write(self, batch: Batch, meta: Meta) -> None:
+        """All of it, or on StorageError nothing."""
+        with told(self.path, "can't write"), self._transaction():
+            for model in batch.models:
+                self._write_model(model)
+            self._note(meta)
+
+    def note(self, meta: Meta) -> None:
+        with told(self.path, "can't write"), self._transaction():
+            self._note(meta)
+
+    def _note(self, meta: Meta) -> None:
+        rows = [(key, value, meta_crc(key, value)) for key, value in meta.items()]
+        self.db.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?, ?)", rows)
+
+    def _write_model(self, batch: ModelBatch) -> None:
+        known = self._models.get(batch.name)
+        i, count = known or (self._new_model(batch), 0)
+        if batch.replace:
+            count = self._clear(i)
+        ids = self._ids(batch)
+        count += self._write_entries(batch, i << PLACE_BITS, ids)
+        for table, times in (("clocks", batch.times), ("floors", batch.floor)):
+            if times:
+                self.db.executemany(
+                    f"INSERT OR REPLACE INTO {table} VALUES(?, ?, ?, ?)",
+                    [(i, ids[s], time, time_crc(time, s, batch.name)) for s, time in times],
+                )
+        if known != (i, count):
+            crc = model_crc(i, batch.name, batch.data_type, count)
+            self.db.execute("UPDATE models SET rows = ?, crc = ? WHERE id = ?", (count, crc, i))
+            self._models[batch.name] = i, count
+
+    def _write_entries(self, batch: ModelBatch, base: int, ids: dict[Source, int]) -> int:
+        """How many rows there are more."""
+        db, more = self.db, 0
+        if batch.freed:
+            gone = [(base + position,) for position in batch.freed]
+            more -= db.executemany("DELETE FROM entries WHERE place = ?", gone).rowcount
+        seeds = {source: seed(source, batch.name) for source in ids}
+        rows = [
+            (base + at, ids[source], record, crc32(record, seeds[source] ^ at))
+            for at, source, record in batch.entries
+            if record is not None
+        ]
+        if rows:
+            # What was written and not known to be: nothing, unless a write ended in the unknown.
+            stretch = (rows[0][0], base + (1 << PLACE_BITS) - 1)
+            more -= db.execute("DELETE FROM entries WHERE place BETWEEN ? AND ?", stretch).rowcount
+            db.executemany("INSERT INTO entries VALUES(?, ?, ?, ?)", rows)
+        return more + len(rows)
+
+    def _ids(self, batch: ModelBatch) -> dict[Source, int]:
+        """The numbers of the sources in a batch; new ones are given one."""
+        named = {s for _, s, _ in batch.entries}
+        named.update(s for s, _ in batch.times)
+        named.update(s for s, _ in batch.floor)
+        ids = self._source_ids
+        for source in named - ids.keys():
+            ids[source] = self._insert("INSERT INTO sources(source) VALUES(?)", (source,))
+        return {source: ids[source] for source in named}
+
+    def _new_model(self, batch: ModelBatch) -> int:
+        values = (batch.name, batch.data_type)
+        return self._insert("INSERT INTO models(name, type, rows, crc) VALUES(?, ?, 0, 0)", values)
+
+    def _clear(self, i: int) -> int:
+        stretch = (i << PLACE_BITS, ((i + 1) << PLACE_BITS) - 1)
+        self.db.execute("DELETE FROM entries WHERE place BETWEEN ? AND ?", stretch)
+        self.db.execute("DELETE FROM clocks WHERE model = ?", (i,))
+        self.db.execute("DELETE FROM floors WHERE model = ?", (i,))
+        return 0
+
+    def _insert(self, statement: str, values: Sequence[object]) -> int:
+        i = self.db.execute(statement, values).lastrowid
+        assert i is not None
+        return i
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        models, sources = dict(self._models), len(self._source_ids)
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.db.execute("COMMIT")
+        except BaseException:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            self._models = models
+            self._source_ids = dict(list(self._source_ids.items())[:sources])
+            raise
+
+    # --- keeping ---
+
+    @property
+    def wal_bytes(self) -> int:
+        try:
+            return os.stat(f"{self.path}-wal").st_size
+        except OSError:
+            return 0
+
+    def checkpoint(self, mode: str) -> None:
+        """Fold the write-ahead log into the database, on a connection of its own."""
+        with (
+            told(self.path, "can't checkpoint"),
+            closing(sqlite3.connect(self.path, isolation_level=None)) as db,
+        ):
+            db.execute(f"PRAGMA wal_checkpoint({mode})")
+
+    def close(self, meta: Meta) -> None:
+        """Note that, fold all in, and close."""
+        try:
+            if meta:
+                self.note(meta)
+            with told(self.path, "can't close"):
+                self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close, whatever state it is in."""
+        try:
+            self.db.close()
+        except sqlite3.Error:
+            pass  # it is damaged, or the disk fails; both were told
+
+
+class _Reader:
+    """How far loading is, and what to say if something is not as it was written."""
+
+    def __init__(self, path: Path, progress: Progress) -> None:
+        self.path = path
+        self.progress = progress
+        self.bytes_all = 0
+        self._rows = 0
+        self._bytes = 0
+
+    def demand(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise Damaged(f"can't read {self.path}: {what} are not what was saved")
+
+    def read(self, rows: Iterable[Row]) -> None:
+        for_records = [len(record) + ROW_BYTES for _, _, record, _ in rows]
+        self._rows += len(for_records)
+        self._bytes += sum(for_records)
+        about = self._rows * max(self.bytes_all, self._bytes) // self._bytes
+        self.progress(self._rows, about)
+
+    @contextmanager
+    def sane(self) -> Iterator[None]:
+        """Values of a type that no daemon writes, or that name a source that is not there."""
+        try:
+            yield
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
+            raise Damaged(f"can't read {self.path}: a row is not what was saved") from error
+
+
+def _first(db: sqlite3.Connection, statement: str) -> int:
+    value: int = db.execute(statement).fetchone()[0]
+    return value

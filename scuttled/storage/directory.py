@@ -1,0 +1,174 @@
+"""The state directory around the database: who uses it, whose it is, and whether it was copied.
+
+    lock        | pid, 10 wide | blank | state | newline |     held by flock while a daemon runs
+    identity    node id, life and a check, in text; replaced as a whole
+    peers       the addresses of `join --save`, a line each
+
+The lock's bytes are written once and then only in place: that works on a disk that is full. Its
+state is `!` while a daemon passes on what it could not save. One that starts and finds that mark
+may have forgotten something.
+
+`places` is what no copy has in common with its original: the inode numbers of database, lock and
+directory, and when the lock was last changed (which tells where files were overwritten in place).
+The database notes it. What it notes is compared with what is found by the next daemon.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from zlib import crc32
+
+from scuttled.core.update import NODE_ID_BYTES, NodeId
+from scuttled.errors import CantCreate, StorageError
+from scuttled.storage.batch import Identity
+from scuttled.storage.faults import told
+
+FILE = "scuttled.db"
+LOCK = "lock"
+IDENTITY = "identity"
+PEERS = "peers"
+COMPANIONS = ("", "-wal", "-shm")  # of a database
+
+_PID_WIDTH = 10
+_STATE_AT = _PID_WIDTH + 1
+_LINE_BYTES = _STATE_AT + 2
+_MARK = b"!"
+_NO_MARK = b"-"
+
+
+class Directory:
+    """A state directory that is ours until `close`."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises CantCreate if it can't be used, or is used by another daemon."""
+        self.path = path
+        self._lock = _lock(path)
+        try:
+            self.found = self.places()  # before anything is written
+            state = os.pread(self._lock, 1, _STATE_AT)
+            self.marked = state == _MARK
+            line = f"{os.getpid():<{_PID_WIDTH}} ".encode() + (_MARK if self.marked else _NO_MARK)
+            os.pwrite(self._lock, line + b"\n", 0)
+            os.ftruncate(self._lock, _LINE_BYTES)
+            os.fsync(self._lock)
+        except OSError as error:
+            os.close(self._lock)
+            raise StorageError(f"can't write {path / LOCK}: {error.strerror}") from error
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+    # --- the mark ---
+
+    def mark(self) -> None:
+        """Note that this run may forget. Raises StorageError."""
+        self._set_state(_MARK)
+        self.marked = True
+
+    def unmark(self) -> None:
+        self._set_state(_NO_MARK)
+        self.marked = False
+
+    def _set_state(self, state: bytes) -> None:
+        with told(self.path / LOCK, "can't write"):
+            os.pwrite(self._lock, state, _STATE_AT)
+            os.fsync(self._lock)
+
+    # --- whose it is, and whether it is the original ---
+
+    def places(self) -> str:
+        lock = os.fstat(self._lock)
+        inodes = [os.stat(self.path).st_ino, lock.st_ino]
+        try:
+            inodes.append(os.stat(self.path / FILE).st_ino)
+        except FileNotFoundError:
+            inodes.append(0)
+        return " ".join(map(str, [*inodes, lock.st_ctime_ns]))
+
+    def read_identity(self) -> Identity | None:
+        """None if the file is gone or is not what was written; the database knows, too."""
+        try:
+            node, life, check = (self.path / IDENTITY).read_text("ascii").split()
+            node_id = bytes.fromhex(node)
+            if _check(node, life) == check and len(node_id) == NODE_ID_BYTES:
+                return Identity(NodeId(node_id), int(life))
+        except (FileNotFoundError, ValueError):
+            pass
+        except OSError as error:
+            raise StorageError(f"can't read {self.path / IDENTITY}: {error.strerror}") from error
+        return None
+
+    def write_identity(self, identity: Identity) -> None:
+        node, life = identity.node_id.hex(), str(identity.life)
+        self._replace(IDENTITY, f"{node} {life} {_check(node, life)}\n")
+
+    def _replace(self, name: str, text: str) -> None:
+        """All of the file or, on StorageError, the old one; durable when this returns."""
+        path, new = self.path / name, self.path / f"{name}.new"
+        with told(path, "can't write"):
+            with new.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+            directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+    # --- a damaged database ---
+
+    def set_aside(self, now_ms: int) -> Path:
+        """Rename the database and its companions; where it is now. Overwrites nothing."""
+        when = datetime.fromtimestamp(now_ms // 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
+        path = self.path / FILE
+        number, aside = 1, path.with_name(f"{FILE}.damaged-{when}")
+        while any(os.path.lexists(f"{aside}{suffix}") for suffix in COMPANIONS):
+            number += 1
+            aside = path.with_name(f"{FILE}.damaged-{when}.{number}")
+        with told(path, "can't set aside"):
+            for suffix in reversed(COMPANIONS):
+                try:
+                    os.rename(f"{path}{suffix}", f"{aside}{suffix}")
+                except FileNotFoundError:
+                    pass
+        return aside
+
+    # --- peers that were joined for good ---
+
+    def read_peers(self) -> list[str]:
+        try:
+            return (self.path / PEERS).read_text().split()
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            raise StorageError(f"can't read {self.path / PEERS}: {error}") from error
+
+    def write_peers(self, addresses: Iterable[str]) -> None:
+        self._replace(PEERS, "".join(f"{address}\n" for address in sorted(addresses)))
+
+
+def _check(node: str, life: str) -> str:
+    return f"{crc32(f'{node} {life}'.encode()):08x}"
+
+
+def _lock(directory: Path) -> int:
+    """Keep other daemons out; a descriptor that holds the lock."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CantCreate(f"can't use the state directory {directory}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pid = os.pread(lock, _PID_WIDTH, 0).decode("ascii", "replace").strip()
+        os.close(lock)
+        raise CantCreate(
+            f"the state directory {directory} is in use by another scuttled (pid {pid or '?'})",
+            hint="stop it, or give this one a state of its own with --data DIR",
+        ) from None
+    return lock
