@@ -178,7 +178,7 @@ class Caller:
         match result:
             case Answer():
                 self._greeted = True
-                if _is_saved(result):
+                if result.saved:
                     self._say({"id": i, "ok": result.ok})
                 else:
                     self._unsaved.append((result, i))
@@ -228,12 +228,14 @@ class Caller:
                 await trio.lowlevel.checkpoint()  # a long search must not keep others waiting
             elif self._last and not self._unsaved:
                 return
+            elif self._waiting:
+                await self._next_event()
             else:
                 await self._bell.heard()
 
     def _settle(self, now: Instant) -> None:
         """Turn what has come true into answers."""
-        while self._unsaved and _is_saved(self._unsaved[0][0]):
+        while self._unsaved and self._unsaved[0][0].saved:
             answer, i = self._unsaved.popleft()
             self._answers += rpc.encode({"id": i, "ok": answer.ok})
         if self._unsaved and self.node.failing:
@@ -241,11 +243,32 @@ class Caller:
             for _, i in self._unsaved:
                 self._answers += rpc.encode({"id": i, **error})
             self._unsaved.clear()
-        for i in [i for i, waiting in self._waiting.items() if waiting.holds(now)]:
-            del self._waiting[i]
-            self._answers += rpc.encode({"id": i, "ok": {}})
+        for i, waiting in list(self._waiting.items()):
+            if (outcome := self._outcome(waiting, now)) is not None:
+                del self._waiting[i]
+                self._answers += rpc.encode({"id": i, **outcome})
         if not (self._unsaved or self._waiting):
             self.node.progress.discard(self._bell.ring)
+
+    def _outcome(self, waiting: Waiting, now: Instant) -> dict[str, Any] | None:
+        """What is to be said to who waits; None as long as it is too early."""
+        failing = self.node.failing
+        if waiting.holds(now):
+            return {"ok": waiting.answer(now)}
+        if failing and not Answer({}, waiting.until).saved:
+            return {"error": _told(_not_on_disk(failing))}
+        if now.mono_s < waiting.deadline_s:
+            return None
+        try:
+            return {"ok": waiting.late(now)}
+        except ScuttledError as error:
+            return {"error": _told(error)}
+
+    async def _next_event(self) -> None:
+        """Until the bell rings, or the time of somebody who waits is over."""
+        due_s = min((w.deadline_s for w in self._waiting.values()), default=math.inf)
+        with trio.move_on_after(max(0.0, due_s - self.control.now().mono_s)):
+            await self._bell.heard()
 
     def _has_rows(self) -> bool:
         return any(
@@ -264,13 +287,6 @@ class Caller:
                 end = {"count": stream.count, "cursor": stream.cursor()}
                 data += rpc.encode({"id": i, "end": end})
         return bytes(data)
-
-
-def _is_saved(answer: Answer) -> bool:
-    if answer.until is None:
-        return True
-    model, end = answer.until
-    return model.log.durable >= end
 
 
 def _not_on_disk(why: str) -> StorageError:

@@ -46,7 +46,8 @@ HOUSE = {
     "rooms": "models storage config rpc refusals",
     "hall": """
         members rejoining unsaved verifying notices
-        node client loading
+        node client
+        loading holding
         watching
     """,
     "doors": """

@@ -1,0 +1,139 @@
+"""How many others have what was just written: `set --wait`, and how far members are behind.
+
+A member has it when it said so: by HAVE where it is linked (on disk there), else by its row in
+`_members`, which a waiting writer makes go out at once.
+"""
+
+from typing import Any
+
+from scuttled import __version__
+from scuttled.core.scuttlebutt import Scuttlebutt
+from scuttled.core.slots import Slots
+from scuttled.core.update import TICKS_PER_MS, NodeId, stamp
+from scuttled.errors import TimedOut, UsageError
+from scuttled.members import FRESH_MS, Member
+from scuttled.node import Node
+
+ALL, MAJORITY = "all", "majority"
+OTHERS_MAX = 10_000
+
+
+def check_level(level: object) -> int | str:
+    """How many others are wanted: a number, `majority` or `all`. Raises UsageError."""
+    if level in (ALL, MAJORITY):
+        return str(level)
+    if type(level) is int and 0 < level <= OTHERS_MAX:
+        return level
+    raise UsageError(f"wait {level!r:.40}, allowed are 1 to {OTHERS_MAX}, majority and all")
+
+
+class Holders:
+    """Who has on disk what this node's model holds by now."""
+
+    def __init__(self, node: Node, model: Scuttlebutt, level: int | str) -> None:
+        self.node = node
+        self.model = model
+        self.level = level
+        self.position = model.log.end
+        self.source = node.author.source
+        self.time = model.clock[self.source]
+        node.hurry(model)
+
+    def count(self, wall_ms: int) -> int:
+        return sum(self._holds(member) for member in self.node.members.others(wall_ms))
+
+    def _holds(self, member: Member) -> bool:
+        link = self.node.links.get(member.node_id)
+        session = link.sessions.get(self.model.name) if link is not None else None
+        if session is not None and session.open and session.acked >= self.position:
+            return True
+        return member.covers(self.model.name, self.source, self.time)
+
+    def needed(self, wall_ms: int) -> int:
+        """How many others there must be."""
+        members = self.node.members.count(wall_ms)
+        if self.level == ALL:
+            return members - 1
+        return members // 2 if self.level == MAJORITY else int(self.level)
+
+    def enough(self, wall_ms: int) -> bool:
+        return self.count(wall_ms) >= self.needed(wall_ms)
+
+    def facts(self, wall_ms: int) -> dict[str, int]:
+        return {"held": self.count(wall_ms), "members": self.node.members.count(wall_ms)}
+
+    def too_late(self, wall_ms: int) -> TimedOut:
+        count, needed = self.count(wall_ms), self.needed(wall_ms)
+        others = self.node.members.count(wall_ms) - 1
+        return TimedOut(
+            f"written here, and {count} of {others} other members have it on disk by now, wanted "
+            f"{'is' if needed == 1 else 'are'} {needed}: the write stands, and goes on to the rest"
+        )
+
+
+def member_rows(node: Node, wall_ms: int) -> list[dict[str, Any]]:
+    """Every node of the cluster: who, where, since when silent, how far behind this node."""
+    mine = node.settings
+    rows = [
+        {
+            "node": node.author.node_id.hex(), "name": mine.name, "address": mine.address,
+            "state": "self", "lag": 0, "behind": {}, "seen_ms": wall_ms, "life": node.author.life,
+            "version": __version__,
+        }
+    ]  # fmt: skip
+    for member in sorted(node.members.known.values(), key=lambda member: member.name):
+        if member.node_id != node.author.node_id and member.listed:
+            behind = _behind(node, member)
+            rows.append(
+                {
+                    "node": member.node_id.hex(), "name": member.name, "address": member.address,
+                    "state": state_of(node, member, wall_ms), "lag": sum(behind.values()),
+                    "behind": behind, "seen_ms": _seen_ms(node, member), "life": member.life,
+                    "version": member.version,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def state_of(node: Node, member: Member, wall_ms: int) -> str:
+    """up (linked), seen (its row is fresh, so others are), silent, or forgotten (for long)."""
+    if member.node_id in node.links:
+        return "up"
+    silent_ms = wall_ms - member.seen_ms
+    if silent_ms < FRESH_MS:
+        return "seen"
+    return "silent" if silent_ms < node.members.forget_after_ms else "forgotten"
+
+
+def _seen_ms(node: Node, member: Member) -> int:
+    link = node.links.get(member.node_id)
+    return link.heard_at.wall_ms if link is not None else member.seen_ms
+
+
+def _behind(node: Node, member: Member) -> dict[str, int]:
+    """By model, how many updates of ours it does not have on disk, as far as we know."""
+    link = node.links.get(member.node_id)
+    behind = {}
+    for model in node.user_models():
+        session = link.sessions.get(model.name) if link is not None else None
+        if session is not None and session.open:
+            behind[model.name] = session.lag
+        else:
+            times = member.clocks.get(model.name, {})
+            behind[model.name] = model.log.count_missing({s: stamp(t) for s, t in times.items()})
+    return {name: count for name, count in behind.items() if count}
+
+
+def graves(node: Node, wall_ms: int) -> dict[str, Any]:
+    """What waits to be forgotten: how many, since when, and who has not seen it."""
+    count, oldest_ms = 0, 0
+    waits: dict[NodeId, str] = {}
+    for model in node.user_models():
+        if isinstance(model, Slots) and (oldest := model.graves()):
+            count += model.grave_count
+            first = min(oldest, key=lambda grave: grave.timestamp)
+            age_ms = wall_ms - (first.expires_ms or first.timestamp // TICKS_PER_MS)
+            oldest_ms = max(oldest_ms, age_ms)
+            for member in node.members.holding_up(model, first, wall_ms):
+                waits[member.node_id] = member.name or member.node_id.hex()
+    return {"count": count, "oldest_ms": oldest_ms, "held_up_by": sorted(waits.values())}

@@ -1,0 +1,69 @@
+"""What each operation of the control protocol does (docs/control.md). Synchronous and pure.
+
+An operation gives an answer, an answer that waits until a write is on disk, a stream that others
+draw from, or a condition to wait for. How these reach the client is control's business.
+
+    results   what an operation gives        data      models, keys and values
+                                             cluster   peers, members, status
+"""
+
+from collections.abc import Callable
+
+from scuttled import __version__, rpc
+from scuttled.core.update import Instant
+from scuttled.errors import NoCommonProtocol, UsageError
+from scuttled.node import Node
+from scuttled.requests.cluster import ClusterOperations
+from scuttled.requests.data import DataOperations
+from scuttled.requests.results import Answer, Daemon, Fields, Result, Waiting, model_list
+
+__all__ = ["Answer", "Daemon", "Requests", "Result", "Waiting", "model_list"]
+
+
+class Requests(DataOperations, ClusterOperations):
+    """The operations of one daemon, by name."""
+
+    def __init__(self, node: Node, daemon: Daemon) -> None:
+        self.node = node
+        self.daemon = daemon
+        self._ops: dict[str, Callable[[Fields, Instant], Result]] = {
+            name.removeprefix("op_"): getattr(self, name)
+            for name in dir(self)
+            if name.startswith("op_")
+        }
+
+    def carry_out(self, request: Fields, now: Instant) -> Result:
+        """Raises ScuttledError; then nothing was changed."""
+        op = request.get("op")
+        found = self._ops.get(op) if isinstance(op, str) else None
+        if found is None:
+            raise UsageError(
+                f"unknown operation {op!r:.60}", hint=f"this is scuttled {__version__}"
+            )
+        return found(request, now)
+
+    # --- hello ---
+
+    def op_hello(self, request: Fields, now: Instant) -> Answer:
+        asked = request.get("protocol")
+        oldest, newest = rpc.VERSIONS
+        if not isinstance(asked, list) or [type(n) for n in asked] != [int, int]:
+            raise UsageError(f"hello with protocol {asked!r:.60}, expected [oldest, newest]")
+        common = min(newest, asked[1])
+        if common < max(oldest, asked[0]):
+            raise NoCommonProtocol(
+                f"the client speaks control protocol {asked[0]} to {asked[1]}, "
+                f"the daemon {oldest} to {newest}",
+                hint="client and daemon are of different versions: scuttled version",
+            )
+        mine = self.node.settings
+        return Answer(
+            {
+                "protocol": common,
+                "node": self.node.author.node_id.hex(),
+                "name": mine.name,
+                "version": __version__,
+                "incarnation": mine.incarnation.hex(),
+                "cluster": mine.cluster,
+            }
+        )

@@ -1,0 +1,183 @@
+"""Operations on the cluster and the daemon itself."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from scuttled.core.link import Link
+from scuttled.core.slots import Slots
+from scuttled.core.update import Instant
+from scuttled.errors import Refused, UsageError
+from scuttled.holding import member_rows, state_of
+from scuttled.members import FRESH_MS, Member
+from scuttled.models.map import Map, key_slot
+from scuttled.node import DEFAULT_MODEL
+from scuttled.requests.results import Answer, Fields, Operations, Waiting, model_list, number, text
+from scuttled.units import format_duration
+from scuttled.verifying import Finding
+
+WAIT_MS_MAX = 7 * 86_400_000
+VERIFY_MS = 30_000  # for peers to answer, if nothing is said
+VERIFY_AHEAD_MS = 60_000  # what expires so soon is not compared: one clock may be ahead
+ID_CHARS_MIN = 4  # of a node's id, to name it
+
+
+class ClusterOperations(Operations):
+    def op_peers(self, request: Fields, now: Instant) -> Answer:
+        return Answer({"peers": self.daemon.peers(now)})
+
+    def op_join(self, request: Fields, now: Instant) -> Answer:
+        addresses = request.get("addresses")
+        if not isinstance(addresses, list) or not all(isinstance(a, str) for a in addresses):
+            raise UsageError("join wants addresses: [text, ...]")
+        return Answer(self.daemon.join(addresses, bool(request.get("save"))))
+
+    def op_leave(self, request: Fields, now: Instant) -> Answer:
+        return Answer({"peers": self.daemon.leave()})
+
+    def op_status(self, request: Fields, now: Instant) -> Answer:
+        models = model_list(self.node)
+        sums = {what: sum(m[what] for m in models) for what in ("keys", "tombstones", "bytes")}
+        return Answer({**self.daemon.facts(now), "models": models, **sums, "pid": os.getpid()})
+
+    def op_config(self, request: Fields, now: Instant) -> Answer:
+        names = ("key", "value", "origin")
+        settings = [dict(zip(names, row, strict=True)) for row in self.daemon.settings()]
+        return Answer({"settings": settings})
+
+    def op_wait(self, request: Fields, now: Instant) -> Waiting:
+        conditions: list[Callable[[Instant], bool]] = []
+        peers = number(request, "peers", 0)
+        if peers:
+            conditions.append(lambda _: len(self.node.links) >= peers)
+        if request.get("synced"):
+            conditions.append(self._synced_condition())
+        key = text(request, "key", "")
+        if key:
+            conditions.append(self._key_condition(request, key))
+        if not conditions:
+            raise UsageError("wait for what? peers, synced or key")
+        return Waiting(lambda at: all(condition(at) for condition in conditions))
+
+    def _key_condition(self, request: Fields, key: str) -> Callable[[Instant], bool]:
+        name = text(request, "model", DEFAULT_MODEL)
+        wanted = request.get("value")
+        if isinstance(wanted, str):
+            wanted = wanted.encode("utf-8", "surrogateescape")
+        key_slot(key)
+
+        def holds(now: Instant) -> bool:
+            model = self.node.models.get(name)
+            found = model.find(key, now.wall_ms) if isinstance(model, Map) else None
+            return found is not None and (wanted is None or found.payload == wanted)
+
+        return holds
+
+    def _synced_condition(self) -> Callable[[Instant], bool]:
+        """Every configured peer is linked; each link has all from both its ends, on disk; and who
+        is there but not linked has, by its row, what this node has now.
+        """
+        node = self.node
+        now_held = {model.name: list(model.clock.items()) for model in node.user_models()}
+        for model in node.user_models():
+            node.hurry(model)
+
+        def has_all(member: Member) -> bool:
+            return all(
+                member.covers(model, source, time)
+                for model, times in now_held.items()
+                for source, time in times
+            )
+
+        def holds(now: Instant) -> bool:
+            up = all(peer["state"] in ("up", "self") for peer in self.daemon.peers(now))
+            return (
+                up
+                and all(model.is_saved for model in node.user_models())
+                and all(_is_synced(link) for link in node.links.values())
+                and all(
+                    has_all(member)
+                    for member in node.members.others(now.wall_ms)
+                    if state_of(node, member, now.wall_ms) == "seen"
+                )
+            )
+
+        return holds
+
+    # --- members ---
+
+    def op_members(self, request: Fields, now: Instant) -> Answer:
+        return Answer({"members": member_rows(self.node, now.wall_ms)})
+
+    def op_forget(self, request: Fields, now: Instant) -> Answer:
+        self.node.check_writable()
+        member = self._member(text(request, "node"))
+        name = member.name or member.node_id.hex()
+        if member.node_id == self.node.author.node_id:
+            raise Refused("this node is not forgotten by itself: scuttled leave stops it")
+        if member.node_id in self.node.links:
+            raise Refused(f"{name} is linked with this node: it is not gone")
+        silent_ms = now.wall_ms - member.seen_ms
+        if silent_ms < FRESH_MS:
+            raise Refused(
+                f"{name} was there {format_duration(silent_ms / 1000)} ago, by what others say: "
+                f"it can be forgotten when it was silent for {FRESH_MS // 1000} s"
+            )
+        self.node.members.forget(member.node_id, now.wall_ms)
+        rows = self.node.members.model
+        self.node.accepted(rows)
+        return Answer({"node": member.node_id.hex(), "name": member.name}, (rows, rows.log.end))
+
+    def _member(self, asked: str) -> Member:
+        """By its name, its id, or the beginning of that."""
+        listed = [member for member in self.node.members.known.values() if member.listed]
+        found = [member for member in listed if asked in (member.name, member.node_id.hex())]
+        if not found and len(asked) >= ID_CHARS_MIN:
+            found = [member for member in listed if member.node_id.hex().startswith(asked)]
+        if not found:
+            raise Refused(f"no member '{asked:.80}'", hint="scuttled members")
+        if len(found) > 1:
+            ids = ", ".join(member.node_id.hex() for member in found)
+            raise Refused(f"'{asked:.80}' is more than one member: {ids}")
+        return found[0]
+
+    # --- verify ---
+
+    def op_verify(self, request: Fields, now: Instant) -> Answer | Waiting:
+        """Compare with every linked peer; or, with `repair`, have all sent both ways."""
+        name = text(request, "model", "")
+        if name:
+            self.node.model(name)
+        chosen = [m for m in self.node.user_models() if m.name == name or not name]
+        models = [model for model in chosen if isinstance(model, Slots)]
+        if request.get("repair"):
+            for link in self.node.links.values():
+                for model in models:
+                    link.send_whole(model.name)
+            return Answer({"peers": len(self.node.links)})
+        verifier = self.node.verifier
+        check = verifier.begin(models, now.wall_ms + VERIFY_AHEAD_MS)
+
+        def found(_: Instant) -> dict[str, Any]:
+            verifier.end(check)
+            return {"findings": [_finding(finding) for finding in check.findings.values()]}
+
+        wait_s = number(request, "wait_ms", VERIFY_MS, WAIT_MS_MAX) / 1000
+        return Waiting(lambda _: check.done, found, None, now.mono_s + wait_s, found)
+
+
+def _is_synced(link: Link) -> bool:
+    """But for the rows of members, which are never still for long."""
+    sessions = link.sessions.items()
+    return link.up and all(s.synced for name, s in sessions if not name.startswith("_"))
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "model": finding.model,
+        "node": finding.node_id.hex(),
+        "name": finding.peer,
+        "state": finding.state,
+        "keys": finding.keys,
+        "more": finding.more,
+    }

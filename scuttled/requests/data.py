@@ -1,0 +1,240 @@
+"""Operations on models, keys and values."""
+
+from typing import Any
+
+from scuttled import rpc
+from scuttled.core.scuttlebutt import Scuttlebutt
+from scuttled.core.slots import KINDS, Slot, Slots
+from scuttled.core.update import Instant, rev_text, source_text
+from scuttled.errors import DataError, Refused, UsageError
+from scuttled.holding import Holders, check_level
+from scuttled.loading import read_load
+from scuttled.models import MODELS
+from scuttled.models.map import TTL_MS_MAX, Map, check_value, key_slot
+from scuttled.models.operations import call, operations
+from scuttled.node import DEFAULT_MODEL
+from scuttled.requests.results import (
+    Answer,
+    Fields,
+    Operations,
+    Waiting,
+    model_line,
+    model_list,
+    number,
+    text,
+)
+from scuttled.watching import Listing, Watch
+
+WAIT_MS = 5_000  # for others to have a write, if nothing is said
+WAIT_MS_MAX = 7 * 86_400_000
+
+
+class DataOperations(Operations):
+    # --- keys and values ---
+
+    def op_get(self, request: Fields, now: Instant) -> Answer:
+        model = self._map(text(request, "model", DEFAULT_MODEL))
+        key = text(request, "key")
+        found = model.find(key, now.wall_ms)
+        if found is None:
+            raise Refused(f"no key '{key:.200}' in model {model.name}")
+        return Answer(
+            {
+                "kind": KINDS[found.kind],
+                "value": found.payload,
+                "rev": found.rev,
+                "name": self.node.name_of(found.source),
+                "expires_ms": found.expires_ms,
+            }
+        )
+
+    def op_set(self, request: Fields, now: Instant) -> Answer | Waiting:
+        key = text(request, "key")
+        key_slot(key)
+        self._check_wait(request)
+        kind, value = check_value(request.get("kind"), request.get("value"))
+        ttl_ms = number(request, "ttl_ms", 0, TTL_MS_MAX)
+        name = text(request, "model", DEFAULT_MODEL)
+        known = self.node.models.get(name)
+        found = known.find(key, now.wall_ms) if isinstance(known, Map) else None
+        self._check_conditions(request, key, found)
+        model = self._map_to_write(name)
+        update = model.put(key, kind, value, now.wall_ms, ttl_ms)
+        self.node.accepted(model)
+        return self._written(
+            model, {"rev": rev_text(update.timestamp, update.source)}, request, now
+        )
+
+    def _check_wait(self, request: Fields) -> None:
+        """Before anything is written."""
+        if request.get("wait") is not None:
+            check_level(request["wait"])
+            number(request, "wait_ms", WAIT_MS, WAIT_MS_MAX)
+
+    def _written(
+        self, model: Scuttlebutt, ok: dict[str, Any], request: Fields, now: Instant
+    ) -> Answer | Waiting:
+        """The answer once the write is on disk here and, if `wait` says so, with others."""
+        answer = Answer(ok, (model, model.log.end))
+        if request.get("wait") is None:
+            return answer
+        holders = Holders(self.node, model, check_level(request["wait"]))
+
+        def late(at: Instant) -> dict[str, Any]:
+            raise holders.too_late(at.wall_ms)
+
+        return Waiting(
+            holds=lambda at: answer.saved and holders.enough(at.wall_ms),
+            answer=lambda at: {**ok, **holders.facts(at.wall_ms)},
+            until=answer.until,
+            deadline_s=now.mono_s + number(request, "wait_ms", WAIT_MS, WAIT_MS_MAX) / 1000,
+            late=late,
+        )
+
+    def _check_conditions(self, request: Fields, key: str, found: Slot | None) -> None:
+        if request.get("if_absent") and found is not None:
+            raise Refused(f"{key:.200} not written: it is there, at rev {found.rev}")
+        rev = text(request, "if_rev", "")
+        if rev and (found is None or found.rev != rev):
+            seen = "it is not there" if found is None else f"it is at rev {found.rev}"
+            raise Refused(f"{key:.200} not written: {seen}, not at {rev}")
+
+    def op_load(self, request: Fields, now: Instant) -> Answer:
+        load = read_load(request)
+        name = text(request, "model", DEFAULT_MODEL)
+        known = name in self.node.models or name.startswith("_")
+        if load.dry_run:
+            model = self._map_to_write(name) if known else None
+            return Answer(load.carry_out(model, now.wall_ms))
+        model = self._map_to_write(name)
+        counts = load.carry_out(model, now.wall_ms)
+        self.node.accepted(model)
+        return Answer(counts, (model, model.log.end))
+
+    def op_del(self, request: Fields, now: Instant) -> Answer | Waiting:
+        keys = request.get("keys")
+        if not isinstance(keys, list):
+            raise UsageError("del wants keys: [key, ...]")
+        self._check_wait(request)
+        for key in keys:
+            key_slot(key)
+        name = text(request, "model", DEFAULT_MODEL)
+        self.node.model(name)
+        model = self._map_to_write(name)
+        gone = [model.discard(key, now.wall_ms) for key in keys]
+        self.node.accepted(model)
+        count = sum(update is not None for update in gone)
+        return self._written(model, {"count": count}, request, now)
+
+    def op_list(self, request: Fields, now: Instant) -> Listing:
+        model = self._slots(text(request, "model", DEFAULT_MODEL))
+        return Listing(
+            self.node,
+            model,
+            text(request, "pattern", ""),
+            values=bool(request.get("values")),
+            deleted=bool(request.get("deleted")),
+        )
+
+    def op_watch(self, request: Fields, now: Instant) -> Watch:
+        patterns = request.get("patterns", [])
+        if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
+            raise UsageError("watch wants patterns: [text, ...]")
+        return Watch(
+            self.node,
+            text(request, "model", ""),
+            patterns,
+            snapshot=bool(request.get("snapshot")),
+            after=text(request, "after", ""),
+        )
+
+    def op_call(self, request: Fields, now: Instant) -> Answer | Waiting:
+        args = request.get("args", [])
+        if not isinstance(args, list):
+            raise UsageError("call wants args: [...]")
+        self._check_wait(request)
+        name = text(request, "model", DEFAULT_MODEL)
+        model = self.node.model(name)
+        before = model.log.end
+        if name.startswith("_"):
+            raise Refused(f"model '{name}' is the system's: it can be read, not called")
+        operation = text(request, "operation")
+        if any(op.name == operation and op.writes for op in operations(type(model))):
+            self.node.check_writable()
+        result = call(model, operation, args, now.wall_ms)
+        try:
+            rpc.encode({"result": result})
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DataError(f"the result can't be told: {error}") from None
+        if model.log.end == before:
+            return Answer({"result": result})
+        self.node.accepted(model)
+        return self._written(model, {"result": result}, request, now)
+
+    # --- models ---
+
+    def op_model_list(self, request: Fields, now: Instant) -> Answer:
+        return Answer({"models": model_list(self.node)})
+
+    def op_model_create(self, request: Fields, now: Instant) -> Answer:
+        name, data_type = text(request, "model"), text(request, "type", Map.data_type)
+        if data_type not in MODELS:
+            raise UsageError(f"data type '{data_type:.40}', allowed are {', '.join(MODELS)}")
+        ttl_ms = number(request, "ttl_ms", 0, TTL_MS_MAX)
+        self.node.check_writable()
+        created = self.node.create(name, data_type)
+        model = self.node.models[name]
+        other = "ttl_ms" in request and isinstance(model, Map) and ttl_ms != model.ttl_ms
+        if isinstance(model, Map) and (model.cleared or other):
+            created = created or model.cleared
+            model.set_options(now.wall_ms, ttl_ms=ttl_ms)
+            self.node.accepted(model)
+        return Answer({"created": created}, (model, model.log.end))
+
+    def op_model_info(self, request: Fields, now: Instant) -> Answer:
+        model = self.node.model(text(request, "model", DEFAULT_MODEL))
+        log = model.log
+        return Answer(
+            {
+                **model_line(model),
+                "ttl_ms": model.ttl_ms if isinstance(model, Map) else 0,
+                "sources": len(model.clock),
+                "log": {"first": log.segments[0].first, "end": log.end, "live": log.live},
+                "clock": {source_text(source): time for source, time in model.clock.items()},
+                "operations": [
+                    {"name": op.name, "args": list(op.args), "words": op.words}
+                    for op in operations(type(model))
+                ],
+            }
+        )
+
+    def op_model_drop(self, request: Fields, now: Instant) -> Answer:
+        name = text(request, "model")
+        known = self.node.model(name)
+        if name == DEFAULT_MODEL:
+            raise Refused("model 'default' is always there", hint="scuttled del --prefix ''")
+        if isinstance(known, Slots) and known.cleared:
+            raise Refused(f"no model '{name}'")
+        model = self._map_to_write(name)
+        count = model.clear(now.wall_ms)
+        self.node.accepted(model)
+        return Answer({"count": count}, (model, model.log.end))
+
+    # --- models of a type ---
+
+    def _slots(self, name: str) -> Slots:
+        model = self.node.model(name)
+        if not isinstance(model, Slots):
+            raise Refused(f"model '{name}' is a {model.data_type}, which has no keys")
+        return model
+
+    def _map(self, name: str) -> Map:
+        model = self.node.model(name)
+        if not isinstance(model, Map):
+            raise Refused(f"model '{name}' is a {model.data_type}, not a map")
+        return model
+
+    def _map_to_write(self, name: str) -> Map:
+        model = self.node.model_to_write(name, Map.data_type)
+        assert isinstance(model, Map)
+        return model
