@@ -27,7 +27,8 @@ from scuttled.core.hlc import Author
 from scuttled.core.update import NodeId
 from scuttled.errors import Refused, StorageError, UsageError
 from scuttled.gossip import Gossip, Peer
-from scuttled.node import Node, Settings
+from scuttled.members import Settings
+from scuttled.node import Node
 from scuttled.rejoining import Rejoin
 from scuttled.report import Report
 from scuttled.requests import Daemon as DaemonDoor
@@ -40,6 +41,7 @@ from scuttled.waking import Bell, read_clocks
 logger = logging.getLogger(__name__)
 
 PEERS_MAX = 512  # that are dialled
+RETIRE_S = 0.5  # for peers to hear that a node without disk is gone for good
 GRACE_S = 2.0  # for callers and links at the end
 EXPIRE_S = 0.2  # between looks at what expires, while something is due soon
 GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
@@ -188,6 +190,7 @@ class Daemon:
             round(config.max_clock_skew_s * 1000),
             round(config.forget_after_s * 1000),
             Rejoin(config.rejoin),
+            began_ms=self.began.wall_ms,
         )
         node = Node(author, settings, stored=self.storage is not None)
         began = read_clocks()
@@ -214,6 +217,7 @@ class Daemon:
             self._nursery = nursery
             nursery.start_soon(self._keep_expiring)
             nursery.start_soon(self._keep_tending)
+            nursery.start_soon(self._keep_verifying)
             nursery.start_soon(self._keep_counting)
             nursery.start_soon(self._heed_signals)
             if self.saving is not None:
@@ -263,6 +267,11 @@ class Daemon:
         node.progress.add(bell.ring)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.control.finish)
+            if self.config.memory:  # its id is gone with it: nobody is to wait for it
+                node.retire(read_clocks().wall_ms)
+                with trio.move_on_after(RETIRE_S):
+                    while not node.has_told_rows():
+                        await bell.heard()
             while not node.is_saved() and not node.failing:
                 await bell.heard()
             await self.gossip.leave(f"{self.config.name} stops")
@@ -273,10 +282,21 @@ class Daemon:
         """Our rows in `_members` go out in time, and deletions are forgotten."""
         while True:
             now = read_clocks()
+            if self.node.twin_words and self.storage is None:
+                self.node.live_elsewhere(NodeId(secrets.token_bytes(8)), now.wall_ms)
             self.node.tend(now)
             self.gossip.log_notices()
             with trio.move_on_after(self.node.members.interval_s(now.wall_ms)):
                 await self._tending.heard()
+
+    async def _keep_verifying(self) -> None:
+        """Compare models, for us and for peers, a slice at a time."""
+        bell = Bell()
+        self.node.verifier.wake = bell.ring
+        while True:
+            await bell.heard()
+            while self.node.verifier.step():
+                await trio.lowlevel.checkpoint()
 
     async def _keep_expiring(self) -> None:
         while True:

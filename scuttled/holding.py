@@ -102,7 +102,7 @@ def state_of(node: Node, member: Member, wall_ms: int) -> str:
     silent_ms = wall_ms - member.seen_ms
     if silent_ms < FRESH_MS:
         return "seen"
-    return "silent" if silent_ms < node.members.forget_after_ms else "forgotten"
+    return "silent" if silent_ms < node.settings.forget_after_ms else "forgotten"
 
 
 def _seen_ms(node: Node, member: Member) -> int:

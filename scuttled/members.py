@@ -18,15 +18,16 @@ seen was collected meanwhile.        [DESIGN 4; the rules hold in 80,000 random 
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
+from scuttled import __version__
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
 from scuttled.core.link import Link
 from scuttled.core.scuttlebutt import IsStable, Scuttlebutt
-from scuttled.core.slots import BYTES, DELETED, JSON, Slot, parse
+from scuttled.core.slots import BYTES, DELETED, JSON, Slot, Slots, parse
 from scuttled.core.update import (
     NODE_ID_BYTES,
     SOURCE_BYTES,
@@ -38,6 +39,7 @@ from scuttled.core.update import (
     stamp,
 )
 from scuttled.models.map import Map
+from scuttled.rejoining import Rejoin
 
 MEMBERS = "_members"
 ROW_S = 0.25  # between two rows of one node...
@@ -48,7 +50,23 @@ FORGET_AFTER_MS = 7 * 86_400_000
 
 FORGOTTEN = "this node was forgotten by the others: it tells them of itself again"
 
+COLLECT_AGE_MS = 60_000  # nothing younger is forgotten: watchers may be behind for so long
+
 _PAIR = SOURCE_BYTES + STAMP_BYTES
+
+
+class Settings(NamedTuple):
+    """What a node is told of itself and of its cluster."""
+
+    name: str
+    cluster: str
+    incarnation: bytes  # 8 random bytes for each start
+    address: str = ""  # where it can be dialled
+    max_skew_ms: int = 60_000
+    forget_after_ms: int = FORGET_AFTER_MS
+    rejoin: Rejoin = Rejoin.OWN
+    collect_age_ms: int = COLLECT_AGE_MS
+    began_ms: int = 0  # when this daemon was started
 
 
 @dataclass(slots=True)
@@ -71,14 +89,16 @@ class Member:
 class Members:
     """The members as this node knows them, and the rows that it writes itself."""
 
-    def __init__(self, model: Map, author: Author, forget_after_ms: int = FORGET_AFTER_MS) -> None:
+    def __init__(self, model: Scuttlebutt, author: Author, settings: Settings) -> None:
+        assert isinstance(model, Map)
         self.model = model
         self.author = author
-        self.forget_after_ms = forget_after_ms
+        self.settings = settings
         self.refresh_ms = REFRESH_MS
         self.known: dict[NodeId, Member] = {}
         self.names: dict[NodeId, str] = {}  # also of nodes that were forgotten
         self.forgot_me = False  # our row was deleted; until it is written again
+        self.retired = False  # our rows are gone for good
         self._seen = 0
         self._told: dict[str, tuple[Clock, int]] = {}  # by model, the clock in our row, as of then
 
@@ -101,7 +121,7 @@ class Members:
             return
         if node_id == self.author.node_id and row.source != self.author.source:
             self._told.clear()  # an earlier life's, or the doing of others: say it anew
-            self.forgot_me = self.forgot_me or row.kind == DELETED
+            self.forgot_me = (self.forgot_me or row.kind == DELETED) and not self.retired
         member = self.known.setdefault(node_id, Member(node_id))
         if node_of(row.source) == node_id:
             member.seen_ms = max(member.seen_ms, row.timestamp // TICKS_PER_MS)
@@ -129,7 +149,7 @@ class Members:
         """The other members that count."""
         for member in self.known.values():
             if member.listed and member.node_id != self.author.node_id:
-                if wall_ms - member.seen_ms < self.forget_after_ms:
+                if wall_ms - member.seen_ms < self.settings.forget_after_ms:
                     yield member
 
     def count(self, wall_ms: int) -> int:
@@ -142,11 +162,13 @@ class Members:
         """The least time between two rows of ours."""
         return ROW_S * max(1.0, self.count(wall_ms) / MEMBERS_PER_ROW_S)
 
-    def announce(
-        self, facts: Mapping[str, Any], models: Collection[Scuttlebutt], wall_ms: int
-    ) -> bool:
+    def announce(self, models: Collection[Scuttlebutt], wall_ms: int) -> bool:
         """Write what is no longer true in our rows; whether anything was."""
+        if self.retired:
+            return False
         key = self.author.node_id.hex()
+        mine = self.settings
+        facts = {"name": mine.name, "address": mine.address, "version": __version__}
         text = json.dumps({**facts, "life": self.author.life}).encode()
         wrote = self._write(key, JSON, text, wall_ms, refresh_ms=self.refresh_ms)
         for model in models:
@@ -174,7 +196,19 @@ class Members:
         for name in (key, *(f"{key}/{model}" for model in (member.clocks if member else ()))):
             self.model.discard(name, wall_ms)
 
+    def retire(self, wall_ms: int) -> None:
+        """This node will not come back: nobody is to wait for it."""
+        self.retired = True
+        self.forget(self.author.node_id, wall_ms)
+
     # --- what may be forgotten ---
+
+    def collect(self, model: Slots, links: Iterable[Link], wall_ms: int, *, alone: bool) -> int:
+        """Forget the deletions in a model that are stable; how many."""
+        is_stable = self.stability(model, links, wall_ms)
+        if is_stable is None:
+            return 0
+        return model.collect(is_stable, wall_ms - self.settings.collect_age_ms, alone=alone)
 
     def stability(self, model: Scuttlebutt, links: Iterable[Link], wall_ms: int) -> IsStable | None:
         """Tells whether everybody covers a timestamp of a source; None if somebody is in mid-word.

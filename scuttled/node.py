@@ -7,7 +7,6 @@ written (`saved`), links are woken: what is not on disk is not sent (I5). Waking
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from scuttled import __version__
 from scuttled.core.handshake import Refusal, prefers
@@ -26,11 +25,11 @@ from scuttled.core.update import (
     source_text,
 )
 from scuttled.errors import DataError, Refused, StorageError
-from scuttled.members import FORGET_AFTER_MS, FORGOTTEN, MEMBERS, Members
+from scuttled.members import FORGOTTEN, MEMBERS, Members, Settings
 from scuttled.models import make_model
 from scuttled.models.map import Map
 from scuttled.notices import Notices
-from scuttled.rejoining import Rejoin, Rejoined, rejoin
+from scuttled.rejoining import Rejoined, rejoin
 from scuttled.storage import Batch, SavedModel
 from scuttled.unsaved import forget_saved, model_batch, note_saved
 from scuttled.verifying import Verifier
@@ -39,23 +38,9 @@ DEFAULT_MODEL = "default"
 MODELS_MAX = 1024
 RESETS_MAX = 20  # reports kept
 COLLECT_S = 1.0  # between looks for deletions that nobody needs any more
-COLLECT_AGE_MS = 60_000  # none younger is forgotten, so that watchers can be behind for so long
 HLC_AHEAD_TICKS = 1000 * TICKS_PER_MS  # how far the hlc is persisted ahead of use
 
 Waker = Callable[[], None]
-
-
-class Settings(NamedTuple):
-    """What a node says of itself."""
-
-    name: str
-    cluster: str
-    incarnation: bytes  # 8 random bytes for each start
-    address: str = ""  # where it can be dialled
-    max_skew_ms: int = 60_000
-    forget_after_ms: int = FORGET_AFTER_MS
-    rejoin: Rejoin = Rejoin.OWN
-    collect_age_ms: int = COLLECT_AGE_MS
 
 
 class Node(Host[Link]):
@@ -81,6 +66,8 @@ class Node(Host[Link]):
         self.new_lives = 0
         self.resets: list[Rejoined] = []
         self.verifier = Verifier(self.models, self.links)
+        self.verifier.progress = self._made_progress
+        self.twin_words = ""  # an older node has our id
         self.wall_ms = 0  # when `tend` was called last
         self.alone = True  # this state has never met another node
         self._dirty: dict[str, Scuttlebutt] = {}  # has something that storage lacks
@@ -99,9 +86,7 @@ class Node(Host[Link]):
         for name in (DEFAULT_MODEL, MEMBERS):
             if name not in self.models:
                 self._open(name, Map.data_type)
-        rows = self.models[MEMBERS]
-        assert isinstance(rows, Map)
-        self.members = Members(rows, self.author, self.settings.forget_after_ms)
+        self.members = Members(self.models[MEMBERS], self.author, self.settings)
         self.members.read()
         self.wall_ms = wall_ms
         self._announce(wall_ms)
@@ -205,15 +190,12 @@ class Node(Host[Link]):
     def _collect(self, wall_ms: int) -> None:
         for model in self.user_models():
             if isinstance(model, Slots) and model.grave_count:
-                is_stable = self.members.stability(model, self.links.values(), wall_ms)
-                before_ms = wall_ms - self.settings.collect_age_ms
-                if is_stable and model.collect(is_stable, before_ms, alone=self.alone):
+                if self.members.collect(model, self.links.values(), wall_ms, alone=self.alone):
                     self._dirty[model.name] = model
 
     def hurry(self, model: Scuttlebutt) -> None:
         """A writer waits until others have on disk what this model holds now."""
-        model.hurry_to = model.log.end
-        self.hurried = True
+        model.hurry_to, self.hurried = model.log.end, True
         self.wake_storage()
         self.wake_tending()
 
@@ -242,9 +224,9 @@ class Node(Host[Link]):
             if model.is_saved:
                 self._dirty.pop(part.name, None)
             self._tell_links(model)
+        self._hlc_saved = batch.hlc or self._hlc_saved
         if self.hurried and self.is_saved():
             self.wake_tending()
-        self._hlc_saved = batch.hlc or self._hlc_saved
 
     def begin_anew(self, life: int, wall_ms: int) -> None:
         """Storage has lost all: go on as that life, and have everything saved again."""
@@ -286,19 +268,25 @@ class Node(Host[Link]):
 
     def _announce(self, wall_ms: int) -> None:
         """Write this node's rows of `_members`, as far as they are no longer true."""
-        mine = self.settings
-        facts = {"name": mine.name, "address": mine.address, "version": __version__}
-        if self.members.announce(facts, self.models.values(), wall_ms):
+        if self.members.announce(self.models.values(), wall_ms):
             self.accepted(self.members.model, urgent=False)
+
+    def retire(self, wall_ms: int) -> None:
+        """Tell the others that this node will not come back."""
+        self.members.retire(wall_ms)
+        self.accepted(self.members.model)
+
+    def has_told_rows(self) -> bool:
+        """Whether all linked peers have our rows."""
+        sessions = (link.sessions.get(MEMBERS) for link in self.links.values())
+        return all(session is None or not session.lag for session in sessions)
 
     def cluster_size(self) -> int:
         return self.members.count(self.wall_ms)
 
     def reset(self, link: Link, model: Scuttlebutt, whole: Scuttlebutt, now: Instant) -> None:
         """Take over a peer's whole state; then all sessions start anew, on new links."""
-        assert link.peer is not None
-        assert isinstance(model, Slots)
-        assert isinstance(whole, Slots)
+        assert isinstance(model, Slots) and isinstance(whole, Slots) and link.peer  # noqa: PT018
         if not model.replaced:  # else the last one is not on disk yet: come again
             report = Rejoined(model.name, link.peer.name, now.wall_ms)
             rejoin(model, whole, self.author, self.settings.rejoin, report)
@@ -316,19 +304,18 @@ class Node(Host[Link]):
     # --- what a link wants of us ---
 
     def hello(self, now: Instant) -> Hello:
-        mine = self.settings
+        me, node_id = self.settings, self.author.node_id
         return Hello(
-            *PROTOCOL, mine.cluster, self.author.node_id, mine.incarnation, mine.name, mine.address,
-            __version__, now.wall_ms,
+            *PROTOCOL, me.cluster, node_id, me.incarnation, me.name, me.address, __version__,
+            now.wall_ms, (), me.began_ms,
         )  # fmt: skip
 
     def establish(self, link: Link, now: Instant) -> None:
         """Settle which of two links between the same nodes stays: see `prefers`."""
-        assert link.peer is not None
         peer = link.peer
+        assert peer is not None
         other = self.links.get(peer.node_id)
-        if other is not None and other is not link and other.ended is None:
-            assert other.peer is not None
+        if other is not None and other.peer and other is not link and other.ended is None:
             if not prefers(
                 new_dialled=bool(link.dialled),
                 old_dialled=bool(other.dialled),
@@ -382,11 +369,23 @@ class Node(Host[Link]):
             )
             self._announce(now.wall_ms)
 
-    def asked(self, link: Link, ask: Ask) -> None:
-        self.verifier.asked(link, ask)
+    def twin(self, words: str) -> None:
+        self.twin_words = words
+        self.wake_storage()
+        self.wake_tending()
 
-    def told(self, link: Link, tell: Tell) -> None:
-        self.verifier.told(link, tell)
+    def live_elsewhere(self, node_id: NodeId, wall_ms: int) -> None:
+        """Go on under another id, since a live node has this one; all links start anew."""
+        self.notices.warn(f"{self.twin_words}: going on as {node_id.hex()}")
+        self.twin_words = ""
+        self.author.node_id = node_id
+        self.author.live_as(1)
+        self._announce(wall_ms)
+        for link in tuple(self.links.values()):
+            link.close(Code.AFRESH, f"{self.settings.name} has taken another id")
+
+    def verify(self, link: Link, message: Ask | Tell) -> None:
+        self.verifier.hear(link, message)
 
     def heard(self, link: Link, model: Scuttlebutt, delta: Delta, received: Received) -> None:
         if received.refused:

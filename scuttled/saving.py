@@ -13,7 +13,7 @@ from typing import Protocol
 
 import trio
 
-from scuttled.core.update import Instant
+from scuttled.core.update import Instant, NodeId
 from scuttled.errors import StorageError
 from scuttled.node import Node
 from scuttled.storage import Batch, Damaged, Identity, Storage, another_life
@@ -64,6 +64,8 @@ class Saving:
             if self._found is not None:
                 self._begin_anew(self._found)
                 self._found = None
+            if node.twin_words:
+                self._take_another_id()
             clocks, self._clocks = self._clocks, False
             while (batch := node.unsaved(clocks=clocks)) is not None:
                 if not await self._save(batch):
@@ -162,6 +164,20 @@ class Saving:
                 logger.warning("%s: tried again with the next write", error.message)
                 return
             self.node.drift(False)
+
+    # --- another live node has our id ---
+
+    def _take_another_id(self) -> None:
+        """On disk first. If the disk fails, this comes again with the next handshake."""
+        node = self.node
+        node_id = NodeId(self.rng.getrandbits(64).to_bytes(8, "big"))
+        try:
+            self.storage.adopt(Identity(node_id, 1, node.author.hlc.last))
+        except StorageError as error:
+            logger.error("%s, and no other id could be taken: %s", node.twin_words, error)
+            node.twin_words = ""
+        else:
+            node.live_elsewhere(node_id, self.now().wall_ms)
 
     # --- a damaged database ---
 

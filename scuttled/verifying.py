@@ -90,12 +90,18 @@ class Verifier:
 
     # --- what links hear ---
 
-    def asked(self, link: Link, ask: Ask) -> None:
+    def hear(self, link: Link, message: Ask | Tell) -> None:
+        if isinstance(message, Ask):
+            self._asked(link, message)
+        else:
+            self._told(link, message)
+
+    def _asked(self, link: Link, ask: Ask) -> None:
         model = self.models.get(ask.model)
         if isinstance(model, Slots) and len(self._jobs) < JOBS_MAX:
             self._add(self._answer(link, model, ask))
 
-    def told(self, link: Link, tell: Tell) -> None:
+    def _told(self, link: Link, tell: Tell) -> None:
         check, peer = self._checks.get(tell.number), link.peer
         model = self.models.get(tell.model)
         if check is None or peer is None or not isinstance(model, Slots):

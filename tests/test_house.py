@@ -45,7 +45,8 @@ HOUSE = {
     """,
     "rooms": "models storage config rpc refusals",
     "hall": """
-        members rejoining unsaved verifying notices
+        rejoining unsaved verifying notices
+        members
         node client
         loading holding
         watching

@@ -20,6 +20,10 @@ class Refusal(ScuttledError):
         self.reason = code
 
 
+class Twin(Refusal):
+    """The other node has our id and was started before us: we have to take another one."""
+
+
 def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
     """Whether these two may talk. Raises Refusal, with words that make sense to both."""
     if theirs.cluster != mine.cluster:
@@ -35,11 +39,13 @@ def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
     if theirs.node_id == mine.node_id:
         if theirs.incarnation == mine.incarnation:
             raise Refusal(Code.SELF, "that address is this very node")
-        raise Refusal(
-            Code.TWIN,
+        words = (
             f"two live nodes have the id {mine.node_id.hex()}: {mine.name} and {theirs.name} "
-            "(was a state directory copied?)",
+            "(was a state directory copied?)"
         )
+        if (mine.began_ms, mine.incarnation) > (theirs.began_ms, theirs.incarnation):
+            raise Twin(Code.AFRESH, f"{words}; {mine.name}, started later, takes another")
+        raise Refusal(Code.TWIN, f"{words}; {theirs.name}, started later, has to take another")
     skew = theirs.wall_ms - mine.wall_ms
     if abs(skew) > max_skew_ms:
         way = "ahead of" if skew > 0 else "behind"

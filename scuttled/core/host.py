@@ -47,10 +47,12 @@ class Host(ABC, Generic[LinkT]):
         """A DELTA was merged: readers are to be woken, and what was refused be told."""
 
     @abstractmethod
-    def asked(self, link: LinkT, ask: Ask) -> None: ...
+    def twin(self, words: str) -> None:
+        """An older live node has our id: take another one."""
 
     @abstractmethod
-    def told(self, link: LinkT, tell: Tell) -> None: ...
+    def verify(self, link: LinkT, message: Ask | Tell) -> None:
+        """A peer wants to know what we hold, or tells what it holds."""
 
     @abstractmethod
     def cluster_size(self) -> int:

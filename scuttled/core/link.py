@@ -15,7 +15,7 @@ from typing import assert_never
 
 from scuttled.core import wire
 from scuttled.core.flight import STALL_S
-from scuttled.core.handshake import Refusal, check_hello
+from scuttled.core.handshake import Refusal, Twin, check_hello
 from scuttled.core.host import End, Host
 from scuttled.core.messages import (
     Ask,
@@ -91,6 +91,8 @@ class Link:
                 self._take(message, now)
             except Refusal as refusal:
                 self.close(refusal.reason, refusal.message)
+                if isinstance(refusal, Twin):
+                    self.host.twin(refusal.message)
 
     def wants_to_send(self, now: Instant) -> bool:
         """Whether `draw` has something. Cheap: no log is looked at."""
@@ -199,10 +201,8 @@ class Link:
                 self._take_delta(message, now)
             case Reset():
                 self._take_reset(message, now)
-            case Ask():
-                self.host.asked(self, message)
-            case Tell():
-                self.host.told(self, message)
+            case Ask() | Tell():
+                self.host.verify(self, message)
             case Have():
                 if message.model in self.sessions:
                     self.sessions[message.model].receive_have(message)
@@ -228,6 +228,8 @@ class Link:
     def _take_first(self, message: Message, now: Instant) -> None:
         if isinstance(message, Bye | ErrorMessage):
             self._over(message.code, message.words)
+            if message.code == Code.TWIN:
+                self.host.twin(message.words)
         elif not isinstance(message, Hello):
             raise RemoteProtocolError(f"{type(message).__name__} before HELLO")
         else:
@@ -333,12 +335,9 @@ class Link:
     def _draw_clocks(self) -> list[bytes]:
         sessions = [self._session(model) for model in self._to_open.values()]
         self._to_open.clear()
-        size, whole = self.host.cluster_size(), self._whole
-        self._whole = set()
-        return [
-            wire.encode(session.clock_message(members=size, whole=session.model.name in whole))
-            for session in sessions
-        ]
+        size, whole, self._whole = self.host.cluster_size(), self._whole, set()
+        clocks = [s.clock_message(members=size, whole=s.model.name in whole) for s in sessions]
+        return [wire.encode(clock) for clock in clocks]
 
     def _draw_haves(self, now: Instant) -> list[bytes]:
         if not self._have_due(now):

@@ -29,7 +29,7 @@ class Code(IntEnum):
     CLUSTER = 2  # another cluster's name
     VERSION = 3  # no common protocol
     SELF = 4  # both ends are the same node: a node dialled its own address
-    TWIN = 5  # another live node has our id: a copied state directory
+    TWIN = 5  # an older live node has your id (a copied state directory): take another one
     SKEW = 6  # clocks too far apart
     TYPE = 7  # a model is of another type there (of this model only)
     DUPLICATE = 8  # two links between the same nodes
@@ -52,6 +52,7 @@ class Hello:
     version: str
     wall_ms: int
     features: tuple[str, ...] = ()
+    began_ms: int = 0  # when this daemon was started; of two nodes with one id, the later yields
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def _fields(message: Message) -> list[Any]:
         case Hello() as m:
             return [
                 HELLO, m.oldest, m.newest, m.cluster, m.node_id, m.incarnation, m.name, m.address,
-                m.version, m.wall_ms, list(m.features),
+                m.version, m.wall_ms, list(m.features), m.began_ms,
             ]  # fmt: skip
         case _:
             assert_never(message)
@@ -184,7 +184,7 @@ def _times(value: object) -> dict[Source, int]:
 def _read_hello(
     oldest: object, newest: object, cluster: object, node_id: object, incarnation: object,
     name: object, address: object, version: object, wall_ms: object, features: object,
-    *_later: object,
+    began_ms: object, *_later: object,
 ) -> Hello:  # fmt: skip
     """Later versions may add fields at the end: HELLO must be readable to say "too new"."""
     if not isinstance(features, list):
@@ -200,6 +200,7 @@ def _read_hello(
         _text(version, "version"),
         _number(wall_ms, "time"),
         tuple(_text(feature, "feature") for feature in features),
+        _number(began_ms, "time"),
     )
 
 

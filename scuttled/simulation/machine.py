@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from scuttled.core.hlc import Author
 from scuttled.core.slots import slot_of
 from scuttled.core.update import Instant, NodeId, Source, Update, node_of
-from scuttled.node import Node, Settings
+from scuttled.members import Settings
+from scuttled.node import Node
 from scuttled.simulation.world import EPOCH_MS, Call, World
 from scuttled.storage import Batch, SavedModel
 

@@ -24,8 +24,9 @@ from scuttled.core.messages import Code
 from scuttled.core.slots import TEXT
 from scuttled.core.update import Instant, NodeId
 from scuttled.errors import RemoteProtocolError
+from scuttled.members import Settings
 from scuttled.models.map import Map
-from scuttled.node import DEFAULT_MODEL, Node, Settings
+from scuttled.node import DEFAULT_MODEL, Node
 from scuttled.rejoining import Rejoin
 from scuttled.simulation.history import Violation
 from scuttled.simulation.machine import Disk

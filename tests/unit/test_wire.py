@@ -152,7 +152,7 @@ def test_a_flipped_bit_is_another_message_or_a_protocol_error(
 
 S = source(1)
 GOOD = {
-    "hello": [1, 1, 1, "c", b"n" * 8, b"i" * 8, "name", "", "0.1", 5, []],
+    "hello": [1, 1, 1, "c", b"n" * 8, b"i" * 8, "name", "", "0.1", 5, [], 4],
     "clock": [2, "m", "map", {S: 1}, {}, 1, 3, 100, False, False],
     "delta": [3, "m", 1, [S, [record("k")]], 1, None, False],
     "have": [4, "m", 1, {S: 1}, 1],
@@ -186,7 +186,7 @@ def bad(kind: str, at: int, value: object) -> list[object]:
         ([99], "unknown type 99"),
         ([5], "ping: 0 fields"),
         ([5, 1, 2, b"", 4], "ping: 4 fields"),
-        (GOOD["hello"][:-1], "hello: 9 fields"),
+        (GOOD["hello"][:-1], "hello: 10 fields"),
         (bad("hello", 1, -1), "version -1, expected a whole number"),
         (bad("hello", 1, True), "version True, expected a whole number"),
         (bad("hello", 1, 1.0), "version 1.0, expected a whole number"),
@@ -197,6 +197,7 @@ def bad(kind: str, at: int, value: object) -> list[object]:
         (bad("hello", 9, 2**63), "time 9223372036854775808, expected"),
         (bad("hello", 10, "x"), "features 'x', expected a list"),
         (bad("hello", 10, [1]), "feature 1, expected text"),
+        (bad("hello", 11, -1), "time -1, expected"),
         (bad("clock", 3, []), "a clock that is a list, not a map"),
         (bad("clock", 3, {b"short": 1}), "source b'short', expected 12 bytes"),
         (bad("clock", 3, {"text": 1}), "source 'text', expected 12 bytes"),
