@@ -118,8 +118,9 @@ class Saving:
             if node.adrift:
                 self.storage.unmark()
         except StorageError as error:
-            count = f"{node.rows_unsaved:,} updates are not on disk"
-            raise StorageError(f"{error.message}: {count}", hint=error.hint) from error
+            if node.rows_unsaved:  # else a clock, which may lag behind
+                count = f"{node.rows_unsaved:,} updates are not on disk"
+                raise StorageError(f"{error.message}: {count}", hint=error.hint) from error
 
     # --- a disk that fails ---
 
@@ -135,8 +136,7 @@ class Saving:
         else:
             self._retry_s = min(2 * self._retry_s, RETRY_S[1])
         self._failures += 1
-        if node.failing != error.message:
-            node.fails(error.message)
+        node.fails(error.message.removeprefix("can't write "))
         if not node.adrift:
             self._cast_off()
 

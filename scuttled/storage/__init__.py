@@ -204,6 +204,7 @@ class Storage:
         return bool(last) and last != boot and level != "full"
 
     def _note_run(self) -> None:
+        self.directory.enter()
         places = self.directory.places()
         self._note({"run": self._boot, "run_sync": self.sync, "places": places})
         self._runs = True
