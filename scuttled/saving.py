@@ -67,6 +67,8 @@ class Saving:
             while (batch := node.unsaved(clocks=clocks)) is not None:
                 if not await self._save(batch):
                     await trio.sleep(self._retry_s)
+                elif self.storage.log_is_too_long:
+                    await self._fold(self.storage.empty_log)
                 elif batch.rows >= SAVE_ENTRIES_MAX:
                     await trio.lowlevel.checkpoint()
             self._land()

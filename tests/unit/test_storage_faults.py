@@ -537,3 +537,42 @@ def test_the_write_ahead_log_stays_bounded_under_constant_writes(
     trio.run(write_on)
     assert max(most) < 4 * limit
     storage.close()
+
+
+async def test_without_a_mark_on_disk_nothing_unsaved_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(tmp_path, "off", WALL)
+    begin(storage)
+    node = begun(storage)
+    failing = StorageError("can't write x: read-only file system")
+    saves = []
+
+    def fail(self: Storage, *_: object) -> None:
+        saves.append(trio.current_time())
+        raise failing
+
+    whole = Storage.write, Storage.mark
+    monkeypatch.setattr(Storage, "write", fail)
+    monkeypatch.setattr(Storage, "mark", fail)
+    saving = Saving(node, storage, read_clocks, RNG)  # type: ignore[arg-type]
+    log = default(node).log
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(saving.keep_saving)
+        nursery.start_soon(saving.keep_saving_clocks)
+        write(node, "k")
+        await trio.sleep(1)
+        assert node.failing == "x: read-only file system"
+        assert (node.adrift, log.visible, log.end) == (False, 0, 1)
+        monkeypatch.setattr(Storage, "mark", whole[1])
+        await trio.sleep(1.5)
+        assert (node.adrift, log.visible, log.durable) == (True, 1, 0)
+        assert storage.marked
+        await trio.sleep(20)
+        assert len(saves) < 35, "backs off to a second"
+        monkeypatch.setattr(Storage, "write", whole[0])
+        await trio.sleep(1.5)
+        assert (node.failing, node.adrift, log.durable) == ("", False, 1)
+        assert not storage.marked
+        nursery.cancel_scope.cancel()
+    storage.close()
