@@ -123,8 +123,9 @@ def test_a_daemon_that_ends_on_a_full_disk_gets_back_what_it_passed_on(fleet: Fl
         a.stop()
 
 
-def test_a_file_system_that_becomes_read_only_is_told_and_recovered_from(fleet: Fleet) -> None:
-    """The database is where nothing can be written for a while: bound over itself, read-only."""
+def test_on_a_read_only_file_system_it_does_not_start_and_nothing_is_set_aside(
+    fleet: Fleet,
+) -> None:
     point = fleet.directory / "a"
     with mounted(point, "-t", "tmpfs", "-o", "mode=700", "none"):
         a, b = fleet.chain("a", "b")
