@@ -70,6 +70,8 @@ class Saving:
             while (batch := node.unsaved(clocks=clocks)) is not None:
                 if not await self._save(batch):
                     await trio.sleep(self._retry_s)
+                elif self.storage.log_is_too_long:
+                    await self._fold(self.storage.empty_log)
                 elif batch.rows >= SAVE_ENTRIES_MAX:
                     await trio.lowlevel.checkpoint()
             self._land()
@@ -121,8 +123,9 @@ class Saving:
             if node.adrift:
                 self.storage.unmark()
         except StorageError as error:
-            count = f"{node.rows_unsaved:,} updates are not on disk"
-            raise StorageError(f"{error.message}: {count}", hint=error.hint) from error
+            if node.rows_unsaved:  # else a clock, which may lag behind
+                count = f"{node.rows_unsaved:,} updates are not on disk"
+                raise StorageError(f"{error.message}: {count}", hint=error.hint) from error
 
     # --- a disk that fails ---
 
@@ -138,8 +141,7 @@ class Saving:
         else:
             self._retry_s = min(2 * self._retry_s, RETRY_S[1])
         self._failures += 1
-        if node.failing != error.message:
-            node.fails(error.message)
+        node.fails(error.message.removeprefix("can't write "))
         if not node.adrift:
             self._cast_off()
 

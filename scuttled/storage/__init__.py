@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 CHECKPOINT_BYTES = 16 << 20  # of write-ahead log, after which it is folded into the database
+LOG_MAX = 3  # times CHECKPOINT_BYTES: from there on writers wait, the loop does not
 SYNC_LEVELS = ("off", "normal", "full")
 RANDOM_LIFE = 1 << 31  # lives from here on were drawn, those below were counted
 _LIFE_BITS = 30  # leaves as many again to be counted on from the last one drawn
@@ -203,6 +204,7 @@ class Storage:
         return bool(last) and last != boot and level != "full"
 
     def _note_run(self) -> None:
+        self.directory.enter()
         places = self.directory.places()
         self._note({"run": self._boot, "run_sync": self.sync, "places": places})
         self._runs = True
@@ -259,6 +261,11 @@ class Storage:
     def wants_checkpoint(self) -> bool:
         """Whether the write-ahead log has grown enough to be folded in."""
         return self._db is not None and self._db.wal_bytes > CHECKPOINT_BYTES
+
+    @property
+    def log_is_too_long(self) -> bool:
+        """Whether it grows faster than it is folded in: then writers are to wait."""
+        return self._db is not None and self._db.wal_bytes > LOG_MAX * CHECKPOINT_BYTES
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the database; beside the loop, it stops no writer."""

@@ -6,7 +6,7 @@ are added at the end of a model's stretch of the tree.
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from operator import lt
 from pathlib import Path
@@ -30,7 +30,6 @@ ROW_BYTES = 22  # of a row of entries, about, besides its record
 
 Meta = dict[str, object]
 Progress = Callable[[int, int], None]  # rows read so far, and of about how many
-Row = tuple[int, int, bytes, int]  # position, number of the source, record, check
 
 
 class Database:
@@ -99,12 +98,13 @@ class Database:
             (i << PLACE_BITS, ((i + 1) << PLACE_BITS) - 1),
         )
         while some := rows.fetchmany(LOAD_ROWS):
-            bad = sum(crc32(record, seeds[s] ^ at) != crc for at, s, record, crc in some)
-            reader.demand(not bad, f"{bad} of its rows, in model {name}")
+            bad = sum([crc32(record, seeds[s] ^ at) != crc for at, s, record, crc in some])
+            reader.demand(not bad, f"{bad} of its rows, in model {name},")
+            records = [record for _, _, record, _ in some]
             saved.positions.extend([at for at, _, _, _ in some])
             saved.sources.extend([sources[s] for _, s, _, _ in some])
-            saved.records.extend([record for _, _, record, _ in some])
-            reader.read(some)
+            saved.records.extend(records)
+            reader.read(records)
         reader.demand(
             len(saved.positions) == count and all(map(lt, saved.positions, saved.positions[1:])),
             f"the {count} rows of model {name}",
@@ -259,10 +259,9 @@ class _Reader:
         if not holds:
             raise Damaged(f"can't read {self.path}: {what} are not what was saved")
 
-    def read(self, rows: Iterable[Row]) -> None:
-        for_records = [len(record) + ROW_BYTES for _, _, record, _ in rows]
-        self._rows += len(for_records)
-        self._bytes += sum(for_records)
+    def read(self, records: Sequence[bytes]) -> None:
+        self._rows += len(records)
+        self._bytes += sum(map(len, records)) + ROW_BYTES * len(records)
         about = self._rows * max(self.bytes_all, self._bytes) // self._bytes
         self.progress(self._rows, about)
 

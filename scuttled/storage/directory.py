@@ -49,13 +49,22 @@ class Directory:
             self.found = self.places()  # before anything is written
             state = os.pread(self._lock, 1, _STATE_AT)
             self.marked = state == _MARK
-            line = f"{os.getpid():<{_PID_WIDTH}} ".encode() + (_MARK if self.marked else _NO_MARK)
+            if not state:
+                self.enter()
+        except OSError as error:
+            os.close(self._lock)
+            raise StorageError(f"can't read {path / LOCK}: {error.strerror}") from error
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def enter(self) -> None:
+        """Say who uses it, once nothing but this can fail: it makes `places` another."""
+        line = f"{os.getpid():<{_PID_WIDTH}} ".encode() + (_MARK if self.marked else _NO_MARK)
+        with told(self.path / LOCK, "can't write"):
             os.pwrite(self._lock, line + b"\n", 0)
             os.ftruncate(self._lock, _LINE_BYTES)
             os.fsync(self._lock)
-        except OSError as error:
-            os.close(self._lock)
-            raise StorageError(f"can't write {path / LOCK}: {error.strerror}") from error
 
     def close(self) -> None:
         os.close(self._lock)

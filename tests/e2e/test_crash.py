@@ -230,14 +230,17 @@ def test_a_deletion_and_an_expiry_survive_a_kill(fleet: Fleet) -> None:
     assert b.cli("get", "short", check=False).returncode == 1
 
 
-def test_a_disk_that_takes_no_more_ends_the_daemon_which_says_so(fleet: Fleet) -> None:
+def test_a_disk_that_takes_no_more_refuses_writes_and_keeps_what_was_acknowledged(
+    fleet: Fleet,
+) -> None:
     """What was acknowledged is there when it runs again, with room."""
     daemon = fleet.daemon("a", prefix=["prlimit", "--fsize=400000"])
     kept = 0
-    while daemon.cli("set", f"big/{kept}", "x" * 50_000, check=False).returncode == 0:
+    while (done := daemon.cli("set", f"big/{kept}", "x" * 50_000, check=False)).returncode == 0:
         kept += 1
-    assert daemon.ended() == 74
-    assert f"scuttled: can't write {daemon.data}/scuttled.db" in daemon.log()
+    assert done.returncode == 74
+    assert f"error can't write {daemon.data}/scuttled.db" in daemon.log()
+    daemon.kill9()
     daemon.prefix = []
     daemon.start()
     assert kept > 0

@@ -256,7 +256,7 @@ def test_a_disk_that_fails_does_not_end_it_and_nothing_is_acknowledged(
         with pytest.raises(ScuttledError, match="can't write: "):
             client.request("model_create", model="other")
         status = client.request("status")
-        assert status["problems"] == ["the disk fails: can't write x: no space left on device"]
+        assert status["problems"] == ["the disk fails: x: no space left on device"]
         assert (status["healthy"], status["storage"]["unsaved"]) == (False, 1)
         monkeypatch.setattr(Storage, "write", write)
         client.request("wait", synced=True)

@@ -27,6 +27,26 @@ def test_entries_are_numbered_in_order_of_arrival() -> None:
     assert entries(log) == [(0, record("a"), A), (1, record("b"), A), (2, record("c"), A)]
 
 
+def test_what_is_not_saved_is_shown_only_adrift_and_is_never_called_durable() -> None:
+    log = filled(5)
+    assert (log.visible, log.durable) == (5, 5), "not stored: there is nothing to wait for"
+    log.stored, log.saved = True, 3
+    assert (log.visible, log.durable) == (3, 3)
+    log.adrift = True
+    assert (log.visible, log.durable) == (5, 3)
+    log.adrift = False
+    assert (log.visible, log.durable) == (3, 3)
+
+
+def test_a_log_whose_storage_was_lost_is_to_be_saved_from_the_beginning() -> None:
+    log = filled(5)
+    log.stored, log.taken, log.saved = True, 5, 5
+    log.free(2)
+    assert log.freed == [2]
+    log.forget_saved()
+    assert (log.saved, log.taken, log.freed, log.replaced) == (0, 0, [], 0)
+
+
 def test_a_hole_keeps_all_other_positions() -> None:
     log = filled(4)
     log.free(1)

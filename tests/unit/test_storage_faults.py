@@ -8,6 +8,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import trio
+import trio.lowlevel
 from scenes import NOW, TICKS, WALL, a_node, default, node_id, source, state, write
 from test_storage import RNG, begun, kept, opened
 
@@ -15,6 +17,7 @@ from scuttled.core.hlc import Author
 from scuttled.core.update import make_source
 from scuttled.errors import StorageError
 from scuttled.node import HLC_AHEAD_TICKS, Node, Settings
+from scuttled.saving import Saving
 from scuttled.storage import (
     FILE,
     RANDOM_LIFE,
@@ -27,6 +30,7 @@ from scuttled.storage import (
     another_life,
     schema,
 )
+from scuttled.waking import read_clocks
 
 SCHEMA_1 = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -485,3 +489,90 @@ def test_loading_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
     storage.close()
     assert [rows for rows, _ in told][:6] == [500, 1000, 1500, 2000, 2500, 3000]
     assert all(rows <= about < 3 * 3001 for rows, about in told)
+
+
+def test_a_start_that_fails_does_not_make_the_next_one_take_its_state_for_a_copy(
+    tmp_path: Path,
+) -> None:
+    me = run(tmp_path).identity
+    storage = Storage(tmp_path, "normal", WALL)
+    storage.directory.close()
+    storage._abandon()
+    (tmp_path / "identity.new").mkdir()
+    storage = Storage(tmp_path, "normal", WALL)
+    with pytest.raises(StorageError, match="identity"):
+        begin(storage)
+    storage.close()
+    (tmp_path / "identity.new").rmdir()
+    assert run(tmp_path) == Begun(me, [])
+
+
+# --- the write-ahead log -------------------------------------------------------------------------
+
+
+def test_the_write_ahead_log_stays_bounded_under_constant_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint that stops nobody never empties a log that is written to all the time."""
+    limit = 1 << 20
+    monkeypatch.setattr("scuttled.storage.CHECKPOINT_BYTES", limit)
+    storage = Storage(tmp_path, "off", WALL)
+    begin(storage)
+    node = begun(storage)
+    most = []
+
+    async def write_on() -> None:
+        saving = Saving(node, storage, read_clocks, RNG)  # type: ignore[arg-type]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(saving.keep_saving)
+            nursery.start_soon(saving.keep_checkpointing)
+            for n in range(2500):
+                for k in range(4):
+                    write(node, f"k{n % 500}/{k}", "x" * 1000)
+                await trio.lowlevel.checkpoint()
+                most.append(storage._database.wal_bytes)
+            nursery.cancel_scope.cancel()
+
+    monkeypatch.setattr("scuttled.saving.CHECKPOINT_S", 0.01)
+    trio.run(write_on)
+    assert max(most) < 4 * limit
+    storage.close()
+
+
+async def test_without_a_mark_on_disk_nothing_unsaved_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(tmp_path, "off", WALL)
+    begin(storage)
+    node = begun(storage)
+    failing = StorageError("can't write x: read-only file system")
+    saves = []
+
+    def fail(self: Storage, *_: object) -> None:
+        saves.append(trio.current_time())
+        raise failing
+
+    whole = Storage.write, Storage.mark
+    monkeypatch.setattr(Storage, "write", fail)
+    monkeypatch.setattr(Storage, "mark", fail)
+    saving = Saving(node, storage, read_clocks, RNG)  # type: ignore[arg-type]
+    log = default(node).log
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(saving.keep_saving)
+        nursery.start_soon(saving.keep_saving_clocks)
+        write(node, "k")
+        await trio.sleep(1)
+        assert node.failing == "x: read-only file system"
+        assert (node.adrift, log.visible, log.end) == (False, 0, 1)
+        monkeypatch.setattr(Storage, "mark", whole[1])
+        await trio.sleep(1.5)
+        assert (node.adrift, log.visible, log.durable) == (True, 1, 0)
+        assert storage.marked
+        await trio.sleep(20)
+        assert len(saves) < 35, "backs off to a second"
+        monkeypatch.setattr(Storage, "write", whole[0])
+        await trio.sleep(1.5)
+        assert (node.failing, node.adrift, log.durable) == ("", False, 1)
+        assert not storage.marked
+        nursery.cancel_scope.cancel()
+    storage.close()
