@@ -68,7 +68,7 @@ class History:
     def note_acknowledged(self, models: dict[str, Scuttlebutt], node_id: NodeId) -> None:
         """Before a kill: what stands below `visible` was acknowledged, and is not to be lost."""
         for name, source, known in self._by(node_id):
-            visible = models[name].log.visible if name in models else 0
+            visible = models[name].log.durable if name in models else 0
             self.models[name][source] = [
                 written._replace(end=0) if written.end <= visible else written for written in known
             ]
