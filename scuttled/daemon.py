@@ -190,6 +190,7 @@ class Daemon:
             round(config.max_clock_skew_s * 1000),
             round(config.forget_after_s * 1000),
             Rejoin(config.rejoin),
+            round(config.keep_deleted_s * 1000),
             began_ms=self.began.wall_ms,
         )
         node = Node(author, settings, stored=self.storage is not None)

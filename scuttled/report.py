@@ -12,9 +12,13 @@ from scuttled.config import Config
 from scuttled.core.link import Link
 from scuttled.core.update import Instant
 from scuttled.gossip import SKEW_MS, Gossip, Peer
+from scuttled.holding import graves
+from scuttled.rejoining import Rejoined
 from scuttled.requests import model_list
 from scuttled.storage import Storage
+from scuttled.units import format_duration
 
+HELD_UP_MS = 3_600_000  # for which deletions may wait before it is worth a word
 SAMPLES = 6  # one a second; rates are over these
 
 
@@ -106,6 +110,9 @@ class Report:
                 (link.pulse.skew_ms for link in node.links.values()), key=abs, default=0
             ),
             "future": node.future,
+            "members": node.members.count(now.wall_ms),
+            "deleted": graves(node, now.wall_ms),
+            "resets": [_reset(report) for report in node.resets],
             "storage": {
                 "path": str(storage.path) if storage else "",
                 "bytes": storage.bytes if storage else 0,
@@ -120,6 +127,7 @@ class Report:
     def problems(self, now: Instant) -> list[str]:
         """What an operator should look at, in words."""
         found = [f"the disk fails: {self.node.failing}"] if self.node.failing else []
+        found += self._silent_members(now)
         for peer in self.gossip.peers.values():
             state, reason = self._state(peer)
             if state not in ("up", "self"):
@@ -138,6 +146,17 @@ class Report:
                         "in the future to be taken yet"
                     )
         return found
+
+    def _silent_members(self, now: Instant) -> list[str]:
+        """Who keeps deletions from being forgotten, and was not heard of for long."""
+        waiting = graves(self.node, now.wall_ms)
+        if waiting["oldest_ms"] < HELD_UP_MS:
+            return []
+        names = ", ".join(waiting["held_up_by"])
+        age = format_duration(waiting["oldest_ms"] / 1000)
+        return [f"{waiting['count']} deletions wait for {names}, the oldest for {age}"] * bool(
+            names
+        )
 
     def peers(self, now: Instant) -> list[dict[str, Any]]:
         """This node, the configured peers, and whoever else is linked."""
@@ -207,6 +226,23 @@ def _row(
             "version": link.peer.version,
         }
     return row
+
+
+def _reset(report: Rejoined) -> dict[str, Any]:
+    return {
+        "model": report.model,
+        "peer": report.peer,
+        "at_ms": report.at_ms,
+        "held": report.held,
+        "covered": report.covered,
+        "taken": report.taken,
+        "issued": report.issued,
+        "issued_count": report.issued_count,
+        "dropped": report.dropped,
+        "dropped_count": report.dropped_count,
+        "life": report.life,
+        "words": report.words,
+    }
 
 
 def _counts_of(link: Any) -> Counts:

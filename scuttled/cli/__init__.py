@@ -25,9 +25,12 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Cluster": {
         "peers": "scuttled.cli.peers",
+        "members": "scuttled.cli.members",
+        "forget": "scuttled.cli.forget",
         "join": "scuttled.cli.join",
         "leave": "scuttled.cli.leave",
         "wait": "scuttled.cli.wait",
+        "verify": "scuttled.cli.verify",
     },
     "Daemon": {
         "serve": "scuttled.cli.serve",

@@ -3,6 +3,7 @@
 import click
 
 from scuttled.cli import output
+from scuttled.cli.acknowledged import Level, wait_fields, wait_option
 from scuttled.cli.loose import LooseVerb
 from scuttled.cli.options import Settings, verb
 from scuttled.cli.text import dump_json, parse_json
@@ -19,14 +20,21 @@ from scuttled.cli.text import dump_json, parse_json
 )
 @click.argument("operation", metavar="OP")
 @click.argument("args", nargs=-1, metavar="[ARG...]")
-def command(settings: Settings, operation: str, args: tuple[str, ...]) -> None:
+@wait_option
+def command(settings: Settings, operation: str, args: tuple[str, ...], wait: Level) -> None:
     """Call operation OP of the model (-m) with its arguments.
 
     An ARG that is JSON is that value, any other is text; '"5"' is the text 5.
     """
     values = [_value(arg) for arg in args]
     with settings.connect() as client:
-        done = client.request("call", model=settings.model, operation=operation, args=values)
+        done = client.request(
+            "call",
+            model=settings.model,
+            operation=operation,
+            args=values,
+            **wait_fields(settings, wait),
+        )
     result = done.get("result")
     if settings.json:
         output.emit({"model": settings.model, "operation": operation, "result": result})

@@ -2,10 +2,12 @@
 
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
 from scuttled.cli import output
+from scuttled.cli.acknowledged import Level, held_words, wait_fields, wait_option
 from scuttled.cli.options import Settings, complete_keys, is_pattern, verb
 from scuttled.cli.output import counted
 from scuttled.client import Client
@@ -26,8 +28,9 @@ _KEYS_PER_REQUEST = 500  # of at most 4 KiB each: well below a frame
 @click.option("--prefix", is_flag=True, help="Delete every key that begins with KEY.")
 @click.option("--dry-run", is_flag=True, help="Write the keys that would go, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before deleting by prefix.")
+@wait_option
 def command(
-    settings: Settings, keys: tuple[str, ...], prefix: bool, dry_run: bool, yes: bool
+    settings: Settings, keys: tuple[str, ...], prefix: bool, dry_run: bool, yes: bool, wait: Level
 ) -> None:
     """Delete each KEY, on all nodes. Exits with 1 if none of them existed."""
     if prefix and not dry_run:
@@ -41,15 +44,19 @@ def command(
             return
         if prefix and targets:
             settings.confirm(f"delete {counted(len(targets))} of model {settings.model}", yes=yes)
-        count = sum(done["count"] for done in client.pipeline(deletions(settings.model, targets)))
+        *most, last = [*deletions(settings.model, targets)] or [("del", {"keys": []})]
+        count = sum(done["count"] for done in client.pipeline(most))
+        op, fields = last
+        done = client.request(op, **fields, **wait_fields(settings, wait))
+        count += done["count"]
     if settings.json:
         output.emit({"model": settings.model, "count": count})
     if not count:
         raise _none(keys, settings.model)
-    settings.say(f"{counted(count)} deleted from {settings.model}")
+    settings.say(f"{counted(count)} deleted from {settings.model}{held_words(done)}")
 
 
-def deletions(model: str, keys: list[str]) -> Iterator[tuple[str, dict[str, object]]]:
+def deletions(model: str, keys: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     for start in range(0, len(keys), _KEYS_PER_REQUEST):
         yield "del", {"model": model, "keys": keys[start : start + _KEYS_PER_REQUEST]}
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from scuttled.cli import output
+from scuttled.cli.acknowledged import Level, held_words, wait_fields, wait_option
 from scuttled.cli.loose import LooseVerb
 from scuttled.cli.options import Settings, complete_keys, seconds, verb
 from scuttled.errors import DataError, UsageError
@@ -22,6 +23,7 @@ from scuttled.errors import DataError, UsageError
         scuttled set hosts --file /etc/hosts
         scuttled set limits --json-value '{"cpu": 4}'
         scuttled set svc/web 10.0.0.1:80 --ttl 30s
+        scuttled set release 42 --wait majority --timeout 10s
     """,
 )
 @click.argument("key", shell_complete=complete_keys)
@@ -31,6 +33,7 @@ from scuttled.errors import DataError, UsageError
 @click.option("--ttl", metavar="D", callback=seconds, help="Forget the key after this time: 30s.")
 @click.option("--if-absent", is_flag=True, help="Only if this node has no such key.")
 @click.option("--if-rev", metavar="REV", help="Only if this node has the key at this revision.")
+@wait_option
 def command(
     settings: Settings,
     key: str,
@@ -40,12 +43,14 @@ def command(
     ttl: float | None,
     if_absent: bool,
     if_rev: str | None,
+    wait: Level,
 ) -> None:
     """Set KEY to VALUE.
 
     A VALUE of - reads standard input, exactly as it is. --if-absent and --if-rev are checked on
     this node only: another node may write the same key at the same moment, and the later of
-    the two stays.
+    the two stays. --wait returns when so many other members have the write on disk, too; if
+    time is over before, the exit code is 75, and the write stands.
     """
     if if_absent and if_rev:
         raise UsageError("--if-absent and --if-rev exclude each other")
@@ -63,8 +68,9 @@ def command(
         "if_rev": if_rev or "",
     }
     with settings.connect() as client:
-        done = client.request("set", **fields)
-    _show(settings, key, content, done["rev"], conditional=if_absent or bool(if_rev))
+        done = client.request("set", **fields, **wait_fields(settings, wait))
+    note = ", checked on this node only" if if_absent or if_rev else ""
+    _show(settings, key, content, done, note + held_words(done))
 
 
 def _content(key: str, value: str | None, path: str | None) -> bytes:
@@ -101,17 +107,17 @@ def _kind(content: bytes, json_value: bool) -> tuple[str, bytes]:
     return "json", content.strip(b" \t\r\n")  # what JSON allows around a value is not part of it
 
 
-def _show(settings: Settings, key: str, content: bytes, rev: str, *, conditional: bool) -> None:
-    form = settings.form
+def _show(settings: Settings, key: str, content: bytes, done: dict[str, Any], note: str) -> None:
+    form, rev = settings.form, done["rev"]
     if form == "json":
         from scuttled.cli.text import revision
 
-        fields = {"model": settings.model, "key": key, "rev": rev, "node": revision(rev)[0]}
-        output.emit(fields)
+        held: dict[str, Any] = {what: done[what] for what in ("held", "members") if what in done}
+        node = revision(rev)[0]
+        output.emit({"model": settings.model, "key": key, "rev": rev, "node": node, **held})
     elif form == "table" and not settings.quiet and sys.stdout.isatty():
         from scuttled.cli.text import escape
 
-        note = ", checked on this node only" if conditional else ""
         room = max((output.width() or 80) - len(key) - len(rev) - len(note) - 12, 20)
         shown = escape(content[: 4 * room])
         shown = shown if len(shown) <= room else shown[: room - 1] + "…"

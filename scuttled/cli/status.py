@@ -8,7 +8,7 @@ import click
 from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
 from scuttled.cli.peers import HEADER, STYLES, rows
-from scuttled.cli.text import dump_json
+from scuttled.cli.text import dump_json, escape
 from scuttled.errors import Refused
 from scuttled.units import format_bytes, format_duration
 
@@ -73,9 +73,9 @@ def screen(status: dict[str, Any]) -> list[str]:
             else ""
         )
         + f"  control {status['control']}",
-        f"models {len(status['models'])}  keys {status['keys']:,}  deleted"
-        f" {status['tombstones']:,}  state {format_bytes(status['bytes'])}"
-        f"  memory {format_bytes(status['rss_bytes'])}",
+        f"models {len(status['models'])}  keys {status['keys']:,}"
+        f"  state {format_bytes(status['bytes'])}  memory {format_bytes(status['rss_bytes'])}",
+        _deleted(status),
         f"gossip in {status['rate_in']:.1f}/s  out {status['rate_out']:.1f}/s"
         f"  total in {status['updates_in']:,} ({format_bytes(status['bytes_in'])})"
         f"  out {status['updates_out']:,} ({format_bytes(status['bytes_out'])})",
@@ -86,7 +86,29 @@ def screen(status: dict[str, Any]) -> list[str]:
             f"clock  {format_duration(abs(status['skew_ms'] or 0) / 1000)} apart from a peer,"
             f" {status['future']:,} updates from the future refused"
         )
+    lines += _resets(status)
     return lines + [f"problem: {problem}" for problem in status["problems"]]
+
+
+def _deleted(status: dict[str, Any]) -> str:
+    """What is deleted or expired and not yet forgotten, and whom it waits for."""
+    deleted = status["deleted"]
+    line = f"members {status['members']}  deleted {status['tombstones']:,}"
+    if not deleted["count"]:
+        return line
+    waiting = f"{line}  to be forgotten {deleted['count']:,}"
+    waiting += f", oldest {format_duration(deleted['oldest_ms'] / 1000)}"
+    names = ", ".join(escape(name) for name in deleted["held_up_by"])
+    return f"{waiting}, not yet seen by {names}" if names else waiting
+
+
+def _resets(status: dict[str, Any]) -> list[str]:
+    now_ms = int(time.time() * 1000)
+    return [
+        f"reset  {format_duration(max(now_ms - reset['at_ms'], 0) / 1000)} ago:"
+        f" {escape(reset['words'])}"
+        for reset in status["resets"]
+    ]
 
 
 def _storage(status: dict[str, Any]) -> str:

@@ -53,6 +53,7 @@ class Config:
     insecure: bool = False
     max_clock_skew_s: float = 60.0
     forget_after_s: float = 7 * 86_400.0
+    keep_deleted_s: float = 60.0
     rejoin: str = "own"
     memory: bool = False
     sync: str = "normal"

@@ -202,6 +202,7 @@ SETTINGS = (
     Setting("cluster", "cluster", "name", "default", CLUSTER),
     Setting("peers", "cluster", "peers", [], PEERS),
     Setting("forget_after_s", "cluster", "forget_after", "7d", DURATION),
+    Setting("keep_deleted_s", "cluster", "keep_deleted", "60s", DURATION),
     Setting("rejoin", "cluster", "rejoin", "own", REJOIN),
     Setting("listen", "gossip", "listen", "127.0.0.1:7960", LISTEN),
     Setting("advertise", "gossip", "advertise", "", ADVERTISE),

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from scuttled.core.link import Link
+from scuttled.core.session import Session
 from scuttled.core.slots import Slots
 from scuttled.core.update import Instant
-from scuttled.errors import Refused, UsageError
+from scuttled.errors import Refused, TimedOut, UsageError
 from scuttled.holding import member_rows, state_of
 from scuttled.members import FRESH_MS, Member
 from scuttled.models.map import Map, key_slot
@@ -150,11 +151,10 @@ class ClusterOperations(Operations):
             self.node.model(name)
         chosen = [m for m in self.node.user_models() if m.name == name or not name]
         models = [model for model in chosen if isinstance(model, Slots)]
+        wait_s = number(request, "wait_ms", VERIFY_MS, WAIT_MS_MAX) / 1000
+        deadline_s = now.mono_s + wait_s
         if request.get("repair"):
-            for link in self.node.links.values():
-                for model in models:
-                    link.send_whole(model.name)
-            return Answer({"peers": len(self.node.links)})
+            return self._repair(models, deadline_s)
         verifier = self.node.verifier
         check = verifier.begin(models, now.wall_ms + VERIFY_AHEAD_MS)
 
@@ -162,8 +162,29 @@ class ClusterOperations(Operations):
             verifier.end(check)
             return {"findings": [_finding(finding) for finding in check.findings.values()]}
 
-        wait_s = number(request, "wait_ms", VERIFY_MS, WAIT_MS_MAX) / 1000
-        return Waiting(lambda _: check.done, found, None, now.mono_s + wait_s, found)
+        return Waiting(lambda _: check.done, found, None, deadline_s, found)
+
+    def _repair(self, models: list[Slots], deadline_s: float) -> Waiting:
+        """Have all sent both ways, whatever the clocks say; answered when all has come."""
+        restarted: list[tuple[Link, Session, int]] = []
+        for link in self.node.links.values():
+            for model in models:
+                session = link.sessions.get(model.name)
+                if session is not None and session.open:
+                    restarted.append((link, session, session.round))
+                    link.send_whole(model.name)
+        facts = {"peers": len(self.node.links)}
+
+        def holds(_: Instant) -> bool:
+            return all(
+                link.ended is not None or (session.round > before and session.synced)
+                for link, session, before in restarted
+            )
+
+        def late(_: Instant) -> dict[str, Any]:
+            raise TimedOut("not all was exchanged in time; it goes on")
+
+        return Waiting(holds, lambda _: facts, None, deadline_s, late)
 
 
 def _is_synced(link: Link) -> bool:
