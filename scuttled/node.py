@@ -14,7 +14,7 @@ from scuttled.core.hlc import Author
 from scuttled.core.host import Host
 from scuttled.core.link import Link
 from scuttled.core.messages import PROTOCOL, Ask, Code, Delta, Hello, Tell
-from scuttled.core.scuttlebutt import Received, Scuttlebutt
+from scuttled.core.scuttlebutt import Husk, Received, Scuttlebutt
 from scuttled.core.slots import Slots
 from scuttled.core.update import (
     TICKS_PER_MS,
@@ -37,6 +37,7 @@ from scuttled.verifying import Verifier
 DEFAULT_MODEL = "default"
 MODELS_MAX = 1024
 RESETS_MAX = 20  # reports kept
+SHED_PER_CALL = 40_000  # updates of a state that was replaced: some 5 ms
 COLLECT_S = 1.0  # between looks for deletions that nobody needs any more
 HLC_AHEAD_TICKS = 1000 * TICKS_PER_MS  # how far the hlc is persisted ahead of use
 
@@ -65,6 +66,7 @@ class Node(Host[Link]):
         self.future = 0  # updates refused as of the future so far
         self.new_lives = 0
         self.resets: list[Rejoined] = []
+        self._husks: list[Husk] = []  # what models were before
         self.verifier = Verifier(self.models, self.links)
         self.verifier.progress = self._made_progress
         self.twin_words = ""  # an older node has our id
@@ -183,6 +185,7 @@ class Node(Host[Link]):
             if self.members.forgot_me:
                 self.notices.warn(FORGOTTEN)
             self._announce(now.wall_ms)
+        self._husks = [husk for husk in self._husks if husk.shed(SHED_PER_CALL)]
         if now.mono_s - self._collected_s >= COLLECT_S:
             self._collected_s = now.mono_s
             self._collect(now.wall_ms)
@@ -256,7 +259,7 @@ class Node(Host[Link]):
             raise StorageError(f"can't write: {self.failing}; reads and gossip go on")
 
     def is_saved(self) -> bool:
-        """Whether all that was accepted so far is on disk (or needs no disk)."""
+        """Whether all that was accepted is on disk (or needs no disk)."""
         return not self.stored or all(model.is_saved for model in self._dirty.values())
 
     @property
@@ -278,8 +281,7 @@ class Node(Host[Link]):
 
     def has_told_rows(self) -> bool:
         """Whether all linked peers have our rows."""
-        sessions = (link.sessions.get(MEMBERS) for link in self.links.values())
-        return all(session is None or not session.lag for session in sessions)
+        return not any(s.lag for link in self.links.values() if (s := link.sessions.get(MEMBERS)))
 
     def cluster_size(self) -> int:
         return self.members.count(self.wall_ms)
@@ -289,7 +291,7 @@ class Node(Host[Link]):
         assert isinstance(model, Slots) and isinstance(whole, Slots) and link.peer  # noqa: PT018
         if not model.replaced:  # else the last one is not on disk yet: come again
             report = Rejoined(model.name, link.peer.name, now.wall_ms)
-            rejoin(model, whole, self.author, self.settings.rejoin, report)
+            self._husks.append(rejoin(model, whole, self.author, self.settings.rejoin, report))
             self.resets = [*self.resets, report][-RESETS_MAX:]
             (self.notices.tell if report.lost_nothing else self.notices.warn)(report.words)
             self.new_lives += bool(report.life)
@@ -316,12 +318,9 @@ class Node(Host[Link]):
         assert peer is not None
         other = self.links.get(peer.node_id)
         if other is not None and other.peer and other is not link and other.ended is None:
-            if not prefers(
-                new_dialled=bool(link.dialled),
-                old_dialled=bool(other.dialled),
-                restarted=peer.incarnation != other.peer.incarnation,
-                smaller=self.author.node_id < peer.node_id,
-            ):
+            again = peer.incarnation != other.peer.incarnation
+            smaller = self.author.node_id < peer.node_id
+            if not prefers(link.dialled, other.dialled, restarted=again, smaller=smaller):
                 raise Refusal(Code.DUPLICATE, f"{peer.name} is linked already")
             other.close(Code.DUPLICATE, "another link takes over")
         self.links[peer.node_id] = link

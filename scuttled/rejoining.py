@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from scuttled.core.hlc import Author
 from scuttled.core.log import Entry
+from scuttled.core.scuttlebutt import Husk
 from scuttled.core.slots import CLEAR, Slot, Slots, parse
 from scuttled.core.update import STAMP_BYTES, node_of, stamp
 
@@ -65,7 +66,7 @@ class Rejoined:
         )
 
 
-def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rejoined) -> None:
+def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rejoined) -> Husk:
     """Let `model` become `whole`, issue anew what `mode` says, and note it all in `report`.
 
     What has a higher rank in the peer's state is superseded, as ever, and not worth a word.
@@ -76,7 +77,7 @@ def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rej
     if model.clock[author.source] > whole.clock[author.source]:
         author.live_as(author.life + 1)
         report.life = author.life
-    model.become(whole)
+    husk = model.become(whole)
     for entry in sorted(alone, key=lambda entry: (entry.record[:STAMP_BYTES], entry.source)):
         slot = parse(*entry)
         found = model.lookup(slot.slot)
@@ -93,6 +94,7 @@ def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rej
         else:
             report.dropped_count += 1
             _note(report.dropped, slot)
+    return husk
 
 
 def _held_alone(model: Slots, whole: Slots) -> list[Entry]:

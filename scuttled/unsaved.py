@@ -1,9 +1,10 @@
 """Storage as a reader of a model's log: what it lacks, and what follows from its having it."""
 
 from scuttled.core.clock import Clock
+from scuttled.core.log import Piece
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.update import Source
-from scuttled.storage import ModelBatch
+from scuttled.storage import ModelBatch, Pieces
 
 SAVE_ENTRIES_MAX = 2048  # of one model in one transaction: some 3 ms
 
@@ -15,7 +16,7 @@ def model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
     what is no longer there goes with what replaced it, or a kill in between would take both.
     """
     log = model.log
-    entries: list[tuple[int, Source, bytes | None]] = []
+    pieces: list[Piece] = []
     cursor, stop = log.saved, log.saved + SAVE_ENTRIES_MAX
     if log.replaced >= stop or model.replaced:
         stop = log.end
@@ -24,8 +25,8 @@ def model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
     while cursor < stop:
         piece = log.piece(cursor, stop)
         cursor = piece.next
-        entries += zip(piece.positions, piece.sources, piece.records, strict=True)
-        if not entries:  # a stretch without entries costs nothing
+        pieces.append(piece)
+        if not piece.records:  # a stretch without entries costs nothing
             stop = min(log.end, max(stop, cursor + SAVE_ENTRIES_MAX))
     log.taken = cursor
     times, revision = [], model.saved_revision
@@ -33,6 +34,9 @@ def model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
         times, revision = list(model.clock.items()), model.clock.revision
     elif clocks and cursor == log.end:
         times, revision = list(model.clock.since(revision)), model.clock.revision
+    entries: Pieces | list[tuple[int, Source, bytes | None]] = Pieces(pieces)
+    if not model.replaced:
+        entries = list(entries)
     floor = list(model.floor.since(0 if model.replaced else model.saved_floor))
     return ModelBatch(
         model.name, model.data_type, entries, freed, times, cursor, revision,

@@ -85,8 +85,9 @@ def _size(clock: ClockMessage) -> tuple[int, int, list[tuple[int, Source]]]:
     return clock.members, clock.size, floor
 
 
-def prefers(*, new_dialled: bool, old_dialled: bool, restarted: bool, smaller: bool) -> bool:
-    """Whether a new link between the same two nodes stays, and not the old one.
+def prefers(new_dialled: str, old_dialled: str, *, restarted: bool, smaller: bool) -> bool:
+    """Whether a new link between the same two nodes stays, and not the old one. `dialled` is the
+    address, if it was we who dialled; `smaller`: our id is the smaller one.
 
     If both nodes dialled, the link dialled by the one of the smaller id stays, on both sides. If
     one node dialled twice, it decides: as the dialler it keeps its live link; the other end hears
@@ -95,6 +96,6 @@ def prefers(*, new_dialled: bool, old_dialled: bool, restarted: bool, smaller: b
     """
     if restarted:
         return True
-    if new_dialled == old_dialled:
+    if bool(new_dialled) == bool(old_dialled):
         return not new_dialled
-    return new_dialled == smaller
+    return bool(new_dialled) == smaller

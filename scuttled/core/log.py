@@ -104,12 +104,13 @@ class Segment:
     def known_to(self, peer: Mapping[Source, Stamp]) -> bool:
         """Whether a peer that covers that has all of this full segment. May say no when it has."""
         if self.tops is None:
-            self.tops = self._newest()
+            self.tops = self.newest()
         if not self.tops:
             return self.live == 0
         return all(peer.get(source, b"") >= top for source, top in self.tops.items())
 
-    def _newest(self) -> dict[Source, Stamp]:
+    def newest(self) -> dict[Source, Stamp]:
+        """The newest stamp of each source; empty if there are too many."""
         if len(set(self.sources)) > TOPS_SOURCES_MAX:
             return {}
         tops: dict[Source, bytes] = {}
@@ -263,6 +264,15 @@ class ArrivalLog:
                 high = segment.index(min(stop, segment.end))
                 count += sum(record is not None for record in segment.records[low:high])
         return count
+
+    def prepare(self, at: int) -> int:
+        """Have a full segment know its newest stamps before `step_over` asks; the next one's index.
+
+        So the work for a whole log can be done a little at a time.
+        """
+        if at < len(self.segments) - 1 and self.segments[at].tops is None:
+            self.segments[at].tops = self.segments[at].newest()
+        return at + 1
 
     def count_missing(self, peer: Mapping[Source, Stamp]) -> int:
         """How many entries a peer that covers `peer` lacks; full segments it has cost one look."""

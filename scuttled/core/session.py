@@ -72,6 +72,7 @@ class Session:
         self.serving = False  # the peer resets: it is sent our whole state
         self._served = False
         self.staging: Scuttlebutt | None = None  # we reset: what has come of the peer's state
+        self._prepared = 0  # segments of our log, to be compared with that
         self.confirmed: dict[Source, int] = {}
         # sending
         self.open = False  # both CLOCKs are there, and neither end lies below the other's floor
@@ -138,7 +139,7 @@ class Session:
 
     @property
     def rejoining(self) -> bool:
-        """Whether one end takes over the other's state: updates one by one are not for it."""
+        """Whether one end takes over the other's state; no DELTA is for it."""
         return self.serving or self.staging is not None
 
     # --- sending ---
@@ -186,10 +187,8 @@ class Session:
             return None
         if runs:
             self.flight.add(start, self.cursor, size, now.mono_s)
-        hurry = bool(runs) and start < self.model.hurry_to
-        return Delta(
-            self.model.name, self._their_round, list(runs.items()), self.cursor, commit, hurry
-        )
+        model, hurry = self.model, bool(runs) and start < self.model.hurry_to
+        return Delta(model.name, self._their_round, [*runs.items()], self.cursor, commit, hurry)
 
     def _next_reset(
         self, runs: dict[Source, list[bytes]], start: int, size: int, now: Instant
@@ -335,15 +334,15 @@ class Session:
         return received
 
     def receive_reset(self, message: Reset, now: Instant) -> Scuttlebutt | None:
-        """Gather a part of the peer's state; all of it, once it is whole.
-
-        If anything is refused as of the future (I9) there is no whole, and we ask again later.
+        """Gather a part of the peer's state; all of it, once it is whole, and none of it from
+        the future (I9); else we ask again later.
         """
         if message.round != self.round or self.staging is None:
             return None
         limit = stamp((now.wall_ms + self.max_skew_ms) * TICKS_PER_MS)
         whole, most = self.staging, timestamp_of(limit)
         self._note_future(whole.receive(message.runs, limit))
+        self._prepared = self.model.log.prepare(self._prepared)
         if not self.future:
             self.receipts.hear(message.cursor, 0)
         if message.end is None or self.future:

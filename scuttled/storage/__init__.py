@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scuttled.core.update import NodeId
-from scuttled.storage.batch import Batch, Identity, ModelBatch, SavedModel
+from scuttled.storage.batch import Batch, Identity, ModelBatch, Pieces, SavedModel
 from scuttled.storage.database import Database, Meta, Progress
 from scuttled.storage.directory import FILE, Directory
 from scuttled.storage.faults import Damaged
@@ -39,6 +39,7 @@ __all__ = [
     "Damaged",
     "Identity",
     "ModelBatch",
+    "Pieces",
     "SavedModel",
     "Storage",
     "another_life",

@@ -1,10 +1,27 @@
 """What is handed to storage and what it hands back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
+from scuttled.core.log import Piece
 from scuttled.core.update import NodeId, Source
+
+
+class Pieces:
+    """Position, source and record (None: a hole) as the log has them: cheap, also for a million."""
+
+    def __init__(self, pieces: list[Piece]) -> None:
+        self.pieces = pieces
+
+    def __iter__(self) -> Iterator[tuple[int, Source, bytes | None]]:
+        return chain.from_iterable(
+            zip(piece.positions, piece.sources, piece.records, strict=True) for piece in self.pieces
+        )
+
+    def __len__(self) -> int:
+        return sum(len(piece.records) for piece in self.pieces)
 
 
 class ModelBatch(NamedTuple):
@@ -12,7 +29,7 @@ class ModelBatch(NamedTuple):
 
     name: str
     data_type: str
-    entries: list[tuple[int, Source, bytes | None]]  # position, source, record; None: a hole
+    entries: list[tuple[int, Source, bytes | None]] | Pieces
     freed: list[int]  # positions that became holes
     times: list[tuple[Source, int]]  # of the clock, what rose
     end: int  # the log's position up to which this goes

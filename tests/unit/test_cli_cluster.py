@@ -48,6 +48,9 @@ STATUS = {
     "rate_out": 0.0,
     "skew_ms": 700,
     "future": 2,
+    "members": 3,
+    "deleted": {"count": 2, "oldest_ms": 7_200_000, "held_up_by": ["db3"]},
+    "resets": [{"at_ms": MS, "words": "model default was reset to the state of db1"}],
     "storage": {"path": "/var/lib/scuttled/state.db", "bytes": 4096, "unsaved": 0},
     "rss_bytes": 30_000_000,
     "healthy": False,
@@ -92,6 +95,8 @@ def test_status_on_a_terminal_is_one_screen(
     assert lines[0] == (
         f"web1 ({NODE})  up 3h 12m  pid 812  scuttled 0.1.0  degraded, 1 of 2 peers up"
     )
+    assert "members 3  deleted 1  to be forgotten 2, oldest 2h, not yet seen by db3" in lines
+    assert any(line.endswith("ago: model default was reset to the state of db1") for line in lines)
     assert "problem: disk slow" in lines
     assert len(lines) < 24
 
