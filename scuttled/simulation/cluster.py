@@ -10,7 +10,7 @@ from scuttled.core.update import Update
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL
 from scuttled.simulation.history import Violation, Written
-from scuttled.simulation.machine import Machine
+from scuttled.simulation.machine import SAVE_RATES, Machine
 from scuttled.simulation.network import Network
 from scuttled.simulation.world import World
 
@@ -41,6 +41,9 @@ class Cluster:
         self.write_rate = rng.choice((2, 8, 25))
         self.keys = rng.choice((2, 6, 60))
         self.machines = [Machine(world, number, stored=number >= memory) for number in range(nodes)]
+        world.history.seen = self._is_held
+        for machine in self.machines:
+            machine.save_rate = SAVE_RATES[seed % 4 == 3]
         self.peers: dict[str, list[Machine]] = {machine.name: [] for machine in self.machines}
         self._connect()
         if "skew" in self.faults:
@@ -82,6 +85,13 @@ class Cluster:
                 f"seed {self.seed} at {self.world.now_s:.3f} s, faults {self.faults}: {error}"
             ) from error
         return self
+
+    def _is_held(self, name: str, written: Written) -> bool:
+        """Whether some node holds that very update."""
+        models = [machine.node.models.get(name) for machine in self.machines if machine.node]
+        found = [model.lookup(written.slot) for model in models if isinstance(model, Map)]
+        rank = (written.update.timestamp, written.update.source)
+        return any(slot is not None and (slot.timestamp, slot.source) == rank for slot in found)
 
     # --- what happens ---
 

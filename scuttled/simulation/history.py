@@ -1,6 +1,7 @@
 """All that was ever written, and what must hold of it on every node."""
 
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import NamedTuple
 
 from scuttled.core.scuttlebutt import Scuttlebutt
@@ -25,6 +26,7 @@ class History:
 
     def __init__(self) -> None:
         self.models: dict[str, dict[Source, list[Written]]] = {}
+        self.seen: Callable[[str, Written], bool] = lambda model, written: False  # by anybody
         self._graves: dict[tuple[str, bytes], list[Update]] = {}  # deletions, and what expires
 
     def holds(self, model: Scuttlebutt, written: Written) -> bool:
@@ -83,6 +85,10 @@ class History:
             for written in known:
                 if name in models and self.holds(models[name], written):
                     kept.append(written._replace(end=0))
+                elif self.seen(name, written) and source == now:
+                    raise Violation(
+                        f"{written} of {name} was sent before it was saved, and is lost"
+                    )
                 elif written.end == 0 and source == now:
                     raise Violation(f"{written} of {name} was acknowledged, and is lost")
             self.models[name][source] = kept

@@ -13,7 +13,7 @@ from scuttled.storage import Batch, SavedModel
 MAX_SKEW_MS = 1000
 REFRESH_MS = 10**9  # so that a run ends in silence
 KEEP_S = 0.2  # between looks at what expires and what clocks are to be saved
-SAVE_RATE = 100.0  # writes to the disk a second, if one follows the other
+SAVE_RATES = (100.0, 4.0)  # writes to a disk a second, if one follows the other: usual, slow
 
 
 class Disk:
@@ -66,6 +66,7 @@ class Machine:
         self.name = f"n{number}"
         self.disk = Disk(NodeId(world.rng.randbytes(8)))
         self.offset_ms = 0  # how wrong its wall clock is
+        self.save_rate = SAVE_RATES[0]
         self.slow_s = 0.0  # how long it takes to look at what has come
         self.node: Node | None = None
         self.hangups: dict[Call, None] = {}  # what ends its connections, in order
@@ -138,7 +139,7 @@ class Machine:
         batch = self.up.unsaved(clocks=self.world.rng.random() < 0.3)
         if batch is not None:
             self._saving = True
-            self.later(self.world.rng.expovariate(SAVE_RATE), lambda: self._write(batch))
+            self.later(self.world.rng.expovariate(self.save_rate), lambda: self._write(batch))
 
     def _write(self, batch: Batch) -> None:
         """A kill may come between the disk's work and its being known."""

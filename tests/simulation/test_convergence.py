@@ -18,9 +18,10 @@ from scuttled.core import flight, link, log, session, slots
 from scuttled.core.hlc import Hlc
 from scuttled.core.log import ArrivalLog
 from scuttled.core.messages import Delta
-from scuttled.core.scuttlebutt import Received
+from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.update import TICKS_PER_MS, Instant, timestamp_of
+from scuttled.node import Node
 from scuttled.simulation import FAULTS, Cluster, Violation, network
 
 SEEDS = [
@@ -149,14 +150,22 @@ def _claims_what_is_below_the_future(self: Session, delta: Delta, now: Instant) 
     return received
 
 
+def _sends_at_once(self: Node, model: Scuttlebutt, *, urgent: bool = True) -> None:
+    model.log.adrift = True
+    _accepted(self, model, urgent=urgent)
+    self._tell_links(model)
+
+
 _next_delta, _receive_delta, _counter = Session.next_delta, Session.receive_delta, count()
+_accepted = Node.accepted
 
 # Rules of the design, each broken on purpose.
 BREAKS: dict[str, tuple[object, str, object]] = {
     "I1 a clock set back": (Hlc, "next", _keeps_no_count),
     "I2 no rank among equal times": (slots, "outranks", lambda new, _, old, __: new[:8] > old[:8]),
     "I3 a commit with every DELTA": (Session, "next_delta", _claims_everything),
-    "I5 send before save": (ArrivalLog, "visible", property(lambda self: self.end)),
+    "I5 send before save": (Node, "accepted", _sends_at_once),
+    "I5 say so before save": (ArrivalLog, "durable", property(lambda self: self.end)),
     "I9 commits below the future": (Session, "receive_delta", _claims_what_is_below_the_future),
 }
 
