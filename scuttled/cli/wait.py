@@ -24,7 +24,7 @@ _RETRY_S = 0.05  # a socket that is not there can't tell when it comes
 )
 @click.option("--up", is_flag=True, help="Until the daemon answers.")
 @click.option("--peers", type=click.IntRange(0), metavar="N", help="Until N peers are up.")
-@click.option("--synced", is_flag=True, help="Until all peers that are up have all we have.")
+@click.option("--synced", is_flag=True, help="Until we and all peers and members hold the same.")
 @click.option(
     "--key", metavar="K[=V]", shell_complete=complete_keys, help="Until key K is there, with V."
 )
