@@ -236,7 +236,7 @@ class Watch:
         return "del"
 
     def _missed_some(self, model: Slots) -> bool:
-        """Whether what this watch is still to tell was forgotten; what went before it began is not."""
+        """Whether what this watch was still to tell is forgotten."""
         began = self._until.get(model.name, 0) if self._until is not None else 0
         return model.log.forgotten >= max(self._at[model.name], began)
 
