@@ -80,6 +80,7 @@ class Listing:
         looked = 0
         if self._dropped is None and log.forgotten >= max(self._cursor, self._began):
             self._dropped = self._cursor  # what it told of may be gone, with nothing left to say so
+        self._cursor = max(self._cursor, min(log.first, log.end))
         while self._cursor < log.end and not rows and looked < SCAN_ENTRIES_MAX:
             looked += ROWS_MAX
             piece = log.piece(self._cursor, min(log.end, self._cursor + ROWS_MAX))
@@ -205,7 +206,8 @@ class Watch:
     def _read(self, model: Slots, rows: list[Row], now: Instant) -> int:
         """One piece of one log; the bytes of records that became rows."""
         log, name, size = model.log, model.name, 0
-        piece = log.piece(self._at[name], min(log.end, self._at[name] + ROWS_MAX))
+        start = max(self._at[name], log.first)
+        piece = log.piece(start, min(log.end, start + ROWS_MAX))
         for at, record, source in zip(piece.positions, piece.records, piece.sources, strict=True):
             if record is None:
                 continue

@@ -159,6 +159,11 @@ class ArrivalLog:
         """Below this position all is on disk, or needs no disk."""
         return self.saved if self.stored else self.end
 
+    @property
+    def first(self) -> int:
+        """Nothing stands below; far from 0 after a RESET."""
+        return self.segments[0].first
+
     def room(self) -> int:
         """How many entries the tail still takes, at least one; a full tail is sealed first."""
         left = SEGMENT_ENTRIES - len(self.tail.records)
