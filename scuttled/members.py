@@ -182,7 +182,7 @@ class Members:
         return wrote
 
     def _write(self, key: str, kind: int, value: bytes, wall_ms: int, refresh_ms: int = 0) -> bool:
-        found = self.model.find(key, wall_ms)
+        found = None if self.forgot_me else self.model.find(key, wall_ms)
         if found is not None and found.payload == value and found.source == self.author.source:
             if not refresh_ms or wall_ms - found.timestamp // TICKS_PER_MS < refresh_ms:
                 return False

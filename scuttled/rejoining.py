@@ -80,8 +80,7 @@ def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rej
     husk = model.become(whole)
     for entry in sorted(alone, key=lambda entry: (entry.record[:STAMP_BYTES], entry.source)):
         slot = parse(*entry)
-        found = model.lookup(slot.slot)
-        if found is not None and (found.timestamp, found.source) > (slot.timestamp, slot.source):
+        if model.dominates(slot):
             continue
         if 0 < slot.expires_ms <= report.at_ms:
             continue

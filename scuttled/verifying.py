@@ -39,6 +39,7 @@ class Finding:
     state: str = "silent"  # silent, same, behind (clocks differ), differs
     keys: list[str] = field(default_factory=list)  # that differ
     more: bool = False  # there are others
+    busy: bool = False  # an answer is being compared; others are not heard meanwhile
 
 
 @dataclass(slots=True)
@@ -107,7 +108,10 @@ class Verifier:
         if check is None or peer is None or not isinstance(model, Slots):
             return
         finding = check.findings.get((tell.model, peer.node_id))
-        if finding is not None and (tell.model, peer.node_id) in check.pending:
+        if finding is None or finding.busy:
+            return
+        if (tell.model, peer.node_id) in check.pending:
+            finding.busy = True
             self._add(self._compare(check, finding, link, model, tell))
 
     def _add(self, job: Job) -> None:
@@ -156,6 +160,7 @@ class Verifier:
                 finding.more = len(different) > BUCKETS_ASKED_MAX
                 asked = different[:BUCKETS_ASKED_MAX]
                 link.say(Ask(check.number, model.name, check.at_ms, asked))
+                finding.busy = False
                 return
         else:
             mine_rows = yield from rows(model, frozenset(tell.buckets), check.at_ms)

@@ -78,6 +78,9 @@ class Listing:
         log, size = self.model.log, 0
         rows: list[Row] = []
         looked = 0
+        if self._dropped is None and log.forgotten >= max(self._cursor, self._began):
+            self._dropped = self._cursor  # what it told of may be gone, with nothing left to say so
+        self._cursor = max(self._cursor, min(log.first, log.end))
         while self._cursor < log.end and not rows and looked < SCAN_ENTRIES_MAX:
             looked += ROWS_MAX
             piece = log.piece(self._cursor, min(log.end, self._cursor + ROWS_MAX))
@@ -110,7 +113,7 @@ class Listing:
         return [text_of(slot.slot), kind, value, slot.rev, name, slot.expires_ms]
 
     def cursor(self) -> str:
-        """Where a watch is to go on; before a drop, so that it says that all is void."""
+        """Where a watch is to go on; before a drop or a RESET, so that it says that all is void."""
         at = self._cursor if self._dropped is None else self._dropped
         return cursor_text(self.node, {self.model.name: at})
 
@@ -185,6 +188,9 @@ class Watch:
                 if len(rows) >= ROWS_MAX or size >= ROWS_BYTES or looked >= SCAN_ENTRIES_MAX:
                     return rows
                 looked += ROWS_MAX
+                if self._missed_some(model):
+                    self._start_over(f"model {model.name} was reset, or has forgotten deletions")
+                    return rows
                 size += self._read(model, rows, now)
                 if self._first:
                     return rows
@@ -200,7 +206,8 @@ class Watch:
     def _read(self, model: Slots, rows: list[Row], now: Instant) -> int:
         """One piece of one log; the bytes of records that became rows."""
         log, name, size = model.log, model.name, 0
-        piece = log.piece(self._at[name], min(log.end, self._at[name] + ROWS_MAX))
+        start = max(self._at[name], log.first)
+        piece = log.piece(start, min(log.end, start + ROWS_MAX))
         for at, record, source in zip(piece.positions, piece.records, piece.sources, strict=True):
             if record is None:
                 continue
@@ -229,6 +236,11 @@ class Watch:
         if record[8] & EXPIRES:
             return "expire" if model.has_expired(slot.slot) else ""
         return "del"
+
+    def _missed_some(self, model: Slots) -> bool:
+        """Whether what this watch was still to tell is forgotten."""
+        began = self._until.get(model.name, 0) if self._until is not None else 0
+        return model.log.forgotten >= max(self._at[model.name], began)
 
     def _began_after(self, model: Slots, at: int) -> bool:
         """Whether that place in the log belongs to the snapshot, not to the news."""

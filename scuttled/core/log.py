@@ -163,6 +163,11 @@ class ArrivalLog:
         """Below this position all is on disk, or needs no disk."""
         return self.saved if self.stored else self.end
 
+    @property
+    def first(self) -> int:
+        """Nothing stands below; far from 0 after a RESET."""
+        return self.segments[0].first
+
     def forget_saved(self) -> None:
         """Storage has nothing any more, and begins anew."""
         self.saved = self.taken = self.replaced = 0

@@ -31,6 +31,7 @@ from scuttled.core.update import (
     Update,
     outranks,
     rev_text,
+    stamp,
     timestamp_of,
 )
 from scuttled.errors import RemoteProtocolError
@@ -136,6 +137,16 @@ class Slots(Scuttlebutt):
         """What stands in a slot, be it deleted or expired."""
         position = self._slots.get(slot)
         return None if position is None else parse(*self.log.entry(position))
+
+    def dominates(self, other: Slot) -> bool:
+        """Whether what is here outranks that: in its very slot, or by having dropped all."""
+        void, found = self._void, self.lookup(other.slot)
+        if void is not None and (stamp(other.timestamp), other.source) < void:
+            return True
+        return found is not None and (found.timestamp, found.source) > (
+            other.timestamp,
+            other.source,
+        )
 
     def live(self, slot: bytes, wall_ms: int) -> Slot | None:
         """What a reader sees in a slot at that time."""

@@ -267,3 +267,42 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(stateful_step_count=30)
+
+
+# --- forgetting ----------------------------------------------------------------------------------
+
+
+def test_what_is_forgotten_leaves_a_hole_that_nothing_replaces() -> None:
+    log = filled(4)
+    log.stored, log.taken, log.saved = True, 4, 4
+    log.free(0)
+    replaced = log.replaced
+    log.append(record("new", 9), A)
+    log.forget(2)
+    assert log.replaced == replaced, "it may come to disk at any time"
+    assert log.freed == [0, 2]
+    assert log.forgotten == 2
+    log.forget(1)
+    assert log.forgotten == 2, "the highest counts"
+
+
+def test_a_new_log_has_forgotten_all_that_stands_before_it() -> None:
+    assert ArrivalLog().forgotten == -1
+    assert ArrivalLog(100).forgotten == 99
+
+
+def test_what_a_peer_lacks_is_counted() -> None:
+    log = filled(SEGMENT_ENTRIES + 10)
+    log.append(record("k", 5), B)
+    log.free(SEGMENT_ENTRIES + 8)
+    assert log.count_missing({}) == SEGMENT_ENTRIES + 10
+    assert log.count_missing({A: Stamp(stamp(SEGMENT_ENTRIES))}) == 10
+    assert log.count_missing({A: Stamp(stamp(99_999)), B: Stamp(stamp(5))}) == 0
+
+
+def test_what_is_saved_is_durable_and_without_storage_all_is() -> None:
+    log = filled(3)
+    assert log.durable == 3
+    log.stored = True
+    log.saved = 2
+    assert log.durable == 2

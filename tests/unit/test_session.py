@@ -616,3 +616,19 @@ def test_no_commit_covers_what_only_a_refused_update_outranked() -> None:
     assert not four.clock.covers(u.source, u.timestamp)
     sync(one, four)
     assert values(four) == {"k": "u"}
+
+
+# --- what the peer has confirmed -----------------------------------------------------------------
+
+
+def test_confirmed_begins_with_the_peers_clock_and_what_we_send_adds_nothing() -> None:
+    one, two = filled(3), a_map(2)
+    theirs = put(two, "theirs")
+    a, b = sessions(one, two)
+    assert a.confirmed == {theirs.source: theirs.timestamp}
+    for delta in drain(a):
+        b.receive_delta(delta, NOW)
+    assert a.confirmed == {theirs.source: theirs.timestamp}
+    again = b.clock_message()
+    a.receive_clock(again)
+    assert a.confirmed == two.clock.copy_times()

@@ -304,3 +304,88 @@ def test_of_two_records_for_one_slot_that_storage_kept_the_higher_rank_stands() 
     assert values(model) == {"k": "b"}
     assert sorted(model.log.freed) == [0, 2]
     assert outranks(rows[1], S2, rows[2], S2)
+
+
+# --- forgetting deletions ------------------------------------------------------------------------
+
+
+def always(source: bytes, time: int) -> bool:
+    return True
+
+
+def test_only_what_was_deleted_or_expired_before_that_is_collected() -> None:
+    model = a_map()
+    put(model, "kept")
+    put(model, "gone")
+    model.discard("gone", WALL + 10)
+    model.put("short", room.TEXT, b"", WALL, ttl_ms=20)
+    model.expire(WALL + 20)
+    assert model.grave_count == 2
+    assert [grave.slot for grave in model.graves()] == [b"gone", b"short"]
+    assert model.collect(always, WALL + 9) == 0
+    assert model.collect(always, WALL + 10) == 1
+    assert model.collect(always, WALL + 19) == 0
+    assert model.collect(always, WALL + 20) == 1
+    assert (model.keys, model.tombstones, model.grave_count, model.log.live) == (1, 0, 0, 1)
+    assert model.bytes == sum(len(entry) for _, entry, _ in entries(model.log))
+
+
+def test_what_is_not_stable_stays_and_does_not_hold_up_the_rest() -> None:
+    model = a_map()
+    for key in "ab":
+        put(model, key)
+    first, second = model.discard("a", WALL), model.discard("b", WALL)
+    assert first is not None
+    assert second is not None
+    assert model.collect(lambda _, time: time == second.timestamp, WALL) == 1
+    assert model.lookup(b"a") is not None
+    assert model.lookup(b"b") is None
+    assert model.floor.copy_times() == {second.source: second.timestamp}
+
+
+def test_alone_nothing_raises_the_floor() -> None:
+    model = a_map()
+    put(model, "k")
+    model.discard("k", WALL)
+    assert model.collect(always, WALL, alone=True) == 1
+    assert len(model.floor) == 0
+
+
+def test_a_key_that_was_collected_can_be_written_again() -> None:
+    model = a_map()
+    put(model, "k")
+    model.discard("k", WALL)
+    model.collect(always, WALL)
+    put(model, "k", "again")
+    assert values(model) == {"k": "again"}
+    assert (model.keys, model.tombstones) == (1, 0)
+
+
+def test_a_grave_that_was_written_over_is_none() -> None:
+    model = a_map()
+    put(model, "k")
+    model.discard("k", WALL)
+    put(model, "k", "again")
+    assert model.grave_count == 0
+    assert model.collect(always, WALL + 99) == 0
+
+
+def test_one_call_collects_a_bounded_part() -> None:
+    model = a_map()
+    for n in range(room.GRAVES_PER_CALL_MAX + 5):
+        put(model, f"k{n}")
+        model.discard(f"k{n}", WALL)
+    assert model.collect(always, WALL + 99) == room.GRAVES_PER_CALL_MAX
+    assert model.collect(always, WALL + 99) == 5
+
+
+def test_what_stands_in_a_slot_or_dropped_all_dominates() -> None:
+    model = a_map()
+    receive(model, record("k", TICKS + 5))
+    older, newer = parse(record("k", TICKS), S2), parse(record("k", TICKS + 6), S2)
+    assert model.dominates(older)
+    assert not model.dominates(newer)
+    assert not model.dominates(parse(record("other", TICKS), S2))
+    model.clear(WALL + 1)
+    assert model.dominates(parse(record("other", TICKS), S2))
+    assert not model.dominates(parse(record("other", TICKS * 2), S2))

@@ -21,6 +21,7 @@ from scuttled import watching
 from scuttled.core.slots import TEXT
 from scuttled.core.update import Instant, stamp
 from scuttled.errors import UsageError
+from scuttled.models.map import Map
 from scuttled.node import Node
 from scuttled.simulation import Disk
 from scuttled.watching import Listing, Row, Watch, any_matcher, matcher
@@ -491,3 +492,147 @@ def test_a_model_that_was_dropped_before_is_no_news() -> None:
     node = a_node(1)
     default(node).clear(WALL)
     assert told(a_watch(node, snapshot=True)) == [("live",)]
+
+
+# --- forgotten deletions, and a RESET ------------------------------------------------------------
+
+
+def collect(node: Node) -> int:
+    return default(node).collect(lambda source, time: True, WALL + 1)
+
+
+FORGOTTEN = ("reset", "model default was reset, or has forgotten deletions")
+
+
+def test_a_watch_that_did_not_see_a_deletion_in_time_starts_over() -> None:
+    node = a_node(1)
+    write(node, "kept")
+    write(node, "gone")
+    watch = a_watch(node)
+    seen(watch)
+    default(node).discard("gone", WALL)
+    assert collect(node) == 1
+    write(node, "after")
+    assert watch.has_something()
+    assert told(watch) == [FORGOTTEN, ("set", "kept", "v"), ("set", "after", "v"), ("live",)]
+    write(node, "news")
+    assert told(watch) == [("set", "news", "v")]
+
+
+def test_a_watch_that_saw_the_deletion_goes_on_when_it_is_forgotten() -> None:
+    node = a_node(1)
+    write(node, "gone")
+    watch = a_watch(node)
+    seen(watch)
+    default(node).discard("gone", WALL)
+    assert told(watch) == [("del", "gone")]
+    assert collect(node) == 1
+    write(node, "news")
+    assert told(watch) == [("set", "news", "v")]
+
+
+def test_a_cursor_that_comes_back_after_a_deletion_was_forgotten_gives_a_reset() -> None:
+    node = a_node(1)
+    write(node, "gone")
+    write(node, "kept")
+    watch = a_watch(node, snapshot=True)
+    before = seen(watch)[-1][CURSOR]
+    default(node).discard("gone", WALL)
+    (deleted,) = seen(watch)
+    collect(node)
+    assert told(a_watch(node, after=before)) == [FORGOTTEN, ("set", "kept", "v"), ("live",)]
+    assert told(a_watch(node, after=deleted[CURSOR])) == []
+
+
+def test_what_was_forgotten_before_a_watch_began_does_not_concern_it() -> None:
+    node = a_node(1)
+    write(node, "gone")
+    write(node, "kept")
+    default(node).discard("gone", WALL)
+    snapshot = a_watch(node, snapshot=True)
+    collect(node)
+    assert told(snapshot) == [("set", "kept", "v"), ("live",)]
+    assert told(a_watch(node, snapshot=True)) == [("set", "kept", "v"), ("live",)]
+    assert told(a_watch(node)) == [("live",)]
+
+
+def test_a_snapshot_starts_over_if_what_it_told_was_deleted_and_forgotten_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watching, "ROWS_MAX", 1)
+    node = a_node(1)
+    write(node, "gone")
+    write(node, "kept")
+    watch = a_watch(node, snapshot=True)
+    assert [row[KEY] for row in watch.rows(NOW)] == ["gone"]
+    default(node).discard("gone", WALL)
+    collect(node)
+    assert told(watch) == [FORGOTTEN, ("set", "kept", "v"), ("live",)]
+
+
+def reset(node: Node, *keys: str) -> None:
+    """Take over a state that holds these."""
+    whole = default(node).blank()
+    assert isinstance(whole, Map)
+    for key in keys:
+        put(whole, key, "peer's")
+    default(node).become(whole)
+
+
+def test_a_watch_that_stands_before_a_reset_starts_over() -> None:
+    node = a_node(1)
+    write(node, "gone")
+    watch = a_watch(node)
+    cursor = seen(watch)[-1][CURSOR]
+    reset(node, "k")
+    after = [FORGOTTEN, ("set", "k", "peer's"), ("live",)]
+    assert told(watch) == after
+    assert told(a_watch(node, after=cursor)) == after
+    write(node, "news")
+    assert told(watch) == [("set", "news", "v")]
+
+
+def test_a_reset_to_nothing_is_told_too() -> None:
+    node = a_node(1)
+    write(node, "gone")
+    watch = a_watch(node)
+    seen(watch)
+    reset(node)
+    assert watch.has_something()
+    assert told(watch) == [FORGOTTEN, ("live",)]
+
+
+@pytest.mark.parametrize("how", ["reset", "forgotten"])
+def test_who_lists_while_that_happens_is_told_when_it_watches_from_there(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "ROWS_MAX", 1)
+    node = a_node(1)
+    write(node, "gone")
+    write(node, "kept")
+    listing = Listing(node, default(node), "", values=False, deleted=False)
+    assert [row[0] for row in listing.rows(NOW)] == ["gone"]
+    if how == "reset":
+        reset(node, "kept")
+    else:
+        default(node).discard("gone", WALL)
+        collect(node)
+    rows: list[Row] = []
+    while not listing.done:
+        rows += listing.rows(NOW)
+    assert [row[0] for row in rows] == ["kept"]
+    followed = told(a_watch(node, after=listing.cursor()))
+    assert [row[0] for row in followed] == ["reset", "set", "live"]
+    assert followed[0] == FORGOTTEN
+
+
+def test_who_lists_what_was_forgotten_before_is_told_nothing_twice() -> None:
+    node = a_node(1)
+    write(node, "gone")
+    write(node, "kept")
+    default(node).discard("gone", WALL)
+    collect(node)
+    listing = Listing(node, default(node), "", values=False, deleted=False)
+    while not listing.done:
+        listing.rows(NOW)
+    assert told(a_watch(node, after=listing.cursor())) == []

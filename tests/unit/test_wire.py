@@ -9,6 +9,7 @@ from scenes import examples, record, source
 
 from scuttled.core import wire
 from scuttled.core.messages import (
+    Ask,
     Bye,
     ClockMessage,
     Delta,
@@ -18,6 +19,8 @@ from scuttled.core.messages import (
     Message,
     Ping,
     Pong,
+    Reset,
+    Tell,
 )
 from scuttled.core.update import RECORD_BYTES_MAX, TIMESTAMP_MAX, NodeId, make_source
 from scuttled.errors import RemoteProtocolError
@@ -29,6 +32,11 @@ clocks = st.dictionaries(sources, numbers, max_size=4)
 records = st.binary(min_size=9, max_size=60).filter(lambda record: record[0] < 0x80)
 runs = st.lists(st.tuples(sources, st.lists(records, max_size=4)), max_size=4)
 ids = st.binary(min_size=8, max_size=8)
+flags = st.booleans()
+buckets = st.lists(st.integers(0, 255), max_size=4)
+hashes = st.integers(0, 2**64 - 1)
+sums = st.just([]) | hashes.map(lambda value: [value] * 256)
+rows = st.dictionaries(st.binary(max_size=9), hashes, max_size=4)
 hellos = st.builds(
     Hello,
     numbers,
@@ -44,8 +52,13 @@ hellos = st.builds(
 )
 MESSAGES = {
     "hello": hellos,
-    "clock": st.builds(ClockMessage, text, text, clocks, clocks, numbers),
-    "delta": st.builds(Delta, text, numbers, runs, numbers, st.none() | clocks),
+    "clock": st.builds(
+        ClockMessage, text, text, clocks, clocks, numbers, numbers, numbers, flags, flags
+    ),
+    "delta": st.builds(Delta, text, numbers, runs, numbers, st.none() | clocks, flags),
+    "reset": st.builds(Reset, text, numbers, runs, numbers, st.none() | st.tuples(clocks, clocks)),
+    "ask": st.builds(Ask, numbers, text, numbers, buckets),
+    "tell": st.builds(Tell, numbers, text, ids, buckets, sums, rows),
     "have": st.builds(Have, text, numbers, clocks, numbers),
     "ping": st.builds(Ping, numbers, numbers, st.just(b"") | ids),
     "pong": st.builds(Pong, numbers, numbers),
@@ -300,3 +313,23 @@ def test_a_message_too_large_for_a_frame_is_our_own_bug() -> None:
     huge = Delta("m", 1, [(S, [bytes(9)] * 100_000)], 1, None)
     with pytest.raises(AssertionError, match="made a frame of"):
         wire.encode(huge)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ([wire.CLOCK, "m", "map", {}, {}, 1, 1, 0, 1, False], "again 1, expected true or false"),
+        ([wire.DELTA, "m", 1, [], 1, None, None], "hurry None, expected true or false"),
+        ([wire.RESET, "m", 1, [], 1, [{}]], "expected clock and floor"),
+        ([wire.RESET, "m", 1, [], 1, [{}, 5]], "a clock that is a int"),
+        ([wire.ASK, 1, "m", 1, [256]], "expected numbers below 256"),
+        ([wire.ASK, 1, "m", 1, [True]], "expected numbers below 256"),
+        ([wire.TELL, 1, "m", b"x" * 8, [], [1], {}], "expected 256 of 64 bits"),
+        ([wire.TELL, 1, "m", b"x" * 8, [], [2**64 - 1, -1] * 128, {}], "expected 256 of 64 bits"),
+        ([wire.TELL, 1, "m", b"x" * 8, [], [], {b"k": "h"}], "expected key and hash"),
+        ([wire.TELL, 1, "m", b"x", [], [], {}], "hash"),
+    ],
+)
+def test_every_malformed_shape_of_the_rarer_messages_is_named(fields: object, words: str) -> None:
+    with pytest.raises(RemoteProtocolError, match=words):
+        wire.decode(frame(fields))
