@@ -128,6 +128,7 @@ class Gossip:
             was_up = link.up
             self._open.discard(link)
             self._past.add(link)
+            self._note_seen(link)
             self.node.gone(link)
             self._ring_changed()
             self._log_end(link, who, was_up)
@@ -273,6 +274,14 @@ class Gossip:
         elif link.ended.code != Code.DUPLICATE:
             peer.state = "down" if peer.seen_ms is not None else "never"
         peer.reason = link.ended.words
+
+    def _note_seen(self, link: Link) -> None:
+        """A peer that is configured may have dialled us."""
+        for peer in self.peers.values():
+            if link.up and link.peer is not None and peer.node_id == link.peer.node_id:
+                peer.seen_ms = link.heard_at.wall_ms
+                if peer.state == "never":
+                    peer.state = "down"
 
     def _ring_changed(self) -> None:
         self._changed.set()

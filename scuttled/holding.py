@@ -66,8 +66,8 @@ class Holders:
         count, needed = self.count(wall_ms), self.needed(wall_ms)
         others = self.node.members.count(wall_ms) - 1
         return TimedOut(
-            f"written here, and {count} of {others} other members have it on disk by now, wanted "
-            f"{'is' if needed == 1 else 'are'} {needed}: the write stands, and goes on to the rest"
+            f"written here, and {count} of {others} other members have it on disk by now; it was "
+            f"to be {needed}: the write stands, and goes on to the rest"
         )
 
 

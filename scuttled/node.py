@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from scuttled import __version__
-from scuttled.core.handshake import Refusal, prefers
+from scuttled.core.handshake import Refusal
 from scuttled.core.hlc import Author
 from scuttled.core.host import Host
 from scuttled.core.link import Link
@@ -25,6 +25,7 @@ from scuttled.core.update import (
     source_text,
 )
 from scuttled.errors import DataError, Refused, StorageError
+from scuttled.links import Links
 from scuttled.members import FORGOTTEN, MEMBERS, Members, Settings
 from scuttled.models import make_model
 from scuttled.models.map import Map
@@ -53,7 +54,7 @@ class Node(Host[Link]):
         self.max_skew_ms = settings.max_skew_ms
         self.stored = stored
         self.models: dict[str, Scuttlebutt] = {}
-        self.links: dict[NodeId, Link] = {}  # established ones
+        self.links = Links()
         self.watchers: set[Waker] = set()  # woken when something was accepted
         self.progress: set[Waker] = set()  # woken when something was saved or acknowledged
         self.wake_storage: Waker = lambda: None
@@ -264,7 +265,9 @@ class Node(Host[Link]):
 
     @property
     def rows_unsaved(self) -> int:
-        logs = (model.log for model in self._dirty.values() if self.stored)
+        """Of the users' updates."""
+        dirty = (model for name, model in self._dirty.items() if not name.startswith("_"))
+        logs = (model.log for model in dirty if self.stored)
         return sum(log.count_between(log.saved, log.end) for log in logs)
 
     # --- members ---
@@ -313,25 +316,14 @@ class Node(Host[Link]):
         )  # fmt: skip
 
     def establish(self, link: Link, now: Instant) -> None:
-        """Settle which of two links between the same nodes stays: see `prefers`."""
-        peer = link.peer
-        assert peer is not None
-        other = self.links.get(peer.node_id)
-        if other is not None and other.peer and other is not link and other.ended is None:
-            again = peer.incarnation != other.peer.incarnation
-            smaller = self.author.node_id < peer.node_id
-            if not prefers(link.dialled, other.dialled, restarted=again, smaller=smaller):
-                raise Refusal(Code.DUPLICATE, f"{peer.name} is linked already")
-            other.close(Code.DUPLICATE, "another link takes over")
-        self.links[peer.node_id] = link
+        self.links.establish(link, self.author.node_id)
+        assert link.peer is not None
         self.alone = False
-        self.members.names.setdefault(peer.node_id, peer.name)
+        self.members.names.setdefault(link.peer.node_id, link.peer.name)
         self._made_progress()
 
     def gone(self, link: Link) -> None:
-        """The link is over."""
-        if link.peer is not None and self.links.get(link.peer.node_id) is link:
-            del self.links[link.peer.node_id]
+        self.links.gone(link)
         self._made_progress()
 
     def models_to_share(self) -> Iterable[Scuttlebutt]:
@@ -387,8 +379,8 @@ class Node(Host[Link]):
         self.verifier.hear(link, message)
 
     def heard(self, link: Link, model: Scuttlebutt, delta: Delta, received: Received) -> None:
-        if received.refused:
-            self.future += received.refused
+        self.future += received.refused
+        if received.refused and not model.name.startswith("_"):
             who = {s: self.name_of(s) or source_text(s) for s in received.future}
             now, limit_ms = link.heard_at, self.max_skew_ms
             self.notices.refused_future(model.name, received, who, limit_ms, now)

@@ -45,7 +45,7 @@ HOUSE = {
     """,
     "rooms": "models storage config rpc refusals",
     "hall": """
-        rejoining unsaved verifying notices
+        rejoining unsaved verifying notices links
         members
         node client
         loading holding

@@ -46,3 +46,8 @@ def held_words(done: dict[str, Any]) -> str:
     if "held" not in done:
         return ""
     return f", held by {done['held']} of {done['members'] - 1} other members"
+
+
+def held_fields(done: dict[str, Any]) -> dict[str, Any]:
+    """The same for --json."""
+    return {what: done[what] for what in ("held", "members") if what in done}

@@ -3,7 +3,7 @@
 import click
 
 from scuttled.cli import output
-from scuttled.cli.acknowledged import Level, wait_fields, wait_option
+from scuttled.cli.acknowledged import Level, held_fields, wait_fields, wait_option
 from scuttled.cli.loose import LooseVerb
 from scuttled.cli.options import Settings, verb
 from scuttled.cli.text import dump_json, parse_json
@@ -37,7 +37,8 @@ def command(settings: Settings, operation: str, args: tuple[str, ...], wait: Lev
         )
     result = done.get("result")
     if settings.json:
-        output.emit({"model": settings.model, "operation": operation, "result": result})
+        called = {"model": settings.model, "operation": operation, "result": result}
+        output.emit({**called, **held_fields(done)})
     elif isinstance(result, list):
         for item in result:
             output.write(_line(item))

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.acknowledged import Level, held_words, wait_fields, wait_option
+from scuttled.cli.acknowledged import Level, held_fields, held_words, wait_fields, wait_option
 from scuttled.cli.options import Settings, complete_keys, is_pattern, verb
 from scuttled.cli.output import counted
 from scuttled.client import Client
@@ -50,7 +50,7 @@ def command(
         done = client.request(op, **fields, **wait_fields(settings, wait))
         count += done["count"]
     if settings.json:
-        output.emit({"model": settings.model, "count": count})
+        output.emit({"model": settings.model, "count": count, **held_fields(done)})
     if not count:
         raise _none(keys, settings.model)
     settings.say(f"{counted(count)} deleted from {settings.model}{held_words(done)}")

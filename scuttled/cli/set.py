@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.acknowledged import Level, held_words, wait_fields, wait_option
+from scuttled.cli.acknowledged import Level, held_fields, held_words, wait_fields, wait_option
 from scuttled.cli.loose import LooseVerb
 from scuttled.cli.options import Settings, complete_keys, seconds, verb
 from scuttled.errors import DataError, UsageError
@@ -112,9 +112,9 @@ def _show(settings: Settings, key: str, content: bytes, done: dict[str, Any], no
     if form == "json":
         from scuttled.cli.text import revision
 
-        held: dict[str, Any] = {what: done[what] for what in ("held", "members") if what in done}
         node = revision(rev)[0]
-        output.emit({"model": settings.model, "key": key, "rev": rev, "node": node, **held})
+        written = {"model": settings.model, "key": key, "rev": rev, "node": node}
+        output.emit({**written, **held_fields(done)})
     elif form == "table" and not settings.quiet and sys.stdout.isatty():
         from scuttled.cli.text import escape
 

@@ -48,12 +48,17 @@ def command(settings: Settings, repair: bool) -> None:
 
 
 def _compare(client: Client, model: str, until: float) -> list[dict[str, Any]]:
-    """Again and again while clocks differ, since updates are under way."""
+    """Again and again while clocks differ, since updates are under way; and once more before it
+    is said that contents do: an update may be there before its clock is.
+    """
+    doubted = False
     while True:
         left_s = _left(until)
         done = client.request("verify", wait_s=left_s + 2, model=model, wait_ms=int(left_s * 1000))
         findings: list[dict[str, Any]] = done["findings"]
-        moving = any(finding["state"] in ("behind", "silent") for finding in findings)
+        states = {finding["state"] for finding in findings}
+        moving = states & {"behind", "silent"} or ("differs" in states and not doubted)
+        doubted = "differs" in states
         if not moving or time.monotonic() + _AGAIN_S >= until:
             return findings
         time.sleep(_AGAIN_S)
@@ -87,7 +92,7 @@ def _cells(found: dict[str, Any]) -> list[str]:
 def _judge(findings: list[dict[str, Any]], timeout_s: float) -> None:
     wrong = [found for found in findings if found["state"] == "differs"]
     if wrong:
-        names = ", ".join(sorted({f"{f['model']} on {f['name']}" for f in wrong}))
+        names = ", ".join(sorted({f"{f['model']} with {f['name']}" for f in wrong}))
         raise Refused(
             f"clocks agree, and contents do not: {names}", hint="scuttled verify --repair"
         )

@@ -228,8 +228,6 @@ class Link:
     def _take_first(self, message: Message, now: Instant) -> None:
         if isinstance(message, Bye | ErrorMessage):
             self._over(message.code, message.words)
-            if message.code == Code.TWIN:
-                self.host.twin(message.words)
         elif not isinstance(message, Hello):
             raise RemoteProtocolError(f"{type(message).__name__} before HELLO")
         else:
@@ -250,6 +248,8 @@ class Link:
         self._ping(now)
 
     def _over(self, code: int, words: str) -> None:
+        if code == Code.TWIN:
+            self.host.twin(words)
         self.ended = End(Code(code) if code in set(Code) else Code.PROTOCOL, words, by_peer=True)
 
     def _take_clock(self, message: ClockMessage) -> None:

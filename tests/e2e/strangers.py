@@ -83,6 +83,7 @@ class Stranger:
             "address": "",
             "version": __version__,
             "wall_ms": time.time_ns() // 1_000_000,
+            "began_ms": time.time_ns() // 1_000_000,
         }
         self.say(Hello(**{**fields, **changes}))
         answer = self.heard()

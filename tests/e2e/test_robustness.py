@@ -212,7 +212,7 @@ def test_a_hello_of_a_later_version_with_more_fields_is_understood(pair: Pair) -
         assert isinstance(theirs, Hello)
     with pair.undisturbed() as lines, Stranger(pair.a, "new") as stranger:
         hello = [wire.HELLO, 2, 3, "default", os.urandom(8), os.urandom(8), "new", "", "9", 1]
-        stranger.say(_raw([*hello, [], {"more": 1}, 2]))
+        stranger.say(_raw([*hello, [], 5, {"more": 1}, 2]))
         assert "no common protocol: new speaks 2 to 3, a 1 to 1" in stranger.last_words()
         assert "no common protocol" in lines.only()
 
@@ -232,7 +232,7 @@ def _update(change: bytes) -> bytes:
 
 def _delta(*records: object, model: str = "default", source: bytes = b"s" * 12) -> bytes:
     """Made by hand: `wire.encode` would not make most of these."""
-    return _raw([wire.DELTA, model, 1, [source, list(records)], 0, None])
+    return _raw([wire.DELTA, model, 1, [source, list(records)], 0, None, False])
 
 
 GOOD = make_change(b"stranger", TEXT, b"x")
@@ -264,7 +264,10 @@ BAD_WORDS = {
         wire.encode(Hello(1, 1, "default", NodeId(b"n" * 8), b"i" * 8, "", "", "", 1)),
         "a second HELLO",
     ),
-    "a clock of clocks": (_raw([wire.CLOCK, "default", "map", {b"s": {}}, {}, 1]), "source b's'"),
+    "a clock of clocks": (
+        _raw([wire.CLOCK, "default", "map", {b"s": {}}, {}, 1, 1, 0, False, False]),
+        "source b's'",
+    ),
 }
 
 

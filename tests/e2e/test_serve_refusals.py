@@ -129,14 +129,6 @@ def test_wrong_settings_are_78(serve: Serve, args: list[str]) -> None:
     assert (done.returncode, done.stdout) == (78, b"")
 
 
-def test_a_state_that_is_no_database_is_74(serve: Serve, tmp_path: Path) -> None:
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "scuttled.db").write_bytes(b"this is no database" * 1000)
-    done = serve()
-    assert (done.returncode, b"scuttled.db" in done.stderr) == (74, True)
-    assert b"Traceback" not in done.stderr
-
-
 def test_a_state_directory_that_can_not_be_made_is_73(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert serve("--data", f"{tmp_path}/file/below").returncode == 73
