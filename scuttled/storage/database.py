@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from operator import lt
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 from scuttled.core.update import Source
@@ -28,8 +29,19 @@ CACHE_KIB = 2048
 LOAD_ROWS = 50_000  # read at a time
 ROW_BYTES = 22  # of a row of entries, about, besides its record
 
+UNCOUNTED = -1  # rows of a model that is being written to; a clean stop notes their number
+
 Meta = dict[str, object]
 Progress = Callable[[int, int], None]  # rows read so far, and of about how many
+
+
+class _Held(NamedTuple):
+    """What is known of a model on disk."""
+
+    number: int
+    data_type: str
+    rows: int
+    counted: int  # as the database says
 
 
 class Database:
@@ -38,7 +50,8 @@ class Database:
     def __init__(self, path: Path, sync: str) -> None:
         self.path = path
         self._source_ids: dict[Source, int] = {}
-        self._models: dict[str, tuple[int, int]] = {}  # number and count of rows
+        self._models: dict[str, _Held] = {}
+        self._unsure = True  # whether a write that failed may be there all the same
         with told(path, "can't open"):
             self.db = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, cached_statements=32
@@ -78,8 +91,9 @@ class Database:
             for row in db.execute("SELECT id, name, type, rows, crc FROM models").fetchall():
                 i, name, data_type, count, crc = row
                 reader.demand(model_crc(i, name, data_type, count) == crc, "its list of models")
-                self._models[name] = i, count
-                yield self._load_model(reader, i, name, data_type, sources, count)
+                saved = self._load_model(reader, i, name, data_type, sources, count)
+                self._models[name] = _Held(i, data_type, len(saved.positions), count)
+                yield saved
 
     def _load_model(
         self,
@@ -105,10 +119,9 @@ class Database:
             saved.sources.extend([sources[s] for _, s, _, _ in some])
             saved.records.extend(records)
             reader.read(records)
-        reader.demand(
-            len(saved.positions) == count and all(map(lt, saved.positions, saved.positions[1:])),
-            f"the {count} rows of model {name}",
-        )
+        whole = count in (UNCOUNTED, len(saved.positions))
+        in_order = all(map(lt, saved.positions, saved.positions[1:]))
+        reader.demand(whole and in_order, f"the {count} rows of model {name}")
         for table, times in (("clocks", saved.clock), ("floors", saved.floor)):
             statement = f"SELECT source, time, crc FROM {table} WHERE model = ?"  # noqa: S608 - ours
             for s, time, crc in self.db.execute(statement, (i,)):
@@ -123,7 +136,9 @@ class Database:
         with told(self.path, "can't write"), self._transaction():
             for model in batch.models:
                 self._write_model(model)
-            self._note(meta)
+            if meta:
+                self._note(meta)
+        self._unsure = False
 
     def note(self, meta: Meta) -> None:
         with told(self.path, "can't write"), self._transaction():
@@ -134,10 +149,12 @@ class Database:
         self.db.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?, ?)", rows)
 
     def _write_model(self, batch: ModelBatch) -> None:
-        known = self._models.get(batch.name)
-        i, count = known or (self._new_model(batch), 0)
+        held = self._models.get(batch.name)
+        if held is None:
+            held = _Held(self._new_model(batch), batch.data_type, 0, 0)
+        i, count = held.number, 0 if batch.replace else held.rows
         if batch.replace:
-            count = self._clear(i)
+            self._clear(i)
         ids = self._ids(batch)
         count += self._write_entries(batch, i << PLACE_BITS, ids)
         for table, times in (("clocks", batch.times), ("floors", batch.floor)):
@@ -146,10 +163,15 @@ class Database:
                     f"INSERT OR REPLACE INTO {table} VALUES(?, ?, ?, ?)",
                     [(i, ids[s], time, time_crc(time, s, batch.name)) for s, time in times],
                 )
-        if known != (i, count):
-            crc = model_crc(i, batch.name, batch.data_type, count)
-            self.db.execute("UPDATE models SET rows = ?, crc = ? WHERE id = ?", (count, crc, i))
-            self._models[batch.name] = i, count
+        if held.counted != UNCOUNTED:
+            self._count(batch.name, held, UNCOUNTED)
+        self._models[batch.name] = _Held(i, held.data_type, count, UNCOUNTED)
+
+    def _count(self, name: str, held: "_Held", count: int) -> None:
+        """Note how many rows there are. To do so with each write would cost a page each time."""
+        crc = model_crc(held.number, name, held.data_type, count)
+        statement = "UPDATE models SET rows = ?, crc = ? WHERE id = ?"
+        self.db.execute(statement, (count, crc, held.number))
 
     def _write_entries(self, batch: ModelBatch, base: int, ids: dict[Source, int]) -> int:
         """How many rows there are more."""
@@ -163,10 +185,10 @@ class Database:
             for at, source, record in batch.entries
             if record is not None
         ]
-        if rows:
-            # What was written and not known to be: nothing, unless a write ended in the unknown.
+        if rows and self._unsure:
             stretch = (rows[0][0], base + (1 << PLACE_BITS) - 1)
             more -= db.execute("DELETE FROM entries WHERE place BETWEEN ? AND ?", stretch).rowcount
+        if rows:
             db.executemany("INSERT INTO entries VALUES(?, ?, ?, ?)", rows)
         return more + len(rows)
 
@@ -184,12 +206,11 @@ class Database:
         values = (batch.name, batch.data_type)
         return self._insert("INSERT INTO models(name, type, rows, crc) VALUES(?, ?, 0, 0)", values)
 
-    def _clear(self, i: int) -> int:
+    def _clear(self, i: int) -> None:
         stretch = (i << PLACE_BITS, ((i + 1) << PLACE_BITS) - 1)
         self.db.execute("DELETE FROM entries WHERE place BETWEEN ? AND ?", stretch)
         self.db.execute("DELETE FROM clocks WHERE model = ?", (i,))
         self.db.execute("DELETE FROM floors WHERE model = ?", (i,))
-        return 0
 
     def _insert(self, statement: str, values: Sequence[object]) -> int:
         i = self.db.execute(statement, values).lastrowid
@@ -206,6 +227,7 @@ class Database:
         except BaseException:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
+            self._unsure = True
             self._models = models
             self._source_ids = dict(list(self._source_ids.items())[:sources])
             raise
@@ -232,10 +254,18 @@ class Database:
         try:
             if meta:
                 self.note(meta)
+                self._count_all()
             with told(self.path, "can't close"):
                 self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self.abandon()
+
+    def _count_all(self) -> None:
+        """So that the next start can tell whether a row has vanished."""
+        with told(self.path, "can't write"), self._transaction():
+            for name, held in self._models.items():
+                if held.counted != held.rows:
+                    self._count(name, held, held.rows)
 
     def abandon(self) -> None:
         """Close, whatever state it is in."""

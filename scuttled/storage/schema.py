@@ -5,7 +5,7 @@
 
 The check of a row is over all that the row means: an entry's over its record, position, source
 and model's name. So a flipped bit is found when the state is loaded, be it in a value or in the
-number that says whose value it is. `models.rows` counts a model's entries: none is lost silently.
+number that says whose value it is. `models.rows` counts a model's entries after a clean stop.
 """
 
 import sqlite3
