@@ -391,21 +391,25 @@ class Fleet:
         daemon = self.daemons[name] = Daemon(self, name, peers, args, env or {}, prefix)
         return daemon.start() if start else daemon
 
-    def chain(self, *names: str) -> list[Daemon]:
+    def chain(self, *names: str, env: Mapping[str, str] | None = None) -> list[Daemon]:
         """A line: each dials the one before it; all links are up."""
         befores: list[list[str]] = [[], *([name] for name in names)]
-        return self.linked(dict(zip(names, befores, strict=False)))
+        return self.linked(dict(zip(names, befores, strict=False)), env=env)
 
-    def mesh(self, *names: str) -> list[Daemon]:
+    def mesh(self, *names: str, env: Mapping[str, str] | None = None) -> list[Daemon]:
         """Everybody is linked with everybody."""
-        return self.linked({name: [n for n in names if n != name] for name in names})
+        return self.linked({name: [n for n in names if n != name] for name in names}, env=env)
 
-    def linked(self, wiring: Mapping[str, Sequence[str]]) -> list[Daemon]:
+    def linked(
+        self, wiring: Mapping[str, Sequence[str]], *, env: Mapping[str, str] | None = None
+    ) -> list[Daemon]:
         """Daemons by name, each with the names of those it dials; all up, and all links up.
 
         A name that is dialled and is no daemon is a peer that is not there.
         """
-        daemons = [self.daemon(name, peers=peers, start=False) for name, peers in wiring.items()]
+        daemons = [
+            self.daemon(name, peers=peers, env=env, start=False) for name, peers in wiring.items()
+        ]
         for daemon in daemons:
             daemon.start(wait=False)
         for daemon in daemons:
