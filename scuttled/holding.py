@@ -100,9 +100,9 @@ def state_of(node: Node, member: Member, wall_ms: int) -> str:
     if member.node_id in node.links:
         return "up"
     silent_ms = wall_ms - member.seen_ms
-    if silent_ms < FRESH_MS:
-        return "seen"
-    return "silent" if silent_ms < node.settings.forget_after_ms else "forgotten"
+    if silent_ms >= node.settings.forget_after_ms:
+        return "forgotten"
+    return "seen" if silent_ms < FRESH_MS else "silent"
 
 
 def _seen_ms(node: Node, member: Member) -> int:

@@ -156,6 +156,18 @@ class Members:
         """How many members there are, this node among them."""
         return 1 + sum(1 for _ in self.others(wall_ms))
 
+    def count_above_floor(self, model: Scuttlebutt, wall_ms: int) -> int:
+        """How many of these share what this node has forgotten of a model: none lies below it.
+
+        When two clusters meet, everybody soon knows all members of both; this still tells them
+        apart.
+        """
+        floor = list(model.floor.items())
+        return 1 + sum(
+            all(member.covers(model.name, source, time) for source, time in floor)
+            for member in self.others(wall_ms)
+        )
+
     # --- writing ---
 
     def interval_s(self, wall_ms: int) -> float:

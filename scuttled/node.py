@@ -286,8 +286,8 @@ class Node(Host[Link]):
         """Whether all linked peers have our rows."""
         return not any(s.lag for link in self.links.values() if (s := link.sessions.get(MEMBERS)))
 
-    def cluster_size(self) -> int:
-        return self.members.count(self.wall_ms)
+    def cluster_size(self, model: Scuttlebutt) -> int:
+        return self.members.count_above_floor(model, self.wall_ms)
 
     def reset(self, link: Link, model: Scuttlebutt, whole: Scuttlebutt, now: Instant) -> None:
         """Take over a peer's whole state; then all sessions start anew, on new links."""

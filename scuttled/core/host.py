@@ -55,8 +55,8 @@ class Host(ABC, Generic[LinkT]):
         """A peer wants to know what we hold, or tells what it holds."""
 
     @abstractmethod
-    def cluster_size(self) -> int:
-        """How many members count, this node among them."""
+    def cluster_size(self, model: Scuttlebutt) -> int:
+        """How many members, this node among them, do not lie below the model's floor."""
 
     @abstractmethod
     def reset(self, link: LinkT, model: Scuttlebutt, whole: Scuttlebutt, now: Instant) -> None:

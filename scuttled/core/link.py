@@ -335,9 +335,9 @@ class Link:
     def _draw_clocks(self) -> list[bytes]:
         sessions = [self._session(model) for model in self._to_open.values()]
         self._to_open.clear()
-        size, whole, self._whole = self.host.cluster_size(), self._whole, set()
-        clocks = [s.clock_message(members=size, whole=s.model.name in whole) for s in sessions]
-        return [wire.encode(clock) for clock in clocks]
+        size, (all_of, self._whole) = self.host.cluster_size, (self._whole, set())
+        of = [(s, size(s.model), s.model.name in all_of) for s in sessions]
+        return [wire.encode(s.clock_message(members=n, whole=all_)) for s, n, all_ in of]
 
     def _draw_haves(self, now: Instant) -> list[bytes]:
         if not self._have_due(now):

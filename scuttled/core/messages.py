@@ -64,7 +64,7 @@ class ClockMessage:
     times: dict[Source, int]
     floor: dict[Source, int]  # who lies below has to rejoin, by a RESET
     round: int  # counts the starts on this link; DELTA answers to it
-    members: int = 1  # of the cluster, as this node knows it; the smaller of two strangers resets
+    members: int = 1  # that are not below the floor either; the smaller of two clusters resets
     size: int = 0  # updates held; likewise
     again: bool = False  # the session starts afresh: answer with a CLOCK of now
     whole: bool = False  # send all there is, whatever the clock covers (repair)

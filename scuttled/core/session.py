@@ -65,13 +65,13 @@ class Session:
     def __init__(self, model: Scuttlebutt, max_skew_ms: int) -> None:
         self.model = model
         self.max_skew_ms = max_skew_ms
-        # starting
         self._mine: ClockMessage | None = None  # the two that are compared
         self._peers: ClockMessage | None = None
         self.answers = False  # our next CLOCK is the answer to one that starts afresh
         self.serving = False  # the peer resets: it is sent our whole state
         self._served = False
         self.staging: Scuttlebutt | None = None  # we reset: what has come of the peer's state
+        self._whole = False  # the peer wants all, whatever it has
         self._prepared = 0  # segments of our log, to be compared with that
         self.confirmed: dict[Source, int] = {}
         # sending
@@ -112,8 +112,9 @@ class Session:
     def receive_clock(self, message: ClockMessage) -> None:
         """The peer (re)starts: look anew at everything, from its clock on."""
         self._their_round = message.round
-        known = {} if message.whole else message.times
-        self.theirs = {source: stamp(time) for source, time in known.items()}
+        self._whole = message.whole
+        times = {} if message.whole else message.times
+        self.theirs = {source: stamp(time) for source, time in times.items()}
         self.confirmed = dict(message.times)
         self.cursor = self._high = self._told = 0
         self._skips.clear()
@@ -180,7 +181,7 @@ class Session:
         commit = None
         if self.cursor >= stop == self.model.log.end:
             self._skips.clear()
-            self._high = stop
+            self._high, self._whole = stop, False
             if size <= bytes_max:  # a huge record and a long commit do not fit in one frame
                 commit = self._next_commit()
         if not runs and not commit:
@@ -313,7 +314,7 @@ class Session:
             if confirmed.get(source, 0) < time:
                 confirmed[source] = time
             known = stamp(time)
-            if theirs.get(source, b"") < known and not self.serving:  # who resets gets all of it
+            if theirs.get(source, b"") < known and not (self.serving or self._whole):
                 theirs[source] = known
 
     # --- receiving ---
