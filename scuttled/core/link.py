@@ -168,12 +168,13 @@ class Link:
 
     @property
     def lag(self) -> int:
-        """Updates that the peer has not acknowledged."""
-        return sum(session.lag for session in self.sessions.values())
+        """Updates of users' models that the peer has not acknowledged."""
+        return sum(s.lag for name, s in self.sessions.items() if not name.startswith("_"))
 
     def lag_s(self, now: Instant) -> float:
         """For how long the oldest of these has waited; 0 if there is none."""
-        return max((s.flight.lag_s(now.mono_s) for s in self.sessions.values()), default=0.0)
+        users = (s for name, s in self.sessions.items() if not name.startswith("_"))
+        return max((s.flight.lag_s(now.mono_s) for s in users), default=0.0)
 
     def model_changed(self, model: Scuttlebutt) -> None:
         """The model has something new to send or to acknowledge, or is new itself."""

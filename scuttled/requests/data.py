@@ -124,6 +124,8 @@ class DataOperations(Operations):
         gone = [model.discard(key, now.wall_ms) for key in keys]
         self.node.accepted(model)
         count = sum(update is not None for update in gone)
+        if not count:  # nothing was written that others could have
+            return Answer({"count": 0}, (model, model.log.end))
         return self._written(model, {"count": count}, request, now)
 
     def op_list(self, request: Fields, now: Instant) -> Listing:
