@@ -21,6 +21,7 @@ from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import Slots
 from scuttled.core.update import NodeId
 
+ASKS_MAX = 16  # of one check to one peer at a time
 JOBS_MAX = 256  # slices of work that wait; what a peer asks beyond that is not answered
 BUCKETS_ASKED_MAX = 16
 KEYS_MAX = 1000  # named of a model and peer
@@ -50,6 +51,7 @@ class Check:
     at_ms: int
     findings: dict[tuple[str, NodeId], Finding] = field(default_factory=dict)
     pending: set[tuple[str, NodeId]] = field(default_factory=set)
+    to_ask: dict[NodeId, deque[str]] = field(default_factory=dict)  # models, a few at a time
 
     @property
     def done(self) -> bool:
@@ -75,15 +77,21 @@ class Verifier:
         self._count += 1
         check = Check(self._count, at_ms)
         self._checks[check.number] = check
-        for model in models:
-            for node_id, link in self.links.items():
-                session = link.sessions.get(model.name)
-                if session is not None and link.peer is not None:
-                    what = (model.name, node_id)
-                    check.findings[what] = Finding(model.name, node_id, link.peer.name)
-                    check.pending.add(what)
-                    link.say(Ask(check.number, model.name, at_ms, []))
+        names = [model.name for model in models]
+        for node_id, link in self.links.items():
+            assert link.peer is not None
+            shared = deque(name for name in names if name in link.sessions)
+            for name in shared:
+                check.findings[name, node_id] = Finding(name, node_id, link.peer.name)
+                check.pending.add((name, node_id))
+            check.to_ask[node_id] = shared
+            for _ in range(ASKS_MAX):
+                self._ask_next(check, node_id, link)
         return check
+
+    def _ask_next(self, check: Check, node_id: NodeId, link: Link) -> None:
+        if waiting := check.to_ask[node_id]:
+            link.say(Ask(check.number, waiting.popleft(), check.at_ms, []))
 
     def end(self, check: Check) -> None:
         """Nobody waits for it any more."""
@@ -166,7 +174,8 @@ class Verifier:
             mine_rows = yield from rows(model, frozenset(tell.buckets), check.at_ms)
             keys = sorted({*mine_rows.items()} ^ {*tell.rows.items()})
             names = list(dict.fromkeys(slot.decode("utf-8", "replace") for slot, _ in keys))
-            finding.state = "differs"
+            finding.state = "differs" if names else "behind"  # it was on its way
             finding.keys = names[:KEYS_MAX]
             finding.more = finding.more or len(names) > KEYS_MAX
         check.pending.discard((finding.model, finding.node_id))
+        self._ask_next(check, finding.node_id, link)

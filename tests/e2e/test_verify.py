@@ -94,3 +94,14 @@ def test_a_peer_that_does_not_answer_is_silent(fleet: Fleet) -> None:
 def test_alone_there_is_nothing_to_compare_with(fleet: Fleet) -> None:
     done = fleet.daemon("a").cli("verify")
     assert (done.stdout, b"no peer is linked" in done.stderr) == (b"", True)
+
+
+def test_many_models_are_all_compared(fleet: Fleet) -> None:
+    a, b = fleet.mesh("a", "b")
+    for number in range(100):
+        a.ask("set", model=f"m{number}", key="k", kind="text", value=b"v")
+    for daemon in (a, b):
+        daemon.wait("--synced")
+    found = a.json("verify")
+    assert len(found) == 101
+    assert {row["state"] for row in found} == {"same"}
