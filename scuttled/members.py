@@ -44,7 +44,8 @@ from scuttled.rejoining import Rejoin
 MEMBERS = "_members"
 ROW_S = 0.25  # between two rows of one node...
 MEMBERS_PER_ROW_S = 40  # ...in a cluster of so many; longer in a larger one
-REFRESH_MS = 60_000  # a row is written anew after that, though nothing changed
+REFRESH_MS = 60_000  # a row is written anew after that, though nothing changed...
+REFRESHES = 3  # ...or so often within `forget_after`, or who is there would cease to count
 FRESH_MS = 90_000  # a member whose row is no older is there, as far as anybody knows
 FORGET_AFTER_MS = 7 * 86_400_000
 
@@ -94,7 +95,7 @@ class Members:
         self.model = model
         self.author = author
         self.settings = settings
-        self.refresh_ms = REFRESH_MS
+        self.refresh_ms = min(REFRESH_MS, settings.forget_after_ms // REFRESHES)
         self.known: dict[NodeId, Member] = {}
         self.names: dict[NodeId, str] = {}  # also of nodes that were forgotten
         self.forgot_me = False  # our row was deleted; until it is written again

@@ -166,6 +166,14 @@ def rows(members: Members) -> dict[str, bytes]:
     return {key: row.payload for key, row in found.items() if row is not None}
 
 
+def test_a_row_is_written_often_enough_for_its_node_to_go_on_counting() -> None:
+    model = Map(MEMBERS, Author(node_id(1)))
+    members = Members(model, model.author, ME._replace(forget_after_ms=3000))
+    members.announce([], WALL)
+    assert not members.announce([], WALL + 999)
+    assert members.announce([], WALL + 1000)
+
+
 def test_a_row_is_written_anew_after_a_minute_and_not_before() -> None:
     members = some_members()
     assert members.announce([], WALL)
