@@ -17,7 +17,7 @@ import trio
 
 from scuttled.core.host import End
 from scuttled.core.link import SILENCE_S, Link
-from scuttled.core.messages import Code
+from scuttled.core.messages import Code, Hello
 from scuttled.core.update import Instant, NodeId
 from scuttled.errors import ConfigError, RemoteProtocolError
 from scuttled.node import Node
@@ -61,10 +61,16 @@ class Peer:
     state: str = "never"  # self, up, connecting, refused, down, never
     reason: str = ""
     node_id: NodeId | None = None
+    incarnation: bytes = b""
     name: str = ""
     version: str = ""
     seen_ms: int | None = None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+    def met(self, who: Hello) -> None:
+        """That daemon is there."""
+        self.node_id, self.incarnation = who.node_id, who.incarnation
+        self.name, self.version = who.name, who.version
 
 
 class Gossip:
@@ -245,9 +251,15 @@ class Gossip:
 
     async def _while_linked(self, peer: Peer) -> None:
         """Return when there is no link with that peer, whoever dialled it."""
-        while peer.node_id is not None and peer.node_id in self.node.links:
+        while self._is_linked(peer):
             peer.state, peer.reason = "up", ""
             await self._changed.wait()
+
+    def _is_linked(self, peer: Peer) -> bool:
+        """With the very daemon that was met at that address: another one may have its id."""
+        link = self.node.links.get(peer.node_id) if peer.node_id is not None else None
+        met = link.peer if link is not None else None
+        return met is not None and met.incarnation == peer.incarnation
 
     def _note_failure(self, peer: Peer, error: Exception) -> None:
         if isinstance(error, ConfigError):
@@ -265,8 +277,7 @@ class Gossip:
     def _note_end(self, peer: Peer, link: Link) -> None:
         assert link.ended is not None
         if link.peer is not None:
-            peer.node_id = link.peer.node_id
-            peer.name, peer.version = link.peer.name, link.peer.version
+            peer.met(link.peer)
         if link.up:
             peer.seen_ms = link.heard_at.wall_ms
         if link.ended.code in REFUSALS:
@@ -294,8 +305,7 @@ class Gossip:
         peer = self.peers.get(link.dialled)
         if peer is not None:
             peer.state, peer.reason = "up", ""
-            peer.node_id = link.peer.node_id
-            peer.name, peer.version = link.peer.name, link.peer.version
+            peer.met(link.peer)
         way = f"dialled {link.dialled}" if link.dialled else f"from {who}"
         logger.info("link to %s is up (%s)", link.peer.name, way)
         self._ring_changed()

@@ -39,10 +39,7 @@ def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
     if theirs.node_id == mine.node_id:
         if theirs.incarnation == mine.incarnation:
             raise Refusal(Code.SELF, "that address is this very node")
-        words = (
-            f"two live nodes have the id {mine.node_id.hex()}: {mine.name} and {theirs.name} "
-            "(was a state directory copied?)"
-        )
+        words = _two_live(mine, theirs)
         if (mine.began_ms, mine.incarnation) > (theirs.began_ms, theirs.incarnation):
             raise Twin(Code.AFRESH, f"{words}; {mine.name}, started later, takes another")
         raise Refusal(Code.TWIN, f"{words}; {theirs.name}, started later, has to take another")
@@ -54,6 +51,24 @@ def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
             f"the clock of {theirs.name} is {abs(skew) / 1000:.1f} s {way} that of {mine.name}, "
             f"allowed are {max_skew_ms / 1000:.0f} s",
         )
+
+
+def replaced(old: Hello, new: Hello) -> tuple[Code, str]:
+    """What the older of two links is told that come from one node id.
+
+    A new incarnation is that node after a restart, and the old link a ghost's. But no restart
+    makes a node begin earlier: if the replaced one began later, it is the twin that has to yield.
+    """
+    if old.incarnation != new.incarnation and old.began_ms > new.began_ms:
+        return Code.TWIN, f"{_two_live(new, old)}; {old.name}, started later, has to take another"
+    return Code.DUPLICATE, "another link takes over"
+
+
+def _two_live(one: Hello, other: Hello) -> str:
+    return (
+        f"two live nodes have the id {one.node_id.hex()}: {one.name} and {other.name} "
+        "(was a state directory copied?)"
+    )
 
 
 def lies_below(clock: ClockMessage, other: ClockMessage) -> bool:

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scenes import examples, source
+from scenes import examples, node_id, source
 
-from scuttled.core.handshake import lies_below, who_resets
-from scuttled.core.messages import ClockMessage
+from scuttled.core.handshake import lies_below, replaced, who_resets
+from scuttled.core.messages import ClockMessage, Code, Hello
 from scuttled.core.update import Source
 
 A, B = source(1), source(2)
@@ -94,3 +94,13 @@ def test_both_ends_always_agree_and_nobody_below_a_floor_goes_on(
     if who is not None:
         assert below[0 if who == "one" else 1]
     assert decided(one, replace(one, floor=one.floor)) is None
+
+
+def test_who_takes_the_place_of_a_later_start_is_its_twin_and_the_later_has_to_yield() -> None:
+    older = Hello(1, 1, "c", node_id(1), b"older...", "n1", "", "0.1", 9, (), 5)
+    later = replace(older, incarnation=b"later...", began_ms=6)
+    assert replaced(older, later) == (Code.DUPLICATE, "another link takes over")
+    assert replaced(older, older)[0] == Code.DUPLICATE
+    code, words = replaced(later, older)
+    assert code == Code.TWIN
+    assert "two live nodes have the id" in words
