@@ -46,7 +46,6 @@ class Saving:
         self._bell.ring()  # what `begin` wrote
         self._clocks = False  # with the next transaction
         self._log_is_long = False  # a checkpoint left much of it
-        self._unlooked = 0  # rows written since its length was looked at
         self._retry_s = RETRY_S[0]
         self._failures = 0
         self._checkpoint_fails = False
@@ -71,7 +70,7 @@ class Saving:
             while (batch := node.unsaved(clocks=clocks)) is not None:
                 if not await self._save(batch):
                     await trio.sleep(self._retry_s)
-                elif self._log_is_too_long(batch):
+                elif self.storage.log_is_too_long:
                     await self._fold(self.storage.empty_log)
                 elif batch.rows >= SAVE_ENTRIES_MAX:
                     await trio.lowlevel.checkpoint()
@@ -79,14 +78,6 @@ class Saving:
             if self._log_is_long:
                 self._log_is_long = False
                 await self._fold(self.storage.empty_log)
-
-    def _log_is_too_long(self, batch: Batch) -> bool:
-        """Looked at now and then: to ask the disk for every write costs more than some writes."""
-        self._unlooked += batch.rows
-        if self._unlooked < SAVE_ENTRIES_MAX:
-            return False
-        self._unlooked = 0
-        return self.storage.log_is_too_long
 
     async def keep_saving_clocks(self) -> None:
         """A clock on disk may lag behind (never lead): so it is saved at most every CLOCKS_S."""

@@ -87,6 +87,7 @@ class Session:
         self.round = 0
         self.future: dict[Source, Stamp] = {}
         self.receipts = Receipts(model)
+        self.complete = False  # all has come that the peer had to send when it started
 
     # --- starting ---
 
@@ -112,7 +113,7 @@ class Session:
     def receive_clock(self, message: ClockMessage) -> None:
         """The peer (re)starts: look anew at everything, from its clock on."""
         self._their_round = message.round
-        self._whole = message.whole
+        self._whole, self.complete = message.whole, not message.times
         times = {} if message.whole else message.times
         self.theirs = {source: stamp(time) for source, time in times.items()}
         self.confirmed = dict(message.times)
@@ -304,15 +305,13 @@ class Session:
     def receive_have(self, message: Have) -> None:
         """The peer has that on disk: count it as acknowledged, and send none of it."""
         self._learn_all(message.times)
-        if message.round != self._their_round:
-            return
-        self.flight.acknowledged(message.cursor)
+        if message.round == self._their_round:
+            self.flight.acknowledged(message.cursor)
 
     def _learn_all(self, times: dict[Source, int]) -> None:
         theirs, confirmed = self.theirs, self.confirmed
         for source, time in times.items():
-            if confirmed.get(source, 0) < time:
-                confirmed[source] = time
+            confirmed[source] = max(confirmed.get(source, 0), time)
             known = stamp(time)
             if theirs.get(source, b"") < known and not (self.serving or self._whole):
                 theirs[source] = known
@@ -327,10 +326,10 @@ class Session:
         self._note_future(received)
         if delta.commit is not None:
             self._learn_all(delta.commit)
-        if delta.round == self.round:
-            if not self.future:  # what was refused must not be acknowledged
-                self.receipts.hear(delta.cursor, self.model.log.end)
-            if delta.commit is not None and not self.future:
+        if delta.round == self.round and not self.future:  # what is refused is not acknowledged
+            self.receipts.hear(delta.cursor, self.model.log.end)
+            if delta.commit is not None:
+                self.complete = True
                 self._commit(delta.commit, timestamp_of(limit))
         return received
 

@@ -177,7 +177,8 @@ class ClusterOperations(Operations):
 
         def holds(_: Instant) -> bool:
             return all(
-                link.ended is not None or (session.round > before and session.synced)
+                link.ended is not None
+                or (session.round > before and session.complete and session.synced)
                 for link, session, before in restarted
             )
 

@@ -51,6 +51,7 @@ class Database:
         self.path = path
         self._source_ids: dict[Source, int] = {}
         self._models: dict[str, _Held] = {}
+        self._wal = f"{path}-wal"
         self._unsure = True  # whether a write that failed may be there all the same
         with told(path, "can't open"):
             self.db = sqlite3.connect(
@@ -237,7 +238,7 @@ class Database:
     @property
     def wal_bytes(self) -> int:
         try:
-            return os.stat(f"{self.path}-wal").st_size
+            return os.stat(self._wal).st_size
         except OSError:
             return 0
 
