@@ -22,6 +22,8 @@ from scuttled.waking import Bell
 
 logger = logging.getLogger(__name__)
 
+SHORTEN_S = 0.01  # between attempts to fold in a log that is too long...
+SHORTEN_TRIES = 100  # ...and how many there are before a write goes on
 CLOCKS_S = 0.2  # between savings of the clocks; a clock on disk may lag, never lead
 CHECKPOINT_S = 1.0  # between looks at the write-ahead log
 RETRY_S = (0.1, 1.0)  # after a failure, doubling
@@ -71,13 +73,21 @@ class Saving:
                 if not await self._save(batch):
                     await trio.sleep(self._retry_s)
                 elif self.storage.log_is_too_long:
-                    await self._fold(self.storage.empty_log)
+                    await self._shorten_log()
                 elif batch.rows >= SAVE_ENTRIES_MAX:
                     await trio.lowlevel.checkpoint()
             self._land()
             if self._log_is_long:
                 self._log_is_long = False
                 await self._fold(self.storage.empty_log)
+
+    async def _shorten_log(self) -> None:
+        """Let writers wait until it is folded in; a checkpoint under way may be in the way."""
+        for _ in range(SHORTEN_TRIES):
+            await self._fold(self.storage.empty_log)
+            if self._checkpoint_fails or not self.storage.log_is_too_long:
+                return
+            await trio.sleep(SHORTEN_S)
 
     async def keep_saving_clocks(self) -> None:
         """A clock on disk may lag behind (never lead): so it is saved at most every CLOCKS_S."""

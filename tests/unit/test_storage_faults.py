@@ -535,7 +535,8 @@ def test_the_write_ahead_log_stays_bounded_under_constant_writes(
 
     monkeypatch.setattr("scuttled.saving.CHECKPOINT_S", 0.01)
     trio.run(write_on)
-    assert max(most) < 4 * limit
+    # writers wait from 3 times the limit on; a batch may be under way, here of 2 to 3 MiB
+    assert max(most) < 6 * limit
     storage.close()
 
 
