@@ -361,9 +361,10 @@ class Node(Host[Link]):
             self._announce(now.wall_ms)
 
     def twin(self, words: str) -> None:
-        self.twin_words = words
-        self.wake_storage()
-        self.wake_tending()
+        if self.author.node_id.hex() in words:  # not of an id that we have given up since
+            self.twin_words = words
+            self.wake_storage()
+            self.wake_tending()
 
     def live_elsewhere(self, node_id: NodeId, wall_ms: int) -> None:
         """Go on under another id, since a live node has this one; all links start anew."""
