@@ -132,7 +132,7 @@ class Node(Host[Link]):
         return self.models[name]
 
     def user_models(self) -> Iterator[Scuttlebutt]:
-        return (model for name, model in self.models.items() if not name.startswith("_"))
+        return (model for model in self.models.values() if not model.is_system)
 
     # --- the doorway ---
 
@@ -266,7 +266,7 @@ class Node(Host[Link]):
     @property
     def rows_unsaved(self) -> int:
         """Of the users' updates."""
-        dirty = (model for name, model in self._dirty.items() if not name.startswith("_"))
+        dirty = (model for model in self._dirty.values() if not model.is_system)
         logs = (model.log for model in dirty if self.stored)
         return sum(log.count_between(log.saved, log.end) for log in logs)
 
@@ -381,7 +381,7 @@ class Node(Host[Link]):
 
     def heard(self, link: Link, model: Scuttlebutt, delta: Delta, received: Received) -> None:
         self.future += received.refused
-        if received.refused and not model.name.startswith("_"):
+        if received.refused and not model.is_system:
             who = {s: self.name_of(s) or source_text(s) for s in received.future}
             now, limit_ms = link.heard_at, self.max_skew_ms
             self.notices.refused_future(model.name, received, who, limit_ms, now)

@@ -169,11 +169,11 @@ class Link:
     @property
     def lag(self) -> int:
         """Updates of users' models that the peer has not acknowledged."""
-        return sum(s.lag for name, s in self.sessions.items() if not name.startswith("_"))
+        return sum(s.lag for s in self.sessions.values() if not s.model.is_system)
 
     def lag_s(self, now: Instant) -> float:
         """For how long the oldest of these has waited; 0 if there is none."""
-        users = (s for name, s in self.sessions.items() if not name.startswith("_"))
+        users = (s for s in self.sessions.values() if not s.model.is_system)
         return max((s.flight.lag_s(now.mono_s) for s in users), default=0.0)
 
     def model_changed(self, model: Scuttlebutt) -> None:

@@ -194,6 +194,11 @@ class Scuttlebutt(ABC):
         return husk
 
     @property
+    def is_system(self) -> bool:
+        """Whether it is the cluster's own, like the rows of members: names with _ in front are."""
+        return self.name.startswith("_")
+
+    @property
     def durable_clock(self) -> Clock:
         """What is covered by what is on disk (or needs no disk)."""
         return self.saved_clock if self.log.stored else self.clock

@@ -190,8 +190,7 @@ class ClusterOperations(Operations):
 
 def _is_synced(link: Link) -> bool:
     """But for the rows of members, which are never still for long."""
-    sessions = link.sessions.items()
-    return link.up and all(s.synced for name, s in sessions if not name.startswith("_"))
+    return link.up and all(s.synced for s in link.sessions.values() if not s.model.is_system)
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
