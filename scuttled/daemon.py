@@ -181,7 +181,9 @@ class Daemon:
     def _begun_node(self) -> Node:
         """With all that is on disk. Raises Damaged."""
         config, identity = self.config, self.identity
-        author = Author(identity.node_id, identity.life, identity.last)
+        author = Author(
+            identity.node_id, identity.life, identity.last, lambda: read_clocks().wall_ms
+        )
         settings = Settings(
             config.name,
             config.cluster,

@@ -23,11 +23,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from scuttled import __version__
+from scuttled.core.changes import BYTES, DELETED, JSON, Slot, parse
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
 from scuttled.core.link import Link
 from scuttled.core.scuttlebutt import IsStable, Scuttlebutt
-from scuttled.core.slots import BYTES, DELETED, JSON, Slot, Slots, parse
+from scuttled.core.slots import Slots
 from scuttled.core.update import (
     NODE_ID_BYTES,
     SOURCE_BYTES,

@@ -10,10 +10,11 @@ told others under the old one would be missing (I5). What became of each key is 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from scuttled.core.changes import CLEAR, Slot, parse
 from scuttled.core.hlc import Author
 from scuttled.core.log import Entry
 from scuttled.core.scuttlebutt import Husk
-from scuttled.core.slots import CLEAR, Slot, Slots, parse
+from scuttled.core.slots import Slots
 from scuttled.core.update import STAMP_BYTES, node_of, stamp
 
 KEYS_MAX = 1000  # named in a report; the rest is counted

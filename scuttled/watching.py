@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from scuttled.core.slots import CLEAR, EXPIRES, KINDS, OWN, Slot, Slots, parse
+from scuttled.core.changes import CLEAR, EXPIRES, OWN, Slot, parse
+from scuttled.core.slots import Slots
 from scuttled.core.update import TICKS_PER_MS, Instant
 from scuttled.errors import UsageError
 from scuttled.node import Node
@@ -105,12 +106,12 @@ class Listing:
     def _row(self, slot: Slot, at: int, now: Instant) -> Row | None:
         shown = slot.shown(now.wall_ms)
         told = shown or self.deleted or at >= self._began  # it may have been listed before
-        if slot.kind == OWN or not told or not self._match(slot.slot):
+        if slot.kind == OWN or not told or not self._match(label := self.model.label(slot)):
             return None
-        kind = KINDS[slot.kind] if shown else "deleted"
-        value = slot.payload if self.values and shown else None
+        kind, value = self.model.value(slot) if shown else ("deleted", b"")
+        told_value = value if self.values and shown else None
         name = self.node.name_of(slot.source)
-        return [text_of(slot.slot), kind, value, slot.rev, name, slot.expires_ms]
+        return [text_of(label), kind, told_value, slot.rev, name, slot.expires_ms]
 
     def cursor(self) -> str:
         """Where a watch is to go on; before a drop or a RESET, so that it says that all is void."""
@@ -216,9 +217,9 @@ class Watch:
                 self._start_over(f"model {name} was dropped")
                 return size
             op = self._op(model, slot, at, record, now)
-            if op and self._match(slot.slot):
+            if op and self._match(model.label(slot)):
                 self._at[name] = at + 1
-                rows.append(self._row(op, name, slot))
+                rows.append(self._row(op, model, slot))
                 size += len(record)
                 if size >= ROWS_BYTES:
                     return size
@@ -246,12 +247,22 @@ class Watch:
         """Whether that place in the log belongs to the snapshot, not to the news."""
         return self._until is not None and at < self._until.get(model.name, 0)
 
-    def _row(self, op: str, model: str, slot: Slot) -> Row:
-        kind, value = (KINDS[slot.kind], slot.payload) if op == "set" else ("deleted", b"")
+    def _row(self, op: str, model: Slots, slot: Slot) -> Row:
+        kind, value = model.value(slot) if op == "set" else ("deleted", b"")
         name = self.node.name_of(slot.source)
         cursor = cursor_text(self.node, self._at)
         at_ms = slot.expires_ms if op == "expire" else slot.timestamp // TICKS_PER_MS
-        return [op, model, text_of(slot.slot), kind, value, slot.rev, name, cursor, at_ms]
+        return [
+            op,
+            model.name,
+            text_of(model.label(slot)),
+            kind,
+            value,
+            slot.rev,
+            name,
+            cursor,
+            at_ms,
+        ]
 
 
 def cursor_text(node: Node, at: dict[str, int]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from hypothesis import settings
 
+from scuttled.core.changes import TEXT, make_change
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
 from scuttled.core.link import Link
@@ -11,7 +12,6 @@ from scuttled.core.log import ArrivalLog
 from scuttled.core.messages import Delta
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.session import Session
-from scuttled.core.slots import TEXT, make_change
 from scuttled.core.update import Instant, NodeId, Source, Update, make_source
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL, Node, Settings

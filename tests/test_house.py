@@ -36,6 +36,7 @@ HOUSE = {
         core.wire
         core.log
         core.scuttlebutt
+        core.changes
         core.slots
         core.fingerprint core.handshake core.flight core.pulse core.receipts
         core.session

@@ -14,8 +14,9 @@ from collections.abc import Generator
 from hashlib import blake2b
 from zlib import crc32
 
+from scuttled.core.changes import DELETED, EXPIRES, KIND_BITS, OWN, parse, slot_of
 from scuttled.core.log import Segment, SegmentPrint
-from scuttled.core.slots import DELETED, EXPIRES, OWN, Slots, parse, slot_of
+from scuttled.core.slots import Slots
 from scuttled.core.update import Source
 from scuttled.core.wire import BUCKETS
 
@@ -89,7 +90,7 @@ def _hash(segment: Segment) -> SegmentPrint:
     sums: dict[int, int] = {}
     expiring: list[tuple[int, int, int]] = []
     for record, source in zip(segment.records, segment.sources, strict=True):
-        if record is None or record[8] in (DELETED, OWN):
+        if record is None or record[8] & KIND_BITS in (DELETED, OWN):
             continue
         bucket, value = bucket_of(slot_of(record)), hash_of(record, source)
         if record[8] & EXPIRES:

@@ -6,6 +6,8 @@ even on a machine whose wall clock was set back (Kulkarni et al. 2014; npm tests
 only, and loses local writes after a backward step).
 """
 
+from collections.abc import Callable
+
 from scuttled.core.update import TICKS_PER_MS, NodeId, Source, make_source
 
 
@@ -33,11 +35,20 @@ class Author:
     Every model of a node has the same author; a new life shows in all at once.
     """
 
-    __slots__ = ("hlc", "life", "node_id", "source")
+    __slots__ = ("hlc", "life", "node_id", "now_ms", "source")
 
-    def __init__(self, node_id: NodeId, life: int = 1, last: int = 0) -> None:
+    def __init__(
+        self,
+        node_id: NodeId,
+        life: int = 1,
+        last: int = 0,
+        now_ms: Callable[[], int] | None = None,
+    ) -> None:
         self.node_id = node_id
         self.hlc = Hlc(last)
+        # What time it is for operations called by name; without a wall clock, that of the newest
+        # timestamp it knows.
+        self.now_ms = now_ms or (lambda: self.hlc.last // TICKS_PER_MS)
         self.live_as(life)
 
     def live_as(self, life: int) -> None:

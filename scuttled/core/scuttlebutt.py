@@ -93,7 +93,15 @@ class Scuttlebutt(ABC):
         Raises RemoteProtocolError if the change is not one of this type; the state is as before.
         """
 
-    # --- the two ways in; both go through `_accept` (I6) ---
+    def to_json(self) -> Any:
+        """All of it, in the form that JSON has for such a thing. Here: the changes, in order."""
+        return [update.change.decode("utf-8", "replace") for update in self.history(Clock())]
+
+    def now_ms(self) -> int:
+        """The wall clock, as this node's owner reads it."""
+        return self.author.now_ms()
+
+    # --- the ways in; all go through `_accept` (I6) ---
 
     def write(self, change: bytes, wall_ms: int) -> Update:
         """Stamp, apply and number a change of this node's own."""
@@ -102,6 +110,20 @@ class Scuttlebutt(ABC):
         self._accept(author.source, [update.record])
         self.clock.rise(author.source, update.timestamp)
         return update
+
+    def adopt(self, change: bytes, timestamp: int, source: Source) -> bool:
+        """A change that reached this node alone, from somebody who can't gossip (a bridge).
+
+        It keeps the time it was made at. The source is one that only this node writes under, so
+        the clock may follow; it must rise, and False says that it does not: nothing was done.
+        Callers have refused what is too far ahead (I9).
+        """
+        if timestamp <= self.clock[source]:
+            return False
+        self.author.hlc.observe(timestamp)
+        self._accept(source, [Update(change, timestamp, source).record])
+        self.clock.rise(source, timestamp)
+        return True
 
     def receive(self, runs: Iterable[Run], limit: Stamp) -> Received:
         """Merge a peer's updates, in any order. The clock does not move; that is `commit` (I3).

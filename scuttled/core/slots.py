@@ -1,11 +1,7 @@
 """Models in which every change fills a slot, and the highest rank in a slot wins (I2).
 
-    change:  | kind u8 | slot length u16 BE | slot | expires_ms u64 BE | payload |
-                                                     only if kind & EXPIRES
-
-So with the timestamp in front a record tells its slot by its bytes 9 to 11, without decoding. A
-data type says what a slot is (map: a key) and how its payload reads. All else comes from here:
-rank, history, tombstones, expiry, counting.
+What a change looks like is told in changes. A data type says what a slot is (map: a key) and how
+its payload reads. All else comes from here: rank, history, tombstones, expiry, counting.
 
 The log is the store: `_slots` only says at which position a slot's update stands. Measured on
 1 M small updates: 250 bytes a key, 1.7 M applied a second.
@@ -15,12 +11,32 @@ under which everything older is void (dropping a model). They are replicated lik
 which keeps clocks truthful: what CLEAR dominates is dominated by something in this very state.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from itertools import islice
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any
 
+from scuttled.core.changes import (
+    CLEAR,
+    DELETED,
+    EXPIRES,
+    EXPIRY_BYTES,
+    KIND_AT,
+    KIND_BITS,
+    KINDS,
+    LENGTH_AT,
+    OPTIONS,
+    OWN,
+    SLOT_AT,
+    SLOT_BYTES_MAX,
+    Slot,
+    check_parts,
+    make_change,
+    parse,
+    slot_of,
+)
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
 from scuttled.core.scuttlebutt import IsStable, Scuttlebutt
@@ -30,83 +46,19 @@ from scuttled.core.update import (
     Source,
     Update,
     outranks,
-    rev_text,
     stamp,
-    timestamp_of,
 )
 from scuttled.errors import RemoteProtocolError
 
-DELETED = 0
-TEXT = 1
-BYTES = 2
-JSON = 3
-OWN = 4  # a slot of the model's own, see above
-EXPIRES = 0x80  # added to a kind: the payload begins with the time of expiry
-KINDS = {TEXT: "text", BYTES: "bytes", JSON: "json"}
-KIND_NUMBERS = {name: number for number, name in KINDS.items()}
-
-CLEAR = b"\x00clear"
-OPTIONS = b"\x00options"
-
-SLOT_BYTES_MAX = 4096
-
-_KIND = STAMP_BYTES
-_LENGTH = _KIND + 1
-_SLOT = _LENGTH + 2
-_EXPIRY_BYTES = 8
+OPTION_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
 GRAVES_PER_CALL_MAX = 2048  # likewise, of deletions to be forgotten
 EXPIRED_PER_CALL_MAX = 2048  # so that a million keys that expire together do not stall the loop
-
-
-class Slot(NamedTuple):
-    """What stands in a slot, as a reader sees it."""
-
-    slot: bytes
-    kind: int  # DELETED, TEXT, BYTES, JSON or OWN
-    payload: bytes
-    expires_ms: int  # 0: never
-    timestamp: int
-    source: Source
-
-    @property
-    def rev(self) -> str:
-        return rev_text(self.timestamp, self.source)
-
-    def shown(self, wall_ms: int) -> bool:
-        """Neither deleted, nor expired, nor the model's own."""
-        return self.kind not in (DELETED, OWN) and not 0 < self.expires_ms <= wall_ms
 
 
 def _odd_slot(length: int, there: int) -> str:
     if there < length:
         return f"an update whose slot of {length} bytes ends after {there}"
     return f"an update for a slot of {length} bytes, at most {SLOT_BYTES_MAX}"
-
-
-def slot_of(record: bytes) -> bytes:
-    return record[_SLOT : _SLOT + (record[_LENGTH] << 8 | record[_LENGTH + 1])]
-
-
-def parse(record: bytes, source: Source) -> Slot:
-    """Decode a record that was accepted."""
-    kind = record[_KIND]
-    end = _SLOT + (record[_LENGTH] << 8 | record[_LENGTH + 1])
-    expires = 0
-    payload = end
-    if kind & EXPIRES:
-        payload = end + _EXPIRY_BYTES
-        expires = int.from_bytes(record[end:payload], "big")
-    return Slot(
-        record[_SLOT:end], kind & ~EXPIRES, record[payload:], expires, timestamp_of(record), source
-    )
-
-
-def make_change(slot: bytes, kind: int, payload: bytes = b"", expires_ms: int = 0) -> bytes:
-    """The bytes of a change. Callers have checked the length of the slot."""
-    head = len(slot).to_bytes(2, "big") + slot
-    if expires_ms:
-        return bytes((kind | EXPIRES,)) + head + expires_ms.to_bytes(8, "big") + payload
-    return bytes((kind,)) + head + payload
 
 
 class Slots(Scuttlebutt):
@@ -132,6 +84,40 @@ class Slots(Scuttlebutt):
         """How many slots are filled; those that expired are no longer."""
         own = (CLEAR in self._slots) + (OPTIONS in self._slots)
         return len(self._slots) - self.tombstones - own - len(self._expired)
+
+    def label(self, slot: Slot) -> bytes:
+        """What stands for the slot where keys are shown and matched; here its name."""
+        return slot.slot
+
+    def value(self, slot: Slot) -> tuple[str, bytes]:
+        """What a filled slot shows as its value: text, bytes or json, and the bytes."""
+        return KINDS[slot.kind], slot.payload
+
+    def shown(self) -> Iterable[Slot]:
+        """All slots that a reader sees, by label."""
+        now_ms = self.now_ms()
+        slots = (parse(*self.log.entry(position)) for position in self._slots.values())
+        return sorted((slot for slot in slots if slot.shown(now_ms)), key=self.label)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The settings of this model that all nodes share."""
+        found = self.lookup(OPTIONS)
+        try:
+            options = json.loads(found.payload) if found is not None else {}
+        except (ValueError, RecursionError):
+            return {}
+        return options if isinstance(options, dict) else {}
+
+    def set_options(self, wall_ms: int, **options: Any) -> Update:
+        """Change some of them."""
+        whole = json.dumps({**self.options, **options}).encode()
+        return self.fill(OPTIONS, OWN, whole, wall_ms)
+
+    def option_ms(self, name: str) -> int:
+        """A setting that is a time, in ms; 0 if there is none that makes sense."""
+        found = self.options.get(name, 0)
+        return min(max(found, 0), OPTION_MS_MAX) if type(found) is int else 0
 
     def lookup(self, slot: bytes) -> Slot | None:
         """What stands in a slot, be it deleted or expired."""
@@ -266,11 +252,11 @@ class Slots(Scuttlebutt):
         size = 0
         try:
             for record in records:
-                length = record[_LENGTH] << 8 | record[_LENGTH + 1]
-                slot = record[_SLOT : _SLOT + length]
+                length = record[LENGTH_AT] << 8 | record[LENGTH_AT + 1]
+                slot = record[SLOT_AT : SLOT_AT + length]
                 if not length == len(slot) <= SLOT_BYTES_MAX:
                     raise RemoteProtocolError(_odd_slot(length, len(slot)))
-                plain = DELETED < record[_KIND] < OWN
+                plain = DELETED < record[KIND_AT] < OWN
                 if not plain or not slot.isascii() or slot < b"\x01":
                     self._check(record, slot)
                 position = slots.get(slot)
@@ -296,13 +282,15 @@ class Slots(Scuttlebutt):
 
     def _check(self, record: bytes, slot: bytes) -> None:
         """What a record that is not plain must be. Raises RemoteProtocolError, nothing changed."""
-        kind = record[_KIND]
-        if kind not in (DELETED, OWN) and kind & ~EXPIRES not in KINDS:
-            raise RemoteProtocolError(f"an update of the unknown kind {kind}")
+        bits, kind = record[KIND_AT], record[KIND_AT] & KIND_BITS
+        if kind not in (DELETED, OWN) and kind not in KINDS:
+            raise RemoteProtocolError(f"an update of the unknown kind {bits}")
+        if kind in (DELETED, OWN) and bits & EXPIRES:
+            raise RemoteProtocolError(f"an update of the unknown kind {bits}")
         if slot not in (CLEAR, OPTIONS) if kind == OWN else slot[:1] == b"\x00":
             raise RemoteProtocolError(f"an update of kind {kind} for the slot {slot!r:.60}")
-        if kind & EXPIRES and len(record) < _SLOT + len(slot) + _EXPIRY_BYTES:
-            raise RemoteProtocolError("an update that expires but does not say when")
+        if bits > KIND_BITS:
+            check_parts(record, SLOT_AT + len(slot))
         self.check_slot(slot)
 
     def check_slot(self, slot: bytes) -> None:
@@ -321,8 +309,8 @@ class Slots(Scuttlebutt):
         else:
             self.log.free(position)
         self.bytes -= len(record)
-        kind = record[_KIND]
-        if kind == DELETED:
+        kind = record[KIND_AT]
+        if kind & KIND_BITS == DELETED:
             self.tombstones -= 1
             self._graves.pop(slot, None)
         elif kind & EXPIRES:
@@ -331,13 +319,13 @@ class Slots(Scuttlebutt):
 
     def _note(self, record: bytes, slot: bytes, position: int) -> None:
         """A deletion, a time of expiry or a slot of the model's own has come in."""
-        kind = record[_KIND]
-        if kind == DELETED:
+        kind = record[KIND_AT]
+        if kind & KIND_BITS == DELETED:
             self.tombstones += 1
             self._graves[slot] = position
         elif kind & EXPIRES:
-            at = _SLOT + len(slot)
-            when = int.from_bytes(record[at : at + _EXPIRY_BYTES], "big")
+            at = SLOT_AT + len(slot)
+            when = int.from_bytes(record[at : at + EXPIRY_BYTES], "big")
             heappush(self._expiries, (when, slot, position))
         elif slot == CLEAR:
             self._cleared_by = self.log.entry(position).source
@@ -368,7 +356,7 @@ class Slots(Scuttlebutt):
                 self._forget(slot, earlier, old.record)
             slots[slot] = position
             self.bytes += len(record)
-            if not DELETED < record[_KIND] < OWN:
+            if not DELETED < record[KIND_AT] < OWN:
                 self._note(record, slot, position)
         if CLEAR in slots:
             self._cleared_by = log.entry(slots[CLEAR]).source

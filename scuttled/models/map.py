@@ -6,25 +6,15 @@ A slot is a key. A value is text, bytes or JSON, kept as the exact bytes that `g
 import json
 from typing import Any
 
-from scuttled.core.slots import (
-    BYTES,
-    DELETED,
-    JSON,
-    KIND_NUMBERS,
-    OPTIONS,
-    OWN,
-    SLOT_BYTES_MAX,
-    TEXT,
-    Slot,
-    Slots,
-)
+from scuttled.core.changes import BYTES, DELETED, JSON, KIND_NUMBERS, SLOT_BYTES_MAX, TEXT, Slot
+from scuttled.core.slots import OPTION_MS_MAX, Slots
 from scuttled.core.update import Update
 from scuttled.errors import DataError, RemoteProtocolError, UsageError
 from scuttled.models.operations import operation, reading
 
 KEY_BYTES_MAX = SLOT_BYTES_MAX
 VALUE_BYTES_MAX = 512 << 10  # a record must fit a frame of 1 MiB with room to spare
-TTL_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
+TTL_MS_MAX = OPTION_MS_MAX
 
 
 def key_slot(key: object) -> bytes:
@@ -102,28 +92,22 @@ class Map(Slots):
     @property
     def ttl_ms(self) -> int:
         """The TTL of keys that are set without one; 0: none."""
-        options = self.lookup(OPTIONS)
-        if options is None:
-            return 0
-        try:
-            ttl_ms = int(json.loads(options.payload)["ttl_ms"])
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            return 0
-        return min(max(ttl_ms, 0), TTL_MS_MAX)
+        return self.option_ms("ttl_ms")
 
-    def set_options(self, wall_ms: int, *, ttl_ms: int) -> Update:
-        return self.fill(OPTIONS, OWN, json.dumps({"ttl_ms": ttl_ms}).encode(), wall_ms)
+    def to_json(self) -> dict[str, Any]:
+        """Keys and values."""
+        return {self.label(slot).decode(): plain_value(slot) for slot in self.shown()}
 
     # --- by name: `scuttled call` ---
 
     @reading
-    def get(self, wall_ms: int, key: str) -> Any:
+    def get(self, key: str) -> Any:
         """The value of a key, null if there is none."""
-        found = self.find(key, wall_ms)
+        found = self.find(key, self.now_ms())
         return None if found is None else plain_value(found)
 
     @operation
-    def set(self, wall_ms: int, key: str, value: Any) -> str:
+    def set(self, key: str, value: Any) -> str:
         """Set a key; the revision."""
         if isinstance(value, str):
             kind, data = check_value("text", value)
@@ -133,20 +117,20 @@ class Map(Slots):
             except (TypeError, ValueError, RecursionError) as error:
                 raise UsageError(f"a value that JSON can't say: {error}") from None
             kind, data = check_value("json", text)
-        update = self.put(key, kind, data, wall_ms)
+        update = self.put(key, kind, data, self.now_ms())
         return Slot(b"", kind, b"", 0, update.timestamp, update.source).rev
 
     @operation
-    def delete(self, wall_ms: int, key: str) -> bool:
+    def delete(self, key: str) -> bool:
         """Delete a key; whether it was there."""
-        return self.discard(key, wall_ms) is not None
+        return self.discard(key, self.now_ms()) is not None
 
     @reading
-    def has(self, wall_ms: int, key: str) -> bool:
+    def has(self, key: str) -> bool:
         """Whether a key is there."""
-        return self.find(key, wall_ms) is not None
+        return self.find(key, self.now_ms()) is not None
 
     @reading
-    def size(self, wall_ms: int) -> int:
+    def size(self) -> int:
         """How many keys there are."""
         return self.keys

@@ -11,14 +11,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class Operation(NamedTuple):
     name: str
-    args: tuple[str, ...]  # without `wall_ms`, which the node gives
+    args: tuple[str, ...]
     least: int  # how many of them must be given
     words: str  # the first line of its docstring
     writes: bool
 
 
 def operation(method: F) -> F:
-    """Mark a method as callable by name. It takes `wall_ms`, then JSON values."""
+    """Mark a method as callable by name. It takes JSON values and gives one."""
     method.is_operation = True  # type: ignore[attr-defined]
     return method
 
@@ -34,7 +34,7 @@ def operations(data_type: type) -> list[Operation]:
     found = []
     for name, method in inspect.getmembers(data_type, inspect.isfunction):
         if getattr(method, "is_operation", False):
-            parameters = list(inspect.signature(method).parameters.values())[2:]
+            parameters = list(inspect.signature(method).parameters.values())[1:]
             least = sum(parameter.default is parameter.empty for parameter in parameters)
             words = (inspect.getdoc(method) or "").partition("\n")[0]
             writes = not getattr(method, "is_reading", False)
@@ -42,7 +42,7 @@ def operations(data_type: type) -> list[Operation]:
     return found
 
 
-def call(model: Any, name: str, args: Iterable[Any], wall_ms: int) -> Any:
+def call(model: Any, name: str, args: Iterable[Any]) -> Any:
     """Carry out an operation. Raises Refused (unknown) or UsageError (wrong arguments)."""
     known = {op.name: op for op in operations(type(model))}
     if name not in known:
@@ -54,4 +54,4 @@ def call(model: Any, name: str, args: Iterable[Any], wall_ms: int) -> Any:
         raise UsageError(
             f"{name} takes {' '.join(op.args) or 'nothing'}, not {len(given)} arguments"
         )
-    return getattr(model, name)(wall_ms, *given)
+    return getattr(model, name)(*given)

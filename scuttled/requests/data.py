@@ -3,8 +3,9 @@
 from typing import Any
 
 from scuttled import rpc
+from scuttled.core.changes import KINDS, Slot
 from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.slots import KINDS, Slot, Slots
+from scuttled.core.slots import Slots
 from scuttled.core.update import Instant, rev_text, source_text
 from scuttled.errors import DataError, Refused, UsageError
 from scuttled.holding import Holders, check_level
@@ -163,7 +164,7 @@ class DataOperations(Operations):
         operation = text(request, "operation")
         if any(op.name == operation and op.writes for op in operations(type(model))):
             self.node.check_writable()
-        result = call(model, operation, args, now.wall_ms)
+        result = call(model, operation, args)
         try:
             rpc.encode({"result": result})
         except (ValueError, TypeError, OverflowError) as error:

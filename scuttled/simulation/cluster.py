@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from itertools import combinations
 from typing import Any
 
+from scuttled.core.changes import TEXT, slot_of
 from scuttled.core.clock import Clock
-from scuttled.core.slots import TEXT, slot_of
 from scuttled.core.update import Update
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL

@@ -4,8 +4,9 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import NamedTuple
 
+from scuttled.core.changes import CLEAR, DELETED, parse
 from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.slots import CLEAR, DELETED, Slots, parse
+from scuttled.core.slots import Slots
 from scuttled.core.update import NodeId, Source, Update, node_of
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from scuttled.core.changes import slot_of
 from scuttled.core.hlc import Author
-from scuttled.core.slots import slot_of
 from scuttled.core.update import Instant, NodeId, Source, Update, node_of
 from scuttled.members import Settings
 from scuttled.node import Node
@@ -96,7 +96,7 @@ class Machine:
         settings = Settings(
             self.name, "simulated", incarnation, max_skew_ms=MAX_SKEW_MS, collect_age_ms=0
         )
-        author = Author(self.disk.node_id, self.disk.life)
+        author = Author(self.disk.node_id, self.disk.life, now_ms=lambda: self.now.wall_ms)
         self.node = node = Node(author, settings, stored=self.stored)
         node.wake_storage = lambda: self.later(0.0, self._save)
         node.wake_tending = lambda: self.later(0.0, lambda: node.tend(self.now))

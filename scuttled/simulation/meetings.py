@@ -17,11 +17,11 @@ import random
 from collections.abc import Iterable
 from itertools import combinations
 
+from scuttled.core.changes import TEXT
 from scuttled.core.hlc import Author
 from scuttled.core.host import End
 from scuttled.core.link import Link
 from scuttled.core.messages import Code
-from scuttled.core.slots import TEXT
 from scuttled.core.update import Instant, NodeId
 from scuttled.errors import RemoteProtocolError
 from scuttled.members import Settings

@@ -20,7 +20,7 @@ import pytest
 from fleet import PATIENCE_S, Daemon, Fleet, until
 
 from scuttled.client import Fields
-from scuttled.core.slots import DELETED, parse
+from scuttled.core.changes import DELETED, parse
 from scuttled.errors import ScuttledError
 from scuttled.storage.database import Database
 

@@ -13,6 +13,7 @@ from strangers import RawCaller, Stranger, Watcher, request
 
 from scuttled import rpc
 from scuttled.core import wire
+from scuttled.core.changes import EXPIRES, OWN, TEXT, make_change
 from scuttled.core.messages import (
     Bye,
     ClockMessage,
@@ -23,7 +24,6 @@ from scuttled.core.messages import (
     Ping,
     Pong,
 )
-from scuttled.core.slots import EXPIRES, OWN, TEXT, make_change
 from scuttled.core.update import TICKS_PER_MS, NodeId, Source, Update
 
 MIB = 1 << 20

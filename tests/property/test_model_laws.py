@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scuttled.core.changes import TEXT
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
 from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.slots import TEXT
 from scuttled.core.update import NodeId, Source, Update, make_source, stamp
 from scuttled.models import MODELS
 from scuttled.models.map import Map

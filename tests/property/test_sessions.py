@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from scenes import examples, state
 
+from scuttled.core.changes import CLEAR, OWN, TEXT, slot_of
 from scuttled.core.hlc import Author
 from scuttled.core.link import Link
-from scuttled.core.slots import CLEAR, OWN, TEXT, slot_of
 from scuttled.core.update import Instant, NodeId, Update
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL, Node, Settings

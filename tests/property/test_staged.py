@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import pytest
 
+from scuttled.core.changes import TEXT, slot_of
 from scuttled.core.hlc import Author
 from scuttled.core.messages import Delta
 from scuttled.core.session import Session
-from scuttled.core.slots import TEXT, slot_of
 from scuttled.core.update import (
     Instant,
     NodeId,

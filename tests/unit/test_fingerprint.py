@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from scenes import TICKS, WALL, a_map, examples, put, record, source
 
 from scuttled.core import fingerprint as room
+from scuttled.core.changes import DELETED, TEXT, make_change
 from scuttled.core.fingerprint import TOUCHED_MAX, bucket_of, fingerprint, hash_of, rows
 from scuttled.core.log import SEGMENT_ENTRIES
-from scuttled.core.slots import DELETED, TEXT, Slots, make_change
+from scuttled.core.slots import Slots
 from scuttled.core.update import Stamp, stamp
 from scuttled.core.wire import BUCKETS
 from scuttled.models.map import Map

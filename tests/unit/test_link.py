@@ -23,6 +23,7 @@ from scenes import (
 )
 
 from scuttled.core import flight, link, pulse, wire
+from scuttled.core.changes import TEXT
 from scuttled.core.handshake import Refusal, check_hello
 from scuttled.core.link import Link
 from scuttled.core.messages import (
@@ -37,7 +38,6 @@ from scuttled.core.messages import (
     Ping,
     Pong,
 )
-from scuttled.core.slots import TEXT
 from scuttled.core.update import Instant, stamp
 from scuttled.errors import RemoteProtocolError
 from scuttled.node import Node

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from scenes import WALL, a_map, put
 
-from scuttled.core.slots import BYTES, JSON, TEXT
+from scuttled.core.changes import BYTES, JSON, TEXT
 from scuttled.errors import DataError, ScuttledError, UsageError
 from scuttled.loading import EXPIRES_MS_MAX, read_load
 from scuttled.models.map import Map

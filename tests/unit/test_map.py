@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import WALL, a_map, put, values
 
-from scuttled.core.slots import BYTES, JSON, OPTIONS, OWN, TEXT, Slot
+from scuttled.core.changes import BYTES, JSON, OPTIONS, OWN, TEXT, Slot
 from scuttled.errors import DataError, UsageError
 from scuttled.models.map import (
     KEY_BYTES_MAX,

@@ -21,10 +21,10 @@ from scenes import (
 
 from scuttled import __version__
 from scuttled.core import wire
+from scuttled.core.changes import BYTES, DELETED, JSON, make_change
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
 from scuttled.core.messages import ClockMessage, Code
-from scuttled.core.slots import BYTES, DELETED, JSON, make_change
 from scuttled.core.update import NodeId, Stamp, Update, stamp
 from scuttled.members import COLLECT_AGE_MS, MEMBERS, REFRESH_MS, ROW_S, Members, Settings
 from scuttled.models.map import Map

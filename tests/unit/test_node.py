@@ -23,9 +23,10 @@ from scenes import (
     write,
 )
 
+from scuttled.core.changes import JSON, TEXT, make_change
 from scuttled.core.clock import Clock
 from scuttled.core.messages import Code
-from scuttled.core.slots import JSON, TEXT, Slots, make_change
+from scuttled.core.slots import Slots
 from scuttled.core.update import Instant, make_source, stamp
 from scuttled.errors import DataError, Refused
 from scuttled.models.map import Map

@@ -22,10 +22,10 @@ from scenes import (
     write,
 )
 
+from scuttled.core.changes import CLEAR, TEXT, slot_of
 from scuttled.core.messages import Code, Have, Reset
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.session import Session
-from scuttled.core.slots import CLEAR, TEXT, slot_of
 from scuttled.core.update import Instant, Stamp, stamp
 from scuttled.models.map import Map
 from scuttled.node import MEMBERS, Node

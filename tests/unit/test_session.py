@@ -26,10 +26,10 @@ from scenes import (
 )
 
 from scuttled.core import flight, session, wire
+from scuttled.core.changes import slot_of
 from scuttled.core.log import SEGMENT_ENTRIES
 from scuttled.core.messages import Delta, Have
 from scuttled.core.session import Session
-from scuttled.core.slots import slot_of
 from scuttled.core.update import RECORD_BYTES_MAX, Instant, Stamp, stamp
 from scuttled.errors import RemoteProtocolError
 from scuttled.models.map import Map

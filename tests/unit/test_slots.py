@@ -4,8 +4,7 @@ from hypothesis import strategies as st
 from scenes import TICKS, WALL, a_map, entries, examples, put, record, source, state, sync, values
 
 from scuttled.core import slots as room
-from scuttled.core.clock import Clock
-from scuttled.core.slots import (
+from scuttled.core.changes import (
     BYTES,
     CLEAR,
     DELETED,
@@ -18,6 +17,7 @@ from scuttled.core.slots import (
     parse,
     slot_of,
 )
+from scuttled.core.clock import Clock
 from scuttled.core.update import RECORD_BYTES_MAX, Stamp, Update, outranks, stamp
 from scuttled.errors import RemoteProtocolError
 from scuttled.models.map import Map
@@ -50,11 +50,12 @@ def restored(model: Map) -> Map:
     st.sampled_from([DELETED, TEXT, BYTES, JSON]),
     st.binary(max_size=9),
     st.integers(0, 2**64 - 1),
+    st.binary(max_size=9),
 )
-def test_a_record_is_read_as_it_was_made(slot, kind, payload, expires_ms) -> None:  # type: ignore[no-untyped-def]
-    made = Update(make_change(slot, kind, payload, expires_ms), 7, S2).record
+def test_a_record_is_read_as_it_was_made(slot, kind, payload, expires_ms, origin) -> None:  # type: ignore[no-untyped-def]
+    made = Update(make_change(slot, kind, payload, expires_ms, origin), 7, S2).record
     assert slot_of(made) == slot
-    assert parse(made, S2) == (slot, kind, payload, expires_ms, 7, S2)
+    assert parse(made, S2) == (slot, kind, payload, expires_ms, 7, S2, origin)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from scenes import (
     write,
 )
 
+from scuttled.core.changes import TEXT
 from scuttled.core.hlc import Author
-from scuttled.core.slots import TEXT
 from scuttled.errors import CantCreate, StorageError
 from scuttled.node import DEFAULT_MODEL, Node, Settings
 from scuttled.simulation import Disk

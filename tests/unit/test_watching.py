@@ -18,7 +18,7 @@ from scenes import (
 )
 
 from scuttled import watching
-from scuttled.core.slots import TEXT
+from scuttled.core.changes import TEXT
 from scuttled.core.update import Instant, stamp
 from scuttled.errors import UsageError
 from scuttled.models.map import Map
