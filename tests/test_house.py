@@ -35,6 +35,7 @@ HOUSE = {
         core.messages
         core.wire
         core.log
+        core.observers
         core.scuttlebutt
         core.changes
         core.slots
@@ -46,6 +47,7 @@ HOUSE = {
     """,
     "rooms": "models storage config rpc refusals",
     "hall": """
+        library
         rejoining unsaved verifying notices links
         members
         node client
@@ -55,7 +57,7 @@ HOUSE = {
     "doors": """
         waking
         requests transport readiness logs simulation
-        control npm trio_client
+        control npm trio_client replication
     """,
     "shell": "gossip saving",
     "roof": """
@@ -75,13 +77,25 @@ HOMES = {
     "tomllib": {"config"},
     "click": {"cli", "__main__"},
     "sqlite3": {"storage"},
-    "trio": {"waking", "transport", "control", "npm", "trio_client", "gossip", "saving", "daemon"},
+    "trio": {
+        "replication",
+        "waking",
+        "transport",
+        "control",
+        "npm",
+        "trio_client",
+        "gossip",
+        "saving",
+        "daemon",
+    },
 }
 
 # Below the doors time and chance are arguments, or the simulator could not run these rooms.
 IMPURE_MODULES = {"time", "random", "secrets", "uuid", "asyncio", "threading", "sched"}
 IMPURE_NAMES = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "os.urandom"}
 IMPURE_FOR_A_REASON = {
+    ("library", "time"),  # models in a program of one's own want an identity and the time
+    ("library", "secrets"),
     ("client", "time"),  # it blocks in a command's process, never in the daemon: its deadlines
 }
 
@@ -181,7 +195,8 @@ def test_every_room_has_its_place_in_the_house() -> None:
     assert not lost, f"no place in HOUSE: {lost}; add them to tests/test_house.py"
 
 
-@pytest.mark.parametrize("module", SOURCES)
+# The package itself is the front door: it names rooms, and imports them when they are asked for.
+@pytest.mark.parametrize("module", sorted(set(SOURCES) - {"scuttled"}))
 def test_a_room_imports_only_from_below(module: str) -> None:
     here = _step(module)
     assert here is not None, f"{module} has no place in HOUSE: add it to tests/test_house.py"

@@ -53,6 +53,18 @@ def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
         )
 
 
+SEND_ONLY = "send-only"  # features: that end takes no updates
+RECEIVE_ONLY = "receive-only"  # that end sends none
+
+
+def directions(mine: Hello, theirs: Hello) -> tuple[bool, bool]:
+    """Whether updates go out on this link, and whether they come in."""
+    return (
+        RECEIVE_ONLY not in mine.features and SEND_ONLY not in theirs.features,
+        SEND_ONLY not in mine.features and RECEIVE_ONLY not in theirs.features,
+    )
+
+
 def replaced(old: Hello, new: Hello) -> tuple[Code, str]:
     """What the older of two links is told that come from one node id.
 

@@ -15,7 +15,7 @@ from typing import assert_never
 
 from scuttled.core import wire
 from scuttled.core.flight import STALL_S
-from scuttled.core.handshake import Refusal, Twin, check_hello
+from scuttled.core.handshake import Refusal, Twin, check_hello, directions
 from scuttled.core.host import End, Host
 from scuttled.core.messages import (
     Ask,
@@ -58,6 +58,7 @@ class Link:
         self.rearm: Callable[[], None] = lambda: None  # a timer is due earlier than was said
         self.peer: Hello | None = None
         self.up = False
+        self.sends = self.receives = True  # updates; a peer may want but one way
         self.ended: End | None = None
         self.stopped: dict[str, str] = {}  # models that ended on this link, and why
         self.sessions: dict[str, Session] = {}
@@ -147,8 +148,7 @@ class Link:
         if not self.up or self.ended is not None:
             return
         self._retry_future(now)
-        paused = any(session.paused(now) for session in self.sessions.values())
-        if self.pulse.wants_ping(now, paused=paused):
+        if self.pulse.wants_ping(now, paused=any(s.paused(now) for s in self.sessions.values())):
             self._ping(now)
 
     def close(self, code: Code, words: str) -> None:
@@ -157,8 +157,7 @@ class Link:
             self.ended = End(code, words, by_peer=False)
             words = words[: wire.WORDS_MAX]
             parting = code in (Code.LEAVING, Code.DUPLICATE, Code.SELF, Code.AFRESH)
-            self._outbox.clear()
-            self._outbox.append(Bye(code, words) if parting else ErrorMessage(code, words))
+            self._outbox = deque([Bye(code, words) if parting else ErrorMessage(code, words)])
             self.wake()
 
     @property
@@ -235,6 +234,7 @@ class Link:
             mine = self.host.hello(now)
             check_hello(mine, message, self.host.max_skew_ms)
             self.peer = message
+            self.sends, self.receives = directions(mine, message)
             self._frames.trust()
             if self.dialled:
                 self._establish(now)
@@ -264,15 +264,15 @@ class Link:
             self._stop_model(name, refusal.message)
             return
         self.host.peer_clock(model, message.times, self.heard_at)
-        session = self._session(model)
+        self._ready[name] = session = self._session(model)
         session.receive_clock(message)
-        self._ready[name] = session
         self.pulse.restarted()
         if session.round == 0 or session.answers:
             self._to_open[name] = model
 
     def _session(self, model: Scuttlebutt) -> Session:
-        return self.sessions.setdefault(model.name, Session(model, self.host.max_skew_ms))
+        new = Session(model, self.host.max_skew_ms, sends=self.sends)
+        return self.sessions.setdefault(model.name, new)
 
     def _stop_model(self, name: str, words: str) -> None:
         self.stopped[name] = words
@@ -288,7 +288,7 @@ class Link:
             if delta.model in self.stopped:
                 return
             raise RemoteProtocolError(f"DELTA of the model '{delta.model}', which has no session")
-        if session.rejoining:
+        if session.rejoining or not self.receives:
             return  # drawn before the peer knew
         try:
             received = session.receive_delta(delta, now)
@@ -336,8 +336,8 @@ class Link:
     def _draw_clocks(self) -> list[bytes]:
         sessions = [self._session(model) for model in self._to_open.values()]
         self._to_open.clear()
-        size, (all_of, self._whole) = self.host.cluster_size, (self._whole, set())
-        of = [(s, size(s.model), s.model.name in all_of) for s in sessions]
+        all_of, self._whole = self._whole, set()
+        of = [(s, self.host.cluster_size(s.model), s.model.name in all_of) for s in sessions]
         return [wire.encode(s.clock_message(members=n, whole=all_)) for s, n, all_ in of]
 
     def _draw_haves(self, now: Instant) -> list[bytes]:
@@ -388,9 +388,9 @@ class Link:
                 session.flight.stall_s = STALL_S + 2 * rtt_s
 
     def _clocks_hash(self) -> bytes:
-        """Over the clocks of all sessions; b"" while some update is refused as of the future."""
+        """Over the clocks of all sessions; b"" while some update is refused, and one-way."""
         sessions = [session for session in self.sessions.values() if session.open]
-        if any(session.future for session in sessions):
+        if not (self.sends and self.receives) or any(session.future for session in sessions):
             return b""
         return clocks_hash(session.model for session in sessions)
 

@@ -135,9 +135,8 @@ class ArrivalLog:
     """
 
     __slots__ = (
-        "_firsts", "adrift", "end", "forgotten", "freed", "live", "replaced", "saved", "segments",
-        "stored",
-        "tail", "taken",
+        "_firsts", "adrift", "end", "forgotten", "freed", "live", "removed",
+        "replaced", "saved", "segments", "stored", "tail", "taken",
     )  # fmt: skip
 
     def __init__(self, first: int = 0) -> None:
@@ -153,6 +152,7 @@ class ArrivalLog:
         self.freed: list[int] = []
         self.replaced = first
         self.forgotten = first - 1
+        self.removed: list[tuple[bytes, Source]] | None = None  # kept if an observer asks
 
     @property
     def visible(self) -> int:
@@ -209,7 +209,10 @@ class ArrivalLog:
         """Make a hole, since a higher rank fills the slot, or is about to: at the log's end."""
         self.replaced = self.tail.first + len(self.tail.records)
         segment = self._segment(position)
-        segment.records[segment.index(position)] = None
+        at = segment.index(position)
+        if self.removed is not None and (record := segment.records[at]) is not None:
+            self.removed.append((record, segment.sources[at]))
+        segment.records[at] = None
         segment.live -= 1
         self.live -= 1
         if self.stored and position < self.taken:

@@ -53,6 +53,7 @@ class Hello:
     wall_ms: int
     features: tuple[str, ...] = ()
     began_ms: int = 0  # when this daemon was started; of two nodes with one id, the later yields
+    meta: str = ""  # what an application says of itself, as JSON
 
 
 @dataclass(frozen=True, slots=True)

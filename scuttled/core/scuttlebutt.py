@@ -12,24 +12,27 @@ The order of effects (I4): an update is checked, then applied, then numbered in 
 the clock moves last, and only by `commit` or by a write of this node's own.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
 from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog, Segment
+from scuttled.core.observers import Callback, Observers
 from scuttled.core.update import (
     STAMP_BYTES,
     Run,
     Source,
     Stamp,
     Update,
+    source_text,
     stamp,
     timestamp_of,
 )
-from scuttled.errors import RemoteProtocolError
+from scuttled.errors import RemoteProtocolError, UsageError
 
 COMPACT_ENTRIES_MIN = 1024
 RESET_GAP = 1 << 24  # positions: more than anybody writes while a state is gathered
@@ -63,14 +66,25 @@ class Husk(NamedTuple):
         return bool(self.segments) or any(self.dicts)
 
 
+def change_bytes(change: Any) -> bytes:
+    """A change as it is kept. Raises UsageError."""
+    if isinstance(change, bytes):
+        return change
+    try:
+        return json.dumps(change, ensure_ascii=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"a change that JSON can't say: {error}") from None
+
+
 class Scuttlebutt(ABC):
     """One model on one node. Pure: time comes in as an argument, bytes go out."""
 
     data_type: ClassVar[str]
+    new_author: ClassVar[Callable[..., Author]]  # for a model outside of a daemon: see library
 
-    def __init__(self, name: str, author: Author) -> None:
+    def __init__(self, name: str = "default", author: Author | None = None) -> None:
         self.name = name
-        self.author = author
+        self.author = author or type(self).new_author()
         self.clock = Clock()
         self.saved_revision = 0  # of the clock, as storage has it
         self.saved_clock = Clock()  # what storage has of the clock
@@ -81,6 +95,7 @@ class Scuttlebutt(ABC):
         self.log = ArrivalLog()
         self._compact_at = COMPACT_ENTRIES_MIN
         self._hashed: tuple[int, bytes] | None = None  # clock revision and hash
+        self.observers: Observers | None = None
 
     @abstractmethod
     def history(self, clock: Clock) -> Iterable[Update]:
@@ -103,12 +118,20 @@ class Scuttlebutt(ABC):
 
     # --- the ways in; all go through `_accept` (I6) ---
 
+    def local_update(self, change: Any) -> Update:
+        """Write a change now: bytes as they are, anything else as JSON.
+
+        Raises UsageError if it is neither.
+        """
+        return self.write(change_bytes(change), self.now_ms())
+
     def write(self, change: bytes, wall_ms: int) -> Update:
         """Stamp, apply and number a change of this node's own."""
         author = self.author
         update = Update(change, author.hlc.next(wall_ms), author.source)
         self._accept(author.source, [update.record])
         self.clock.rise(author.source, update.timestamp)
+        self._tell()
         return update
 
     def adopt(self, change: bytes, timestamp: int, source: Source) -> bool:
@@ -123,6 +146,7 @@ class Scuttlebutt(ABC):
         self.author.hlc.observe(timestamp)
         self._accept(source, [Update(change, timestamp, source).record])
         self.clock.rise(source, timestamp)
+        self._tell()
         return True
 
     def receive(self, runs: Iterable[Run], limit: Stamp) -> Received:
@@ -134,6 +158,8 @@ class Scuttlebutt(ABC):
         start = self.log.end
         future: dict[Source, Stamp] = {}
         refused = 0
+        if self.observers is not None:
+            runs = list(runs)
         for source, records in runs:
             if not records:
                 continue
@@ -148,7 +174,11 @@ class Scuttlebutt(ABC):
                 newest = max(records)
             self.author.hlc.observe(timestamp_of(newest))
             self._accept(source, records)
-        return Received(start, self.log.end, future, refused)
+        received = Received(start, self.log.end, future, refused)
+        if self.observers is not None:
+            self.observers.heard(runs, start)
+            self.observers.tell()
+        return received
 
     def commit(self, times: Iterable[tuple[Source, int]]) -> bool:
         """A peer's word that nothing these times cover is missing here (I3).
@@ -162,7 +192,13 @@ class Scuttlebutt(ABC):
                 raise RemoteProtocolError(
                     f"{count} sources in the model '{self.name}', at most {SOURCES_MAX}"
                 )
-        return clock.merge(times)
+        rose = clock.merge(times)
+        self._tell()
+        return rose
+
+    def _tell(self) -> None:
+        if self.observers is not None:
+            self.observers.tell()
 
     def _accept(self, source: Source, records: Sequence[bytes]) -> None:
         log = self.log
@@ -185,6 +221,57 @@ class Scuttlebutt(ABC):
                 if record is not None and (record[:STAMP_BYTES], source) not in held:
                     log.free(at)
         self._compact_at = max(COMPACT_ENTRIES_MIN, 2 * log.live)
+
+    # --- those who watch, in this process ---
+
+    def on(self, event: str, callback: Callback) -> Callback:
+        """Have a callback told of an event from now on; the callback, for `off`.
+
+        update(Update)      was accepted, a write of one's own or another's
+        change(key, value)  the same, as the data type shows it; value None: it is gone
+        stale(Update)       came, but was known or is outranked
+        removed(Update)     is no longer part of the history
+        unstream(left)      a stream ended, so many are left; unclone(left): likewise
+        dispose()
+
+        It is called after everything has its place, so it may write. Raises UsageError at
+        another event.
+        """
+        self.observed.add(event, callback)
+        return callback
+
+    def off(self, event: str, callback: Callback) -> None:
+        """No longer; nothing if it was not told."""
+        self.observed.discard(event, callback)
+
+    @property
+    def observed(self) -> Observers:
+        """Who watches it; a model that nobody asks of has none."""
+        if self.observers is None:
+            self.observers = Observers(self)
+        return self.observers
+
+    def told(self, update: Update) -> tuple[Any, Any]:
+        """An update as the event `change` tells it."""
+        return source_text(update.source), update.change
+
+    @property
+    def streams(self) -> int:
+        """How many streams replicate it now."""
+        return len(self.observed.closers)
+
+    def clone(self) -> Self:
+        """Another one with the same author; what is written to either shows in both, at once."""
+        clone = type(self)(self.name, self.author)
+        self.observed.join(clone.observed)
+        return clone
+
+    def dispose(self) -> None:
+        """End its streams, and part from its clones. It can still be used, alone."""
+        observed = self.observed
+        observed.fire("dispose")
+        for end in (*observed.closers, *observed.clones):
+            end()
 
     # --- rejoining ---
 
@@ -209,6 +296,7 @@ class Scuttlebutt(ABC):
         whole.log.stored, whole.log.saved = self.log.stored, self.log.saved
         whole.saved_clock = self.saved_clock
         whole.replaced = whole.log.stored
+        whole.observers = self.observers
         vars(self).update(vars(whole))
         for times in (self.clock, self.floor):
             for _, time in times.items():

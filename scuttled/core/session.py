@@ -62,9 +62,9 @@ COMMIT_SOURCES_MAX = 20_000  # in one frame; more go in several
 class Session:
     """Replication of one model over one link. Symmetric; pure."""
 
-    def __init__(self, model: Scuttlebutt, max_skew_ms: int) -> None:
+    def __init__(self, model: Scuttlebutt, max_skew_ms: int, *, sends: bool = True) -> None:
         self.model = model
-        self.max_skew_ms = max_skew_ms
+        self.max_skew_ms, self.sends = max_skew_ms, sends
         self._mine: ClockMessage | None = None  # the two that are compared
         self._peers: ClockMessage | None = None
         self.answers = False  # our next CLOCK is the answer to one that starts afresh
@@ -156,7 +156,7 @@ class Session:
         model = self.model
         if self.serving and not self._served:
             return self.cursor < model.log.visible or model.log.visible == model.log.end
-        if not self.open:
+        if not (self.open and self.sends):
             return False
         return self.cursor < model.log.visible or (
             self._told < model.clock.revision and model.log.visible == model.log.end

@@ -64,7 +64,7 @@ def _odd_slot(length: int, there: int) -> str:
 class Slots(Scuttlebutt):
     """The base of every data type whose changes fill slots."""
 
-    def __init__(self, name: str, author: Author) -> None:
+    def __init__(self, name: str = "default", author: Author | None = None) -> None:
         super().__init__(name, author)
         self._slots: dict[bytes, int] = {}  # where in the log a slot's update stands
         self._expiries: list[tuple[int, bytes, int]] = []  # heap of (when, slot, position)
@@ -98,6 +98,19 @@ class Slots(Scuttlebutt):
         now_ms = self.now_ms()
         slots = (parse(*self.log.entry(position)) for position in self._slots.values())
         return sorted((slot for slot in slots if slot.shown(now_ms)), key=self.label)
+
+    def told(self, update: Update) -> tuple[str, Any]:
+        slot = parse(update.record, update.source)
+        key = self.label(slot).decode("utf-8", "backslashreplace")
+        if not slot.shown(self.now_ms()):
+            return key, None
+        kind, data = self.value(slot)
+        if kind == "json":
+            try:
+                return key, json.loads(data)
+            except (ValueError, RecursionError):
+                pass  # a peer's doing
+        return key, data if kind == "bytes" else data.decode("utf-8", "backslashreplace")
 
     @property
     def options(self) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from scuttled.errors import RemoteProtocolError
 FRAME_BYTES_MAX = 1 << 20
 HELLO_BYTES_MAX = 4096  # until we know whom we talk to
 BUCKETS = 256  # of keys, by which a model is compared
+META_MAX = 2000  # characters of what an application says in its HELLO
 WORDS_MAX = 500  # characters of a peer's text that we keep
 
 HELLO, CLOCK, DELTA, HAVE, PING, PONG, BYE, ERROR, RESET, ASK, TELL = range(1, 12)
@@ -83,7 +84,7 @@ def _fields(message: Message) -> list[Any]:
         case Hello() as m:
             return [
                 HELLO, m.oldest, m.newest, m.cluster, m.node_id, m.incarnation, m.name, m.address,
-                m.version, m.wall_ms, list(m.features), m.began_ms,
+                m.version, m.wall_ms, list(m.features), m.began_ms, m.meta,
             ]  # fmt: skip
         case _:
             assert_never(message)
@@ -184,7 +185,7 @@ def _times(value: object) -> dict[Source, int]:
 def _read_hello(
     oldest: object, newest: object, cluster: object, node_id: object, incarnation: object,
     name: object, address: object, version: object, wall_ms: object, features: object,
-    began_ms: object, *_later: object,
+    began_ms: object, meta: object = "", *_later: object,
 ) -> Hello:  # fmt: skip
     """Later versions may add fields at the end: HELLO must be readable to say "too new"."""
     if not isinstance(features, list):
@@ -201,6 +202,7 @@ def _read_hello(
         _number(wall_ms, "time"),
         tuple(_text(feature, "feature") for feature in features),
         _number(began_ms, "time"),
+        _text(meta, "meta", META_MAX),
     )
 
 

@@ -319,7 +319,7 @@ def test_only_what_was_deleted_or_expired_before_that_is_collected() -> None:
     put(model, "kept")
     put(model, "gone")
     model.discard("gone", WALL + 10)
-    model.put("short", room.TEXT, b"", WALL, ttl_ms=20)
+    model.put("short", TEXT, b"", WALL, ttl_ms=20)
     model.expire(WALL + 20)
     assert model.grave_count == 2
     assert [grave.slot for grave in model.graves()] == [b"gone", b"short"]

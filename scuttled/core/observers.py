@@ -1,0 +1,144 @@
+"""Those who want to be told what becomes of a model, in the process that holds it.
+
+They are one more reader of the arrival log. So they are told after an update has its place in
+state and log, never in the midst of it, and a write made by somebody who is being told is the
+next thing in the log: told in its turn, and sent like any other. (npm tells inside of applying:
+there such a write goes out first and hides the one it answers to, for ever.)
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from scuttled.core.clock import Clock
+from scuttled.core.log import ArrivalLog
+from scuttled.core.update import TIMESTAMP_MAX, Run, Source, Stamp, Update, stamp
+from scuttled.errors import UsageError
+
+EVENTS = ("update", "change", "stale", "removed", "unstream", "unclone", "dispose")
+
+_EVER = stamp(TIMESTAMP_MAX)
+
+Callback = Callable[..., Any]
+
+
+class Observed(Protocol):
+    """What is observed: a Scuttlebutt, which stands above this room."""
+
+    clock: Clock
+    log: ArrivalLog
+
+    def told(self, update: Update) -> tuple[Any, Any]: ...
+    def receive(self, runs: Iterable[Run], limit: Stamp) -> object: ...
+    def commit(self, times: Iterable[tuple[Source, int]]) -> bool: ...
+
+
+def entries_from(log: ArrivalLog, cursor: int) -> Iterator[tuple[bytes, Source]]:
+    """What stands there from a position on, up to the end as it is when that is reached."""
+    while cursor < log.end:
+        piece = log.piece(cursor, log.end)
+        cursor = piece.next
+        for record, source in zip(piece.records, piece.sources, strict=True):
+            if record is not None:
+                yield record, source
+
+
+class Observers:
+    """Of one model. What a callback raises comes out where the update came in; nothing is lost."""
+
+    def __init__(self, model: Observed) -> None:
+        self.model = model
+        self.wakers: set[Callable[[], None]] = set()  # something is new, be it the clock alone
+        self.closers: set[Callable[[], None]] = set()  # of streams; `dispose` calls them
+        self.clones: set[Callable[[], None]] = set()
+        self._callbacks: dict[str, list[Callback]] = {}
+        self._cursor = model.log.end
+        self._telling = False
+
+    def add(self, event: str, callback: Callback) -> None:
+        """Raises UsageError at an event that there is not."""
+        if event not in EVENTS:
+            raise UsageError(f"event '{event:.40}', there is {', '.join(EVENTS)}")
+        if not self._callbacks:
+            self._cursor = self.model.log.end
+        self._callbacks.setdefault(event, []).append(callback)
+        if event == "removed" and self.model.log.removed is None:
+            self.model.log.removed = []
+
+    def discard(self, event: str, callback: Callback) -> None:
+        callbacks = self._callbacks.get(event, [])
+        if callback in callbacks:
+            callbacks.remove(callback)
+
+    def fire(self, event: str, *args: object) -> None:
+        for callback in tuple(self._callbacks.get(event, ())):
+            callback(*args)
+
+    def heard(self, runs: Iterable[Run], start: int) -> None:
+        """What of these is not in the log from `start` on was known, or is outranked: stale."""
+        if not self._callbacks.get("stale"):
+            return
+        taken = set(entries_from(self.model.log, start))
+        for source, records in runs:
+            for record in records:
+                if (record, source) not in taken:
+                    self.fire("stale", Update.of(record, source))
+
+    def tell(self) -> None:
+        """The log has grown, or the clock has moved."""
+        for wake in tuple(self.wakers):
+            wake()
+        if self._telling:
+            return  # whoever tells comes to it
+        self._telling = True
+        try:
+            self._tell_updates()
+        finally:
+            self._telling = False
+
+    def _tell_updates(self) -> None:
+        log = self.model.log
+        while self._callbacks and (self._cursor < log.end or log.removed):
+            removed, log.removed = log.removed, None if log.removed is None else []
+            start, self._cursor = self._cursor, log.end
+            for record, source in list(entries_from(log, start)):
+                update = Update.of(record, source)
+                self.fire("update", update)
+                if self._callbacks.get("change"):
+                    self.fire("change", *self.model.told(update))
+            for record, source in removed or ():
+                self.fire("removed", Update.of(record, source))
+            log = self.model.log
+
+    # --- clones ---
+
+    def join(self, other: "Observers") -> None:
+        """From now on what either model has, the other has too, at once."""
+        there, back = _forward(self.model, other.model), _forward(other.model, self.model)
+        self.wakers.add(there)
+        other.wakers.add(back)
+
+        def part() -> None:
+            self.wakers.discard(there)
+            other.wakers.discard(back)
+            for one in (self, other):
+                one.clones.discard(part)
+                one.fire("unclone", len(one.clones))
+
+        self.clones.add(part)
+        other.clones.add(part)
+        there()
+
+
+def _forward(model: Observed, other: Observed) -> Callable[[], None]:
+    """Has `other` take over what is new in `model`."""
+    cursor = 0
+
+    def forward() -> None:
+        nonlocal cursor
+        start, cursor = cursor, model.log.end
+        runs = [(source, [record]) for record, source in entries_from(model.log, start)]
+        if runs or model.clock != other.clock:
+            other.receive(runs, _EVER)
+            other.commit(model.clock.items())
+
+    return forward
