@@ -19,6 +19,7 @@ from scuttled.core.host import End, Host
 from scuttled.core.link import SILENCE_S, Link
 from scuttled.core.messages import PROTOCOL, Ask, Code, Delta, Hello, Tell
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
+from scuttled.core.session import Session
 from scuttled.core.slots import Slots
 from scuttled.core.update import Instant, Source
 from scuttled.core.wire import META_MAX
@@ -88,7 +89,7 @@ class _Bearer(Host[Link]):
             author.live_as(author.life + 1)  # it was somebody's before, who knew more (I5)
 
     def heard(self, link: Link, model: Scuttlebutt, delta: Delta, received: Received) -> None:
-        pass  # the model itself has told its observers
+        link.model_changed(model)  # there is something to acknowledge; others were told by it
 
     def twin(self, words: str) -> None:
         pass  # the link is over, and says why
@@ -276,7 +277,7 @@ class _Call:
             session is not None
             and session.open
             and (session.lag == 0 or not link.sends)
-            and (session.complete or not link.receives)
+            and (session.complete or _knows_all(session) or not link.receives)
             for session in sessions
         )
 
@@ -307,6 +308,11 @@ class _Call:
             self._bell.ring()
         self._bell.ring()
         scope.deadline = min(scope.deadline, trio.current_time() + PARTING_S, math.inf)
+
+
+def _knows_all(session: Session) -> bool:
+    """Whether our clock covers all that the peer has said its own does."""
+    return session.model.clock.covers_all(session.confirmed.items())
 
 
 def _header(peer: Hello) -> Header:

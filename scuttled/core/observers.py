@@ -131,14 +131,20 @@ class Observers:
 
 def _forward(model: Observed, other: Observed) -> Callable[[], None]:
     """Has `other` take over what is new in `model`."""
-    cursor = 0
+    cursor, under_way = 0, False
 
     def forward() -> None:
-        nonlocal cursor
-        start, cursor = cursor, model.log.end
-        runs = [(source, [record]) for record, source in entries_from(model.log, start)]
-        if runs or model.clock != other.clock:
-            other.receive(runs, _EVER)
-            other.commit(model.clock.items())
+        nonlocal cursor, under_way
+        if under_way:
+            return  # what it was called for is an echo
+        start, cursor, under_way = cursor, model.log.end, True
+        try:
+            runs = [(source, [record]) for record, source in entries_from(model.log, start)]
+            if runs:
+                other.receive(runs, _EVER)
+            if not other.clock.covers_all(model.clock.items()):
+                other.commit(model.clock.items())
+        finally:
+            under_way = False
 
     return forward

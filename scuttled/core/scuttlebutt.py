@@ -112,6 +112,11 @@ class Scuttlebutt(ABC):
         """All of it, in the form that JSON has for such a thing. Here: the changes, in order."""
         return [update.change.decode("utf-8", "replace") for update in self.history(Clock())]
 
+    @property
+    def id(self) -> str:
+        """Of the node, or the program, that it is a replica of: 16 hexadecimal digits."""
+        return self.author.node_id.hex()
+
     def now_ms(self) -> int:
         """The wall clock, as this node's owner reads it."""
         return self.author.now_ms()

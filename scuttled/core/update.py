@@ -14,7 +14,7 @@ reference to one shared object.
 from collections.abc import Sequence
 from typing import NamedTuple, NewType
 
-from scuttled.errors import DataError, RemoteProtocolError
+from scuttled.errors import RemoteProtocolError
 
 NodeId = NewType("NodeId", bytes)
 Source = NewType("Source", bytes)
@@ -101,13 +101,12 @@ def rev_text(timestamp: int, source: Source) -> str:
     return f"{timestamp}.{source_text(source)}"
 
 
-def parse_rev(text: str) -> tuple[int, Source]:
-    """The opposite of `rev_text`. Raises DataError."""
+def parse_source(text: str) -> Source | None:
+    """The opposite of `source_text`; None if it is not one."""
+    node, _, life = text.partition(".")
     try:
-        timestamp, node, life = text.split(".")
         node_id = bytes.fromhex(node)
-        if len(node_id) == NODE_ID_BYTES:
-            return int(timestamp), make_source(NodeId(node_id), int(life))
+        source = make_source(NodeId(node_id), int(life))
     except (ValueError, OverflowError):
-        pass
-    raise DataError(f"revision '{text:.80}', expected <timestamp>.<node>.<life>")
+        return None
+    return source if len(node_id) == NODE_ID_BYTES and source_text(source) == text else None
