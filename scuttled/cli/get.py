@@ -17,17 +17,21 @@ from scuttled.errors import Refused, UsageError
         scuttled get -l greeting
         scuttled get -j greeting
         scuttled get no/such/key --default nothing
+        scuttled get
     """,
 )
-@click.argument("key", shell_complete=complete_keys)
+@click.argument("key", required=False, shell_complete=complete_keys)
 @click.option("-l", "long", is_flag=True, help="What is known about it: revision, node, time.")
 @click.option("--default", metavar="V", help="Write V if there is no such key, and exit 0.")
-def command(settings: Settings, key: str, long: bool, default: str | None) -> None:
-    """Write the value of KEY.
+def command(settings: Settings, key: str | None, long: bool, default: str | None) -> None:
+    """Write the value of KEY; without KEY all of the model, as JSON.
 
     Into a pipe go exactly the bytes that were stored; on a terminal a newline follows, and what
     can't be printed is shown as \\xNN.
     """
+    if key is None:
+        _show_whole(settings, long=long or default is not None)
+        return
     try:
         with settings.connect() as client:
             found = client.request("get", model=settings.model, key=key)
@@ -42,6 +46,21 @@ def command(settings: Settings, key: str, long: bool, default: str | None) -> No
         output.emit({"model": settings.model, "key": key, **_fields(found)})
     elif long:
         _show_long(settings, key, found)
+    else:
+        _show_value(settings, found["value"])
+
+
+def _show_whole(settings: Settings, *, long: bool) -> None:
+    if long:
+        raise UsageError("-l and --default are about one KEY")
+    with settings.connect() as client:
+        found = client.request("get", model=settings.model)
+    if settings.json:
+        from scuttled.cli.text import value_fields
+
+        output.emit({"model": settings.model, **value_fields(found["kind"], found["value"])})
+    elif found["kind"] == "json":
+        output.write(found["value"] + b"\n")
     else:
         _show_value(settings, found["value"])
 

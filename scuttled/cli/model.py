@@ -49,6 +49,7 @@ def ls(settings: Settings) -> None:
     examples="""
         scuttled model create tags --type map
         scuttled model create sessions --type map --ttl 1h
+        scuttled model create audit --type log --keep 30d
     """,
 )
 @click.argument("name")
@@ -60,12 +61,16 @@ def ls(settings: Settings) -> None:
     metavar="T",
     help="Its data type, such as map.",
 )
-@click.option("--ttl", metavar="D", callback=seconds, help="Every key goes after this time: 1h.")
-def create(settings: Settings, name: str, kind: str, ttl: float | None) -> None:
+@click.option("--ttl", metavar="D", callback=seconds, help="Every key of a map goes after: 1h.")
+@click.option("--keep", metavar="D", callback=seconds, help="Entries of a log go after: 7d.")
+def create(settings: Settings, name: str, kind: str, ttl: float | None, keep: float | None) -> None:
     """Create model NAME on all nodes. One that is there already, with this type, is fine."""
-    if ttl is not None and ttl < 0.001:
-        raise UsageError("--ttl is at least 1ms")
-    options = {} if ttl is None else {"ttl_ms": int(ttl * 1000)}
+    options = {}
+    for option, time_s in (("ttl", ttl), ("keep", keep)):
+        if time_s is not None and time_s < 0.001:
+            raise UsageError(f"--{option} is at least 1ms")
+        if time_s is not None:
+            options[f"{option}_ms"] = int(time_s * 1000)
     with settings.connect() as client:
         done = client.request("model_create", model=name, type=kind, **options)
     if settings.json:
@@ -86,8 +91,9 @@ def info(settings: Settings, name: str | None) -> None:
     log, clock = model.pop("log"), model.pop("clock")
     if settings.form == "table":
         model["bytes"] = format_bytes(model["bytes"])
-        ttl_ms = model.pop("ttl_ms")
-        model["ttl"] = format_duration(ttl_ms / 1000) if ttl_ms else "none"
+        for option in ("ttl", "keep"):
+            time_ms = model.pop(f"{option}_ms")
+            model[option] = format_duration(time_ms / 1000) if time_ms else "none"
     facts = [*model.items(), *((f"log {key}", value) for key, value in log.items())]
     facts += [(f"clock {source}", clock[source]) for source in sorted(clock)]
     facts += [(f"call {o['name']} {_words(o['args'])}".rstrip(), o["words"]) for o in operations]

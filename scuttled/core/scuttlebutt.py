@@ -112,6 +112,10 @@ class Scuttlebutt(ABC):
         """All of it, in the form that JSON has for such a thing. Here: the changes, in order."""
         return [update.change.decode("utf-8", "replace") for update in self.history(Clock())]
 
+    def whole(self) -> tuple[str, bytes]:
+        """All of it as one value: its kind (text, bytes, json) and its bytes."""
+        return "json", json.dumps(self.to_json(), ensure_ascii=False).encode()
+
     @property
     def id(self) -> str:
         """Of the node, or the program, that it is a replica of: 16 hexadecimal digits."""

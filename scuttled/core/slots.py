@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from itertools import islice
 from operator import itemgetter
-from typing import Any
+from typing import Any, ClassVar
 
 from scuttled.core.changes import (
     CLEAR,
@@ -64,6 +64,8 @@ def _odd_slot(length: int, there: int) -> str:
 class Slots(Scuttlebutt):
     """The base of every data type whose changes fill slots."""
 
+    settings: ClassVar[tuple[str, ...]] = ()  # names of the options that it heeds
+
     def __init__(self, name: str = "default", author: Author | None = None) -> None:
         super().__init__(name, author)
         self._slots: dict[bytes, int] = {}  # where in the log a slot's update stands
@@ -92,6 +94,10 @@ class Slots(Scuttlebutt):
     def value(self, slot: Slot) -> tuple[str, bytes]:
         """What a filled slot shows as its value: text, bytes or json, and the bytes."""
         return KINDS[slot.kind], slot.payload
+
+    def find_label(self, label: bytes) -> Slot | None:
+        """What a reader sees under that label; looks at all there is."""
+        return next((slot for slot in self.shown() if self.label(slot) == label), None)
 
     def shown(self) -> Iterable[Slot]:
         """All slots that a reader sees, by label."""

@@ -68,6 +68,7 @@ def plain_value(slot: Slot) -> Any:
 
 class Map(Slots):
     data_type = "map"
+    settings = ("ttl_ms",)
 
     def put(self, key: str, kind: int, value: bytes, wall_ms: int, ttl_ms: int = 0) -> Update:
         """Set a key; with a TTL, its own or the model's, it is gone by itself after that."""
@@ -85,6 +86,9 @@ class Map(Slots):
         if not slot:
             raise RemoteProtocolError("an update of the empty key")
         super().check_slot(slot)
+
+    def find_label(self, label: bytes) -> Slot | None:
+        return self.live(label, self.now_ms())
 
     def find(self, key: str, wall_ms: int) -> Slot | None:
         return self.live(key_slot(key), wall_ms)

@@ -3,9 +3,9 @@
 from typing import Any
 
 from scuttled import rpc
-from scuttled.core.changes import KINDS, Slot
+from scuttled.core.changes import Slot
 from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.slots import Slots
+from scuttled.core.slots import OPTION_MS_MAX, Slots
 from scuttled.core.update import Instant, rev_text, source_text
 from scuttled.errors import DataError, Refused, UsageError
 from scuttled.holding import Holders, check_level
@@ -26,6 +26,8 @@ from scuttled.requests.results import (
 )
 from scuttled.watching import Listing, Watch
 
+OPTIONS_MS = ("ttl_ms", "keep_ms")  # what a model can be created with
+WHOLE_BYTES_MAX = 768 << 10  # of a model that is got as one value
 WAIT_MS = 5_000  # for others to have a write, if nothing is said
 WAIT_MS_MAX = 7 * 86_400_000
 
@@ -34,20 +36,36 @@ class DataOperations(Operations):
     # --- keys and values ---
 
     def op_get(self, request: Fields, now: Instant) -> Answer:
-        model = self._map(text(request, "model", DEFAULT_MODEL))
+        if "key" not in request:
+            return self._whole(self.node.model(text(request, "model", DEFAULT_MODEL)))
+        model = self._slots(text(request, "model", DEFAULT_MODEL))
         key = text(request, "key")
-        found = model.find(key, now.wall_ms)
+        if isinstance(model, Map):
+            found = model.find(key, now.wall_ms)
+        else:
+            found = model.find_label(key.encode("utf-8", "surrogateescape"))
         if found is None:
             raise Refused(f"no key '{key:.200}' in model {model.name}")
+        kind, value = model.value(found)
         return Answer(
             {
-                "kind": KINDS[found.kind],
-                "value": found.payload,
+                "kind": kind,
+                "value": value,
                 "rev": found.rev,
                 "name": self.node.name_of(found.source),
                 "expires_ms": found.expires_ms,
             }
         )
+
+    def _whole(self, model: Scuttlebutt) -> Answer:
+        kind, value = model.whole()
+        if len(value) > WHOLE_BYTES_MAX:
+            size, most = len(value), WHOLE_BYTES_MAX
+            raise DataError(
+                f"model {model.name} is {size:,} bytes as JSON, at most {most:,} are got at once",
+                hint=f"scuttled -m {model.name} ls -l",
+            )
+        return Answer({"kind": kind, "value": value})
 
     def op_set(self, request: Fields, now: Instant) -> Answer | Waiting:
         key = text(request, "key")
@@ -183,15 +201,21 @@ class DataOperations(Operations):
         name, data_type = text(request, "model"), text(request, "type", Map.data_type)
         if data_type not in MODELS:
             raise UsageError(f"data type '{data_type:.40}', allowed are {', '.join(MODELS)}")
-        ttl_ms = number(request, "ttl_ms", 0, TTL_MS_MAX)
+        kind = MODELS[data_type]
+        known = kind.settings if issubclass(kind, Slots) else ()
+        asked = [option for option in OPTIONS_MS if option in request]
+        given = {option: number(request, option, 0, OPTION_MS_MAX) for option in asked}
+        if unknown := [option for option in asked if option not in known]:
+            raise UsageError(f"a {data_type} has no {unknown[0].removesuffix('_ms')}")
         self.node.check_writable()
         created = self.node.create(name, data_type)
         model = self.node.models[name]
-        other = "ttl_ms" in request and isinstance(model, Map) and ttl_ms != model.ttl_ms
-        if isinstance(model, Map) and (model.cleared or other):
-            created = created or model.cleared
-            model.set_options(now.wall_ms, ttl_ms=ttl_ms)
-            self.node.accepted(model)
+        if isinstance(model, Slots):
+            other = any(model.option_ms(option) != ms for option, ms in given.items())
+            if model.cleared or other:
+                created = created or model.cleared
+                model.set_options(now.wall_ms, **given)
+                self.node.accepted(model)
         return Answer({"created": created}, (model, model.log.end))
 
     def op_model_info(self, request: Fields, now: Instant) -> Answer:
@@ -200,7 +224,8 @@ class DataOperations(Operations):
         return Answer(
             {
                 **model_line(model),
-                "ttl_ms": model.ttl_ms if isinstance(model, Map) else 0,
+                "ttl_ms": model.option_ms("ttl_ms") if isinstance(model, Slots) else 0,
+                "keep_ms": model.option_ms("keep_ms") if isinstance(model, Slots) else 0,
                 "sources": len(model.clock),
                 "log": {"first": log.segments[0].first, "end": log.end, "live": log.live},
                 "clock": {source_text(source): time for source, time in model.clock.items()},

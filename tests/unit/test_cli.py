@@ -84,10 +84,10 @@ def test_a_typo_in_a_command_gets_a_suggestion(scuttled: Scuttled) -> None:
 
 
 def test_usage_errors_have_our_form_and_a_hint(scuttled: Scuttled) -> None:
-    assert scuttled("get") == (
+    assert scuttled("set") == (
         2,
         b"",
-        "scuttled: missing argument 'KEY'\nhint: scuttled get --help\n",
+        "scuttled: missing argument 'KEY'\nhint: scuttled set --help\n",
     )
     assert scuttled("model", "create").err.endswith("hint: scuttled model create --help\n")
     assert scuttled("ls", "--limit", "x").code == 2
