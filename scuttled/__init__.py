@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from scuttled.library import load as load
     from scuttled.library import new_author as new_author
     from scuttled.library import save as save
+    from scuttled.models.counter import Counter as Counter
+    from scuttled.models.events import Events as Events
+    from scuttled.models.log import Log as Log
     from scuttled.models.map import Map as Map
     from scuttled.models.operations import operation as operation
     from scuttled.models.operations import reading as reading
+    from scuttled.models.set import Set as Set
+    from scuttled.models.value import Value as Value
     from scuttled.replication import Header as Header
     from scuttled.replication import Replicated as Replicated
     from scuttled.replication import replicate as replicate
@@ -27,7 +32,12 @@ __version__ = "0.1.0"
 _ROOMS = {
     "Author": "core.hlc",
     "Clock": "core.clock",
+    "Events": "models.events",
+    "Counter": "models.counter",
+    "Set": "models.set",
+    "Value": "models.value",
     "Header": "replication",
+    "Log": "models.log",
     "Map": "models.map",
     "Replicated": "replication",
     "Scuttlebutt": "core.scuttlebutt",

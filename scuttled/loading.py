@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from scuttled.errors import UsageError
-from scuttled.models.map import Map, check_value, key_slot
+from scuttled.models.map import Map, key_slot
+from scuttled.models.values import check_value
 
 MODES = ("set", "merge", "missing")  # every key; those that differ; those that are not there
 EXPIRES_MS_MAX = 2**63 - 1

@@ -236,7 +236,7 @@ class Watch:
             return ""  # it was gone before this watch began
         if record[8] & EXPIRES:
             return "expire" if model.has_expired(slot.slot) else ""
-        return "del"
+        return "del" if model.is_gone(slot) else ""
 
     def _missed_some(self, model: Slots) -> bool:
         """Whether what this watch was still to tell is forgotten."""

@@ -95,6 +95,10 @@ class Slots(Scuttlebutt):
         """What a filled slot shows as its value: text, bytes or json, and the bytes."""
         return KINDS[slot.kind], slot.payload
 
+    def is_gone(self, slot: Slot) -> bool:
+        """Whether what was deleted there is gone for a reader, too."""
+        return True
+
     def find_label(self, label: bytes) -> Slot | None:
         """What a reader sees under that label; looks at all there is."""
         return next((slot for slot in self.shown() if self.label(slot) == label), None)

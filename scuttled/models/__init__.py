@@ -5,10 +5,15 @@ import re
 from scuttled.core.hlc import Author
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.errors import DataError
+from scuttled.models.counter import Counter
+from scuttled.models.events import Events
+from scuttled.models.log import Log
 from scuttled.models.map import Map
+from scuttled.models.set import Set
+from scuttled.models.value import Value
 
 MODELS: dict[str, type[Scuttlebutt]] = {
-    Map.data_type: Map,
+    kind.data_type: kind for kind in (Map, Value, Log, Events, Set, Counter)
 }
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")

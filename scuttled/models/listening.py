@@ -8,7 +8,7 @@ what is on disk: an event that a power cut can take back may come again under th
 """
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
 from scuttled.core.changes import Slot, parse
@@ -51,6 +51,7 @@ class Listener:
         self._log = model.log
         self._cursor = 0
         self._waiting: deque[tuple[Stamp, Source, int]] = deque()  # by rank: not heard yet
+        self.close: Callable[[], object] = lambda: None  # whoever wakes it may say how to end
         self._looked = (-1, -1)  # revision of the clock and durable position, the last time
 
     def has_something(self) -> bool:

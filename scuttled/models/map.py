@@ -3,17 +3,16 @@
 A slot is a key. A value is text, bytes or JSON, kept as the exact bytes that `get` writes out.
 """
 
-import json
 from typing import Any
 
-from scuttled.core.changes import BYTES, DELETED, JSON, KIND_NUMBERS, SLOT_BYTES_MAX, TEXT, Slot
+from scuttled.core.changes import DELETED, SLOT_BYTES_MAX, Slot
 from scuttled.core.slots import OPTION_MS_MAX, Slots
 from scuttled.core.update import Update
 from scuttled.errors import DataError, RemoteProtocolError, UsageError
 from scuttled.models.operations import operation, reading
+from scuttled.models.values import pack, plain_value
 
 KEY_BYTES_MAX = SLOT_BYTES_MAX
-VALUE_BYTES_MAX = 512 << 10  # a record must fit a frame of 1 MiB with room to spare
 TTL_MS_MAX = OPTION_MS_MAX
 
 
@@ -30,40 +29,6 @@ def key_slot(key: object) -> bytes:
     if slot[0] == 0:
         raise DataError(f"key {key!r:.80} begins with NUL, which is reserved")
     return slot
-
-
-def check_value(kind: object, value: object) -> tuple[int, bytes]:
-    """A value as the control protocol gives it: its kind's number and its bytes."""
-    number = KIND_NUMBERS.get(kind) if isinstance(kind, str) else None
-    if number is None:
-        raise UsageError(f"value of kind {kind!r:.40}, allowed are {', '.join(KIND_NUMBERS)}")
-    if isinstance(value, str):
-        value = value.encode("utf-8", "surrogateescape")
-    if not isinstance(value, bytes):
-        raise UsageError(f"a value that is a {type(value).__name__}, not bytes")
-    if len(value) > VALUE_BYTES_MAX:
-        raise DataError(f"value of {len(value)} bytes, at most {VALUE_BYTES_MAX}")
-    if number == JSON:
-        try:
-            json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"value is not JSON: {error}") from None
-    elif number == TEXT:
-        try:
-            value.decode()
-        except UnicodeDecodeError:
-            number = BYTES
-    return number, value
-
-
-def plain_value(slot: Slot) -> Any:
-    """A value as JSON can say it; bytes that are no text become text with escapes."""
-    if slot.kind == JSON:
-        try:
-            return json.loads(slot.payload)
-        except (ValueError, RecursionError):
-            pass  # a peer's doing; shown as text rather than not at all
-    return slot.payload.decode("utf-8", "backslashreplace")
 
 
 class Map(Slots):
@@ -113,14 +78,7 @@ class Map(Slots):
     @operation
     def set(self, key: str, value: Any) -> str:
         """Set a key; the revision."""
-        if isinstance(value, str):
-            kind, data = check_value("text", value)
-        else:
-            try:
-                text = json.dumps(value)
-            except (TypeError, ValueError, RecursionError) as error:
-                raise UsageError(f"a value that JSON can't say: {error}") from None
-            kind, data = check_value("json", text)
+        kind, data = pack(value)
         update = self.put(key, kind, data, self.now_ms())
         return Slot(b"", kind, b"", 0, update.timestamp, update.source).rev
 

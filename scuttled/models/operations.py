@@ -38,7 +38,8 @@ def operations(data_type: type) -> list[Operation]:
             least = sum(parameter.default is parameter.empty for parameter in parameters)
             words = (inspect.getdoc(method) or "").partition("\n")[0]
             writes = not getattr(method, "is_reading", False)
-            found.append(Operation(name, tuple(p.name for p in parameters), least, words, writes))
+            called = name.rstrip("_")  # a method of the base may have that name
+            found.append(Operation(called, tuple(p.name for p in parameters), least, words, writes))
     return found
 
 
@@ -54,4 +55,5 @@ def call(model: Any, name: str, args: Iterable[Any]) -> Any:
         raise UsageError(
             f"{name} takes {' '.join(op.args) or 'nothing'}, not {len(given)} arguments"
         )
-    return getattr(model, name)(*given)
+    method = getattr(model, f"{name}_", None) or getattr(model, name)
+    return method(*given)

@@ -11,8 +11,9 @@ from scuttled.errors import DataError, Refused, UsageError
 from scuttled.holding import Holders, check_level
 from scuttled.loading import read_load
 from scuttled.models import MODELS
-from scuttled.models.map import TTL_MS_MAX, Map, check_value, key_slot
+from scuttled.models.map import TTL_MS_MAX, Map, key_slot
 from scuttled.models.operations import call, operations
+from scuttled.models.values import check_value
 from scuttled.node import DEFAULT_MODEL
 from scuttled.requests.results import (
     Answer,

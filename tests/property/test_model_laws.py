@@ -18,6 +18,7 @@ from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.update import NodeId, Source, Update, make_source, stamp
 from scuttled.models import MODELS
 from scuttled.models.map import Map
+from scuttled.models.operations import call
 
 ALL_TIME = stamp(2**63 - 1)
 SOURCES = [make_source(NodeId(bytes([n]) * 8), 1) for n in range(3)]
@@ -45,7 +46,33 @@ def map_changes() -> st.SearchStrategy[bytes]:
     )
 
 
-CHANGES: dict[str, Callable[[], st.SearchStrategy[bytes]]] = {"map": map_changes}
+def recorded(data_type: str, *calls: tuple[str, list[Any]]) -> st.SearchStrategy[bytes]:
+    """What writers wrote who, one after the other, made some of these calls on one replica."""
+
+    def written(chosen: list[tuple[str, list[Any]]], which: int) -> bytes:
+        author = Author(NodeId(b"scratch!"), now_ms=lambda: 0)
+        model = MODELS[data_type]("scratch", author)
+        changes: list[bytes] = []
+        model.on("update", lambda update: changes.append(update.change))
+        for name, args in [*chosen, calls[0]]:
+            call(model, name, args)
+        return changes[which % len(changes)]
+
+    return st.builds(
+        written, st.lists(st.sampled_from(calls), max_size=4), st.integers(min_value=0)
+    )
+
+
+CHANGES: dict[str, Callable[[], st.SearchStrategy[bytes]]] = {
+    "map": map_changes,
+    "value": lambda: recorded("value", ("set", [1]), ("set", ["text"]), ("set", [None])),
+    "log": lambda: recorded("log", ("append", ["a"]), ("append", [{"b": 1}])),
+    "events": lambda: recorded("events", ("emit", ["a"]), ("emit", ["b", [1, 2]])),
+    "set": lambda: recorded(
+        "set", ("add", ["a"]), ("add", [1]), ("remove", ["a"]), ("remove", [1])
+    ),
+    "counter": lambda: recorded("counter", ("add", [1]), ("add", [-3])),
+}
 
 
 @st.composite

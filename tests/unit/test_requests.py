@@ -8,7 +8,7 @@ from scenes import NOW, WALL, Line, a_node, default, examples, node_id, put, sav
 from scuttled import __version__, rpc
 from scuttled.core.update import Instant
 from scuttled.errors import DataError, NoCommonProtocol, Refused, ScuttledError, UsageError
-from scuttled.models.map import VALUE_BYTES_MAX
+from scuttled.models.values import VALUE_BYTES_MAX
 from scuttled.node import Node
 from scuttled.requests import Answer, Daemon, Requests, Waiting
 from scuttled.watching import Listing, Watch

@@ -1,0 +1,125 @@
+"""Events that every node hears (npm ReliableEventEmitter): once per listener, whatever happens.
+
+payload:  | kind u8 | length of name u16 BE | name | payload of the event |
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scuttled.core.changes import BYTES, KINDS, Slot
+from scuttled.core.slots import Slots
+from scuttled.core.update import Source
+from scuttled.errors import DataError, UsageError
+from scuttled.models.entries import Entries, fresh_slot
+from scuttled.models.listening import Listener
+from scuttled.models.operations import operation, reading
+from scuttled.models.values import pack, unpack
+
+NAME_BYTES_MAX = 1024
+_TOLD_AT_ONCE = 1000
+
+
+def check_name(name: object) -> bytes:
+    """The bytes of an event's name. Raises UsageError, DataError."""
+    if not isinstance(name, str):
+        raise UsageError(f"an event's name that is a {type(name).__name__}, not text")
+    try:
+        data = name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"event {name!r:.80} is not UTF-8") from None
+    if not 1 <= len(data) <= NAME_BYTES_MAX:
+        raise DataError(f"an event's name of {len(data)} bytes, allowed are 1 to {NAME_BYTES_MAX}")
+    return data
+
+
+class Events(Entries):
+    data_type = "events"
+
+    def put(self, name: str, kind: int, payload: bytes, slot: bytes = b"") -> str:
+        """Emit; the name of the entry, for good."""
+        data = check_name(name)
+        head = bytes((kind,)) + len(data).to_bytes(2, "big") + data
+        return self.enter(BYTES, head + payload, slot)
+
+    def event(self, slot: Slot) -> tuple[str, str, bytes]:
+        """Name, kind and payload of an event; of what a peer made wrong, something to look at."""
+        data = slot.payload
+        end = 3 + int.from_bytes(data[1:3], "big")
+        kind = KINDS.get(data[0] if data else 0, "bytes")
+        return data[3:end].decode("utf-8", "backslashreplace"), kind, data[end:]
+
+    def label(self, slot: Slot) -> bytes:
+        """`name/entry`, so that a pattern can ask for the events of a name: `deploy/`."""
+        name = self.event(slot)[0] + "/" if slot.payload else ""
+        return name.encode() + super().label(slot)
+
+    def value(self, slot: Slot) -> tuple[str, bytes]:
+        _, kind, payload = self.event(slot)
+        return kind, payload
+
+    def shown(self) -> list[Slot]:
+        return sorted(Slots.shown(self), key=lambda slot: slot.slot)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The events, the oldest first."""
+        return [self._plain(slot) for slot in self.shown()]
+
+    def _plain(self, slot: Slot) -> dict[str, Any]:
+        name, kind, payload = self.event(slot)
+        number = next((n for n, known in KINDS.items() if known == kind), BYTES)
+        return {"name": name, "payload": unpack(number, payload)}
+
+    def listen(
+        self,
+        callback: Callable[[str, Any], object],
+        *names: str,
+        heard: Mapping[Source, int] | None = None,
+    ) -> Listener:
+        """Call back with name and payload for each event once: those that are here, then as they
+        come; of these names, or of all. `heard` says what was heard before (a listener's own).
+
+        The listener that is given back knows what was heard; `close` ends it.
+        """
+        listener = Listener(self, names, heard)
+        observed = self.observed
+        telling = False
+
+        def tell() -> None:
+            nonlocal telling
+            if telling:
+                return
+            telling = True
+            try:
+                while listener.has_something():
+                    for event in listener.next(_TOLD_AT_ONCE):
+                        told = self._plain(event.slot)
+                        callback(told["name"], told["payload"])
+            finally:
+                telling = False
+
+        observed.wakers.add(tell)
+        listener.close = lambda: observed.wakers.discard(tell)
+        tell()
+        return listener
+
+    @operation
+    def emit(self, name: str, payload: Any = None) -> str:
+        """Emit an event to every listener of every node; the name of its entry."""
+        check_name(name)
+        kind, data = pack(payload)
+        return self.put(name, kind, data, fresh_slot(self.author, self.now_ms()))
+
+    @operation
+    def remove(self, entry: str) -> bool:
+        """Take an event back from whoever has not heard it yet; whether it was there."""
+        return self.take_out(entry)
+
+    @reading
+    def events(self, name: str = "") -> list[dict[str, Any]]:
+        """All events, or those of a name, the oldest first."""
+        return [event for event in self.to_json() if name in ("", event["name"])]
+
+    @reading
+    def size(self) -> int:
+        """How many events there are."""
+        return self.keys
