@@ -34,6 +34,7 @@ from scuttled.errors import (
     StorageError,
     UsageError,
 )
+from scuttled.hearing import Hearing
 from scuttled.node import Node
 from scuttled.requests import Answer, Requests, Waiting
 from scuttled.waking import Bell, Outlet
@@ -93,7 +94,7 @@ class Caller:
         self._answers = bytearray()
         self._unsaved: deque[tuple[Answer, int]] = deque()  # and the request's id
         self._waiting: dict[int, Waiting] = {}
-        self._streams: dict[int, Listing | Watch] = {}
+        self._streams: dict[int, Listing | Watch | Hearing] = {}
         self._bell = Bell()
         self._sent = trio.Event()  # set when answers were sent
         self._last = False  # the caller says no more
@@ -192,11 +193,13 @@ class Caller:
                 self.node.progress.add(self._bell.ring)
                 self.node.watchers.add(self._bell.ring)
                 self._bell.ring()
-            case Listing() | Watch():
+            case Listing() | Watch() | Hearing():
                 if len(self._streams) >= STREAMS_MAX:
                     raise UsageError(f"{STREAMS_MAX} streams on one connection, no more")
                 self._streams[i] = result
                 self.node.watchers.add(self._bell.ring)
+                if isinstance(result, Hearing):  # it is told of what is on disk
+                    self.node.progress.add(self._bell.ring)
                 self._bell.ring()
             case _:
                 assert_never(result)

@@ -53,6 +53,7 @@ HOUSE = {
         node client
         loading holding
         watching
+        hearing
     """,
     "doors": """
         waking

@@ -18,6 +18,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "del": "scuttled.cli.del_",
         "ls": "scuttled.cli.ls",
         "watch": "scuttled.cli.watch",
+        "emit": "scuttled.cli.emit",
+        "on": "scuttled.cli.on",
         "model": "scuttled.cli.model",
         "call": "scuttled.cli.call",
         "export": "scuttled.cli.export",

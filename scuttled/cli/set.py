@@ -1,6 +1,5 @@
 """`scuttled set`: write one key. The value is an argument, standard input or a file."""
 
-import os
 import sys
 from typing import Any
 
@@ -8,9 +7,10 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.acknowledged import Level, held_fields, held_words, wait_fields, wait_option
+from scuttled.cli.given import read_value, value_kind
 from scuttled.cli.loose import LooseVerb
 from scuttled.cli.options import Settings, complete_keys, seconds, verb
-from scuttled.errors import DataError, UsageError
+from scuttled.errors import UsageError
 
 
 @verb(
@@ -56,8 +56,8 @@ def command(
         raise UsageError("--if-absent and --if-rev exclude each other")
     if ttl is not None and ttl < 0.001:
         raise UsageError("--ttl is at least 1ms")
-    content = _content(key, value, path)
-    kind, content = _kind(content, json_value)
+    content = read_value(key, value, path)
+    kind, content = value_kind(content, json_value)
     fields: dict[str, Any] = {
         "model": settings.model,
         "key": key,
@@ -71,40 +71,6 @@ def command(
         done = client.request("set", **fields, **wait_fields(settings, wait))
     note = ", checked on this node only" if if_absent or if_rev else ""
     _show(settings, key, content, done, note + held_words(done))
-
-
-def _content(key: str, value: str | None, path: str | None) -> bytes:
-    """The bytes to store, from the one place that was named."""
-    if value is not None and path is not None:
-        raise UsageError("VALUE and --file exclude each other")
-    if value is None and path is None:
-        raise UsageError(
-            "VALUE is missing: give it, or - for standard input, or --file PATH",
-            hint="scuttled set --help",
-        )
-    from scuttled.client import VALUE_BYTES_MAX
-
-    if value is not None and value != "-":
-        content = os.fsencode(value)
-    else:
-        from scuttled.cli.files import open_to_read, reading
-
-        name = path or "-"
-        with open_to_read(name) as file, reading(name):
-            content = file.read(VALUE_BYTES_MAX + 1)
-    if len(content) > VALUE_BYTES_MAX:
-        raise DataError(f"value of {key!r} too large: more than {VALUE_BYTES_MAX} bytes")
-    return content
-
-
-def _kind(content: bytes, json_value: bool) -> tuple[str, bytes]:
-    from scuttled.cli.text import kind_of, parse_json
-
-    if not json_value:
-        return kind_of(content), content
-    if kind_of(content) != "text" or parse_json(content) is None:
-        raise DataError("value is not JSON: it was not written")
-    return "json", content.strip(b" \t\r\n")  # what JSON allows around a value is not part of it
 
 
 def _show(settings: Settings, key: str, content: bytes, done: dict[str, Any], note: str) -> None:

@@ -22,8 +22,8 @@ from scuttled.client import Row, Stream
 from scuttled.errors import TimedOut, Unavailable, UsageError
 from scuttled.units import format_duration
 
-_CHANGES = ("set", "del", "expire")
-_STYLES = {"set": "32", "del": "31", "expire": "33", "reset": "35", "live": "2"}
+_CHANGES = ("set", "del", "expire", "event")
+_STYLES = {"set": "32", "del": "31", "expire": "33", "event": "36", "reset": "35", "live": "2"}
 
 
 class WatchVerb(Verb):
@@ -86,7 +86,7 @@ def command(
     patience, noted = Patience(), CursorFile(cursor_file)
     limit = 1 if once else number
     if argv:
-        _check_runs(argv[0])
+        check_runs(argv[0])
     with settings.connect() as client:
         start = noted.read() or after or ""
         sink: Lines | Runs
@@ -103,18 +103,23 @@ def command(
             snapshot=snapshot and not start,
             after=start,
         )
-        try:
-            with patience.installed():
-                _follow(stream, sink, Source(client.fileno(), sink.fd, patience), until)
-        except Stopped as stop:
-            raise click.exceptions.Exit(stop.code) from None
+        follow(stream, sink, Source(client.fileno(), sink.fd, patience), until)
     if not sink.seen:
         raise TimedOut(f"no change in {format_duration(for_s or 0)}")
     if once and isinstance(sink, Runs):
         raise click.exceptions.Exit(sink.code)
 
 
-def _check_runs(program: str) -> None:
+def follow(stream: Stream, sink: "Lines | Runs", source: Source, until: float | None) -> None:
+    """Until the sink has enough, the time is over, or a signal ends it."""
+    try:
+        with sink.patience.installed():
+            _follow(stream, sink, source, until)
+    except Stopped as stop:
+        raise click.exceptions.Exit(stop.code) from None
+
+
+def check_runs(program: str) -> None:
     """Now, and not at the first change, which may come in a week."""
     from shutil import which
 

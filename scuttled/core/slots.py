@@ -64,6 +64,7 @@ def _odd_slot(length: int, there: int) -> str:
 class Slots(Scuttlebutt):
     """The base of every data type whose changes fill slots."""
 
+    strict: ClassVar[bool] = False  # whether `check_slot` is to see plain text too
     settings: ClassVar[tuple[str, ...]] = ()  # names of the options that it heeds
 
     def __init__(self, name: str = "default", author: Author | None = None) -> None:
@@ -269,7 +270,7 @@ class Slots(Scuttlebutt):
             done = upto
 
     def _accept_stretch(self, source: Source, records: Sequence[bytes]) -> None:
-        log, slots = self.log, self._slots
+        log, slots, strict = self.log, self._slots, self.strict
         put_record, put_source = log.tail.records.append, log.tail.sources.append
         first = end = log.end
         size = 0
@@ -280,7 +281,7 @@ class Slots(Scuttlebutt):
                 if not length == len(slot) <= SLOT_BYTES_MAX:
                     raise RemoteProtocolError(_odd_slot(length, len(slot)))
                 plain = DELETED < record[KIND_AT] < OWN
-                if not plain or not slot.isascii() or slot < b"\x01":
+                if strict or not plain or not slot.isascii() or slot < b"\x01":
                     self._check(record, slot)
                 position = slots.get(slot)
                 if position is not None:

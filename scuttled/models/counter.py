@@ -20,6 +20,7 @@ _MARK = b"."
 
 class Counter(Slots):
     data_type = "counter"
+    strict = True
 
     def check_slot(self, slot: bytes) -> None:
         odd = len(slot) != len(_MARK) + SOURCE_BYTES or not slot.startswith(_MARK)

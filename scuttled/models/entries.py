@@ -33,6 +33,7 @@ def fresh_slot(author: Author, now_ms: int) -> bytes:
 class Entries(Slots):
     """The base of models that only grow, but for what is removed or has been kept long enough."""
 
+    strict = True
     settings: ClassVar[tuple[str, ...]] = ("keep_ms",)
 
     def check_slot(self, slot: bytes) -> None:

@@ -36,6 +36,7 @@ def element_bytes(element: Any) -> bytes:
 
 class Set(Slots):
     data_type = "set"
+    strict = True
 
     def __init__(self, name: str = "default", author: Author | None = None) -> None:
         super().__init__(name, author)

@@ -8,9 +8,11 @@ from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import OPTION_MS_MAX, Slots
 from scuttled.core.update import Instant, rev_text, source_text
 from scuttled.errors import DataError, Refused, UsageError
+from scuttled.hearing import Hearing
 from scuttled.holding import Holders, check_level
 from scuttled.loading import read_load
 from scuttled.models import MODELS
+from scuttled.models.events import Events, check_name
 from scuttled.models.map import TTL_MS_MAX, Map, key_slot
 from scuttled.models.operations import call, operations
 from scuttled.models.values import check_value
@@ -25,10 +27,11 @@ from scuttled.requests.results import (
     number,
     text,
 )
-from scuttled.watching import Listing, Watch
+from scuttled.watching import PATTERNS_MAX, Listing, Watch
 
 OPTIONS_MS = ("ttl_ms", "keep_ms")  # what a model can be created with
 WHOLE_BYTES_MAX = 768 << 10  # of a model that is got as one value
+EVENTS_MODEL = "events"  # of emit and on, if none is named
 WAIT_MS = 5_000  # for others to have a write, if nothing is said
 WAIT_MS_MAX = 7 * 86_400_000
 
@@ -192,6 +195,37 @@ class DataOperations(Operations):
             return Answer({"result": result})
         self.node.accepted(model)
         return self._written(model, {"result": result}, request, now)
+
+    # --- events ---
+
+    def op_emit(self, request: Fields, now: Instant) -> Answer | Waiting:
+        name = text(request, "name")
+        check_name(name)
+        self._check_wait(request)
+        kind, payload = check_value(request.get("kind"), request.get("value"))
+        self.node.check_writable()
+        model = self._events(request)
+        entry = model.put(name, kind, payload)
+        self.node.accepted(model)
+        return self._written(model, {"entry": entry}, request, now)
+
+    def op_on(self, request: Fields, now: Instant) -> Hearing:
+        names = request.get("names", [])
+        if not isinstance(names, list) or len(names) > PATTERNS_MAX:
+            raise UsageError(f"on wants names: [text, ...], at most {PATTERNS_MAX}")
+        for name in names:
+            check_name(name)
+        after = None if request.get("after") is None else text(request, "after")
+        return Hearing(self.node, self._events(request), names, after=after)
+
+    def _events(self, request: Fields) -> Events:
+        name = text(request, "model", EVENTS_MODEL)
+        if name.startswith("_"):
+            raise Refused(f"model '{name:.80}' is the system's: it has no events")
+        self.node.create(name, Events.data_type)
+        model = self.node.models[name]
+        assert isinstance(model, Events)
+        return model
 
     # --- models ---
 

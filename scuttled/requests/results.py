@@ -9,6 +9,7 @@ from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import Slots
 from scuttled.core.update import Instant
 from scuttled.errors import UsageError
+from scuttled.hearing import Hearing
 from scuttled.node import Node
 from scuttled.watching import Listing, Watch
 
@@ -35,7 +36,7 @@ class Waiting(NamedTuple):
     late: Callable[[Instant], dict[str, Any]] = lambda _: {}  # what there is then; may raise
 
 
-Result = Answer | Waiting | Listing | Watch
+Result = Answer | Waiting | Listing | Watch | Hearing
 
 
 @dataclass(frozen=True, slots=True)

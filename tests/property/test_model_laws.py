@@ -152,15 +152,10 @@ def test_what_storage_gives_back_is_the_same_model(data_type: str, data: Any) ->
         positions, records, sources = (list(column) for column in zip(*entries, strict=True))
         again.restore(positions, records, sources, {})
     assert state(again) == state(model)
-    later = (SOURCES[0], Update(map_change(), 99, SOURCES[0]).record)
+    later = (SOURCES[0], Update(data.draw(CHANGES[data_type]()), 99, SOURCES[0]).record)
     receive(model, [later])
     receive(again, [later])
     assert state(again) == state(model)
-
-
-def map_change() -> bytes:
-    model = Map("scratch", Author(NodeId(b"scratch!")))
-    return model.put("j", TEXT, b"last", 1).change
 
 
 @given(data=st.data())

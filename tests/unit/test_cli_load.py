@@ -15,7 +15,7 @@ from scuttled.cli.load import Entry, JsonLines, Section, TabLines
 from scuttled.cli.output import plain_line
 from scuttled.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from scuttled.errors import DataError
-from scuttled.models import map
+from scuttled.models import map, values
 
 keys = st.text(min_size=1, max_size=20).filter(lambda key: not key.startswith("\0"))
 json_texts = st.recursive(
@@ -140,7 +140,7 @@ def test_a_bad_line_of_a_model_is_named(line: str, what: str) -> None:
 
 
 def test_what_a_file_may_hold_is_what_the_daemon_takes() -> None:
-    assert (load.KEY_BYTES_MAX, load.VALUE_BYTES_MAX) == (map.KEY_BYTES_MAX, map.VALUE_BYTES_MAX)
+    assert (load.KEY_BYTES_MAX, load.VALUE_BYTES_MAX) == (map.KEY_BYTES_MAX, values.VALUE_BYTES_MAX)
     assert (load.TTL_MS_MAX, load.MS_MAX) == (map.TTL_MS_MAX, loading.EXPIRES_MS_MAX)
 
 

@@ -40,6 +40,7 @@ from scuttled.core.messages import (
 )
 from scuttled.core.update import Instant, stamp
 from scuttled.errors import RemoteProtocolError
+from scuttled.models import MODELS
 from scuttled.node import Node
 
 
@@ -266,7 +267,7 @@ def test_a_model_of_an_unknown_type_is_refused_and_the_link_stays() -> None:
     tell(line, 1, ClockMessage("tree", "btree", {}, {}, 1))
     (error,) = said(line, 1)
     assert isinstance(error, ErrorMessage)
-    assert error.words == "data type 'btree', allowed are map"
+    assert error.words == f"data type 'btree', allowed are {', '.join(MODELS)}"
     assert line.up
 
 

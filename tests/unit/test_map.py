@@ -8,14 +8,8 @@ from scenes import WALL, a_map, put, values
 
 from scuttled.core.changes import BYTES, JSON, OPTIONS, OWN, TEXT, Slot
 from scuttled.errors import DataError, UsageError
-from scuttled.models.map import (
-    KEY_BYTES_MAX,
-    TTL_MS_MAX,
-    VALUE_BYTES_MAX,
-    check_value,
-    key_slot,
-    plain_value,
-)
+from scuttled.models.map import KEY_BYTES_MAX, TTL_MS_MAX, key_slot
+from scuttled.models.values import VALUE_BYTES_MAX, check_value, plain_value
 
 DEEP = b"[" * 100_000
 

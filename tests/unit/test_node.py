@@ -80,8 +80,8 @@ def test_a_model_that_is_not_there_or_of_another_type_is_refused() -> None:
     node = a_node(1)
     with pytest.raises(Refused, match="no model 'x'"):
         node.model("x")
-    with pytest.raises(DataError, match="data type 'log'"):
-        node.create("x", "log")
+    with pytest.raises(DataError, match="data type 'tree'"):
+        node.create("x", "tree")
     with pytest.raises(Refused, match="is a map, not a log"):
         node.create(DEFAULT_MODEL, "log")
 
