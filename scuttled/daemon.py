@@ -29,6 +29,8 @@ from scuttled.errors import Refused, StorageError, UsageError
 from scuttled.gossip import Gossip, Peer
 from scuttled.members import Settings
 from scuttled.node import Node
+from scuttled.npm.bridge import Bridge
+from scuttled.npm.serving import NpmDoor, split_target
 from scuttled.rejoining import Rejoin
 from scuttled.report import Report
 from scuttled.requests import Daemon as DaemonDoor
@@ -85,6 +87,9 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
+NpmListeners = list[tuple[Bridge, list[trio.SocketListener]]]
+
+
 class Daemon:
     """One running scuttled. `run` is its life; it returns when it was told to stop."""
 
@@ -113,6 +118,7 @@ class Daemon:
                     await stack.enter_async_context(listener)
                 self.listen = bound_address(gossip_listeners[0])
                 self._make_node()
+                npm_listeners = await self._open_npm(stack)
                 if "control" in inherited:
                     sock = trio.socket.from_stdlib_socket(inherited["control"])
                     control_listener = trio.SocketListener(sock)
@@ -120,7 +126,7 @@ class Daemon:
                     control_listener = await stack.enter_async_context(
                         open_control_socket(config.socket, config.socket_mode, config.socket_group)
                     )
-                await self._serve(gossip_listeners, control_listener)
+                await self._serve(gossip_listeners, control_listener, npm_listeners)
         except BaseException:
             with suppress(StorageError):  # what went wrong first is what there is to tell
                 self._close_state()
@@ -213,8 +219,26 @@ class Daemon:
         door = DaemonDoor(report.facts, report.peers, self._join, self._leave, self.loaded.settings)
         self.control = Control(self.node, Requests(self.node, door), read_clocks)
 
+    async def _open_npm(self, stack: AsyncExitStack) -> NpmListeners:
+        """The listeners for npm peers, each with what it shares. Raises ScuttledError."""
+        self.npm = NpmDoor(self.node, insecure=self.config.insecure, rng=self._rng)
+        opened: NpmListeners = []
+        for address, target in map(split_target, self.config.npm):
+            listeners = await open_listeners(address)
+            for listener in listeners:
+                await stack.enter_async_context(listener)
+            opened.append((self.npm.bridge(target), listeners))
+        self.npm_dials = [
+            (address, self.npm.bridge(target))
+            for address, target in map(split_target, self.config.npm_connect)
+        ]
+        return opened
+
     async def _serve(
-        self, gossip_listeners: list[trio.SocketListener], control_listener: trio.SocketListener
+        self,
+        gossip_listeners: list[trio.SocketListener],
+        control_listener: trio.SocketListener,
+        npm_listeners: NpmListeners,
     ) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -231,6 +255,10 @@ class Daemon:
                 serve = partial(trio.serve_listeners, handler_nursery=nursery)
                 doors.start_soon(serve, self.gossip.serve, gossip_listeners)
                 doors.start_soon(serve, self.control.serve, [control_listener])
+                for bridge, listeners in npm_listeners:
+                    doors.start_soon(serve, partial(self.npm.serve, bridge), listeners)
+                for address, bridge in self.npm_dials:
+                    nursery.start_soon(self.npm.keep_dialling, address, bridge)
                 self._dial(self.config.peers)
                 self._dial(self.storage.read_peers() if self.storage else ())
                 self._report_up()
@@ -251,6 +279,8 @@ class Daemon:
         self.say(f"state    {state}")
         self.say(f"control  {config.socket}")
         self.say(f"gossip   {self.listen}  peers {' '.join(config.peers) or 'none'}")
+        for text in config.npm:
+            self.say(f"npm      {text}")
         readiness.notify(f"READY=1\nSTATUS={self.report.status_line()}", os.environ)
 
     # --- going down ---

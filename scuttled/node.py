@@ -193,7 +193,7 @@ class Node(Host[Link]):
 
     def _collect(self, wall_ms: int) -> None:
         for model in self.user_models():
-            if isinstance(model, Slots) and model.grave_count:
+            if isinstance(model, Slots) and model.grave_count and not model.keeps_deleted:
                 if self.members.collect(model, self.links.values(), wall_ms, alone=self.alone):
                     self._dirty[model.name] = model
 

@@ -39,6 +39,7 @@ HOUSE = {
         core.scuttlebutt
         core.changes
         core.slots
+        core.following
         core.fingerprint core.handshake core.flight core.pulse core.receipts
         core.session
         core.flow

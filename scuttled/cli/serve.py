@@ -13,6 +13,7 @@ from scuttled.cli.options import Settings, verb
     examples="""
         scuttled serve
         scuttled serve --peers db1,db2:7960 --listen 0.0.0.0 --insecure
+        scuttled serve --npm 127.0.0.1:7000=default
         scuttled serve --memory --listen 127.0.0.1:0 --socket /tmp/s.sock
     """,
 )
@@ -25,6 +26,10 @@ from scuttled.cli.options import Settings, verb
 @click.option("--config", "file", metavar="FILE", help="Configuration file.")
 @click.option("--cluster", metavar="NAME", help="Only nodes of the same cluster are linked.")
 @click.option("--insecure", is_flag=True, help="Allow plain TCP beyond this machine.")
+@click.option(
+    "--npm", multiple=True, metavar="ADDR=MODEL", help="Share MODEL with npm peers there."
+)
+@click.option("--npm-connect", multiple=True, metavar="ADDR=MODEL", help="The same, dialled.")
 @click.option("--sync", metavar="LEVEL", help="off, normal (survives kill -9), full (power cuts).")
 @click.option("--log-level", metavar="L", help="debug, info, warning or error.")
 def command(settings: Settings, peers: tuple[str, ...], file: str | None, **flags: object) -> None:

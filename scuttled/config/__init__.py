@@ -59,6 +59,8 @@ class Config:
     sync: str = "normal"
     socket_mode: int = 0o660
     socket_group: str = ""
+    npm: tuple[str, ...] = ()
+    npm_connect: tuple[str, ...] = ()
     log_level: str = "info"
     log_format: str = "auto"
 
@@ -112,11 +114,12 @@ def load(
 
 def check_listen(config: Config) -> None:
     """Refuses plain TCP beyond this machine unless it is asked for by name. Raises ConfigError."""
-    if not config.insecure and not is_loopback(parse_address(config.listen).host):
-        raise ConfigError(
-            f"can't listen on {config.listen}: links are plain TCP, TLS does not exist yet",
-            hint="add --insecure to listen on plain TCP, or listen on 127.0.0.1",
-        )
+    for address in (config.listen, *(text.partition("=")[0] for text in config.npm)):
+        if not config.insecure and not is_loopback(parse_address(address).host):
+            raise ConfigError(
+                f"can't listen on {address}: links are plain TCP, TLS does not exist yet",
+                hint="add --insecure to listen on plain TCP, or listen on 127.0.0.1",
+            )
 
 
 class _Choice(NamedTuple):

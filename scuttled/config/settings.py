@@ -120,6 +120,20 @@ def _peers_from_text(text: str) -> list[str]:
     return [peer.strip() for peer in text.split(",") if peer.strip()]
 
 
+def _bridges(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f'{toml(value)} is not a list: write it like ["127.0.0.1:7000=default"]')
+    return tuple(dict.fromkeys(_bridge(_text(text)) for text in value))
+
+
+def _bridge(text: str) -> str:
+    address, _, model = text.partition("=")
+    if not model:
+        raise ValueError(f"{text!r} names no model: write ADDR=MODEL, like 127.0.0.1:7000=default")
+    parse_address(address)
+    return text
+
+
 def _mode(value: object) -> int:
     if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
         raise ValueError(f'{toml(value)} is not a file mode: write it like "0660"')
@@ -160,6 +174,7 @@ PATH = Kind(_path, _path_from_text, str)
 LISTEN = Kind(_listen)
 ADVERTISE = Kind(_advertise)
 PEERS = Kind(_peers, _peers_from_text, list)
+BRIDGES = Kind(_bridges, _peers_from_text, list)
 MODE = Kind(_mode, to_toml=_mode_to_toml)
 DURATION = Kind(_duration, to_toml=_duration_to_toml)
 SYNC = _choice("off", "normal", "full")
@@ -213,6 +228,8 @@ SETTINGS = (
     Setting("socket", "control", "socket", "", PATH),
     Setting("socket_mode", "control", "mode", "0660", MODE),
     Setting("socket_group", "control", "group", "", TEXT),
+    Setting("npm", "npm", "listen", [], BRIDGES),
+    Setting("npm_connect", "npm", "connect", [], BRIDGES),
     Setting("log_level", "log", "level", "info", LEVEL),
     Setting("log_format", "log", "format", "auto", FORMAT),
 )

@@ -138,6 +138,11 @@ class Slots(Scuttlebutt):
         whole = json.dumps({**self.options, **options}).encode()
         return self.fill(OPTIONS, OWN, whole, wall_ms)
 
+    @property
+    def keeps_deleted(self) -> bool:
+        """Whether deletions are never forgotten, for the sake of replicas that are no members."""
+        return self.options.get("keep_deleted") is True
+
     def option_ms(self, name: str) -> int:
         """A setting that is a time, in ms; 0 if there is none that makes sense."""
         found = self.options.get(name, 0)

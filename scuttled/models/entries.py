@@ -24,10 +24,8 @@ def entry_slot(time: int, source: Source) -> bytes:
 
 
 def fresh_slot(author: Author, now_ms: int) -> bytes:
-    """A name that nobody has given yet. It sorts behind all that its author knows."""
-    time = max(author.hlc.last + 1, now_ms * TICKS_PER_MS)
-    author.hlc.observe(time)
-    return entry_slot(time, author.source)
+    """A name that nobody has given yet, for what its author writes next: of that very time."""
+    return entry_slot(max(author.hlc.last + 1, now_ms * TICKS_PER_MS), author.source)
 
 
 class Entries(Slots):
@@ -43,10 +41,10 @@ class Entries(Slots):
                 f"an entry named {slot.hex():.60}, expected {SLOT_BYTES} bytes"
             )
 
-    def enter(self, kind: int, payload: bytes, slot: bytes = b"") -> str:
+    def enter(self, kind: int, payload: bytes) -> str:
         """Write one; its name. It goes by itself when it was kept as long as the model says."""
         now_ms, keep_ms = self.now_ms(), self.option_ms("keep_ms")
-        slot = slot or fresh_slot(self.author, now_ms)
+        slot = fresh_slot(self.author, now_ms)
         self.fill(slot, kind, payload, now_ms, now_ms + keep_ms if keep_ms else 0)
         return entry_name(slot)
 

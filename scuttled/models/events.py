@@ -10,8 +10,8 @@ from scuttled.core.changes import BYTES, KINDS, Slot
 from scuttled.core.slots import Slots
 from scuttled.core.update import Source
 from scuttled.errors import DataError, UsageError
-from scuttled.models.entries import Entries, fresh_slot
-from scuttled.models.listening import Listener
+from scuttled.models.entries import Entries
+from scuttled.models.listening import Listener, read_event
 from scuttled.models.operations import operation, reading
 from scuttled.models.values import pack, unpack
 
@@ -32,29 +32,26 @@ def check_name(name: object) -> bytes:
     return data
 
 
+def event_payload(name: object, kind: int, payload: bytes) -> bytes:
+    """What stands in the slot of an event. Raises UsageError, DataError."""
+    data = check_name(name)
+    return bytes((kind,)) + len(data).to_bytes(2, "big") + data + payload
+
+
 class Events(Entries):
     data_type = "events"
 
-    def put(self, name: str, kind: int, payload: bytes, slot: bytes = b"") -> str:
+    def put(self, name: str, kind: int, payload: bytes) -> str:
         """Emit; the name of the entry, for good."""
-        data = check_name(name)
-        head = bytes((kind,)) + len(data).to_bytes(2, "big") + data
-        return self.enter(BYTES, head + payload, slot)
-
-    def event(self, slot: Slot) -> tuple[str, str, bytes]:
-        """Name, kind and payload of an event; of what a peer made wrong, something to look at."""
-        data = slot.payload
-        end = 3 + int.from_bytes(data[1:3], "big")
-        kind = KINDS.get(data[0] if data else 0, "bytes")
-        return data[3:end].decode("utf-8", "backslashreplace"), kind, data[end:]
+        return self.enter(BYTES, event_payload(name, kind, payload))
 
     def label(self, slot: Slot) -> bytes:
         """`name/entry`, so that a pattern can ask for the events of a name: `deploy/`."""
-        name = self.event(slot)[0] + "/" if slot.payload else ""
+        name = read_event(slot)[0] + "/" if slot.payload else ""
         return name.encode() + super().label(slot)
 
     def value(self, slot: Slot) -> tuple[str, bytes]:
-        _, kind, payload = self.event(slot)
+        _, kind, payload = read_event(slot)
         return kind, payload
 
     def shown(self) -> list[Slot]:
@@ -65,7 +62,7 @@ class Events(Entries):
         return [self._plain(slot) for slot in self.shown()]
 
     def _plain(self, slot: Slot) -> dict[str, Any]:
-        name, kind, payload = self.event(slot)
+        name, kind, payload = read_event(slot)
         number = next((n for n, known in KINDS.items() if known == kind), BYTES)
         return {"name": name, "payload": unpack(number, payload)}
 
@@ -107,7 +104,7 @@ class Events(Entries):
         """Emit an event to every listener of every node; the name of its entry."""
         check_name(name)
         kind, data = pack(payload)
-        return self.put(name, kind, data, fresh_slot(self.author, self.now_ms()))
+        return self.put(name, kind, data)
 
     @operation
     def remove(self, entry: str) -> bool:

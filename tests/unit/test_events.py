@@ -5,11 +5,12 @@ from scenes import node_id
 
 from scuttled.core.changes import BYTES, parse
 from scuttled.core.clock import Clock
+from scuttled.core.following import SCAN_ENTRIES_MAX
 from scuttled.core.hlc import Author
 from scuttled.core.update import Stamp, stamp
 from scuttled.errors import DataError, UsageError
 from scuttled.models.events import NAME_BYTES_MAX, Events
-from scuttled.models.listening import SCAN_ENTRIES_MAX, Listener, read_cursor
+from scuttled.models.listening import Listener, read_cursor
 
 EVER = Stamp(stamp(2**62))
 

@@ -1,0 +1,151 @@
+"""How a change reads in npm's types and in ours.
+
+map      Model, expiry-model       ["key", value], a null deletes
+value    r-value                   the bare value
+events   ReliableEventEmitter      ["name", argument, ...]
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from scuttled.core.changes import BYTES, DELETED, JSON, TEXT, Slot
+from scuttled.core.slots import Slots
+from scuttled.core.update import Source
+from scuttled.errors import DataError, UsageError
+from scuttled.models.entries import entry_slot
+from scuttled.models.events import event_payload
+from scuttled.models.listening import read_event
+from scuttled.models.map import key_slot
+from scuttled.models.values import pack, unpack
+
+
+class Unsayable(Exception):
+    """One of the two sides has no words for it; why."""
+
+
+class Said(NamedTuple):
+    """An npm change as one of ours."""
+
+    slot: bytes
+    kind: int
+    payload: bytes
+    arguments: int = 1  # of an event; 1 goes without saying
+
+
+class Dialect(NamedTuple):
+    """Both ways. `hear` is told when and by which source; both raise Unsayable."""
+
+    hear: Callable[[Any, int, Source], Said]
+    say: Callable[[Slot, int], Any]
+    last_wins: bool  # npm lets the last to come win a tie, so that ties must be broken
+
+
+def _pack(value: Any) -> tuple[int, bytes]:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair: text can't hold it, JSON can
+            return JSON, json.dumps(value).encode()
+    try:
+        return pack(value)
+    except (DataError, UsageError) as error:
+        raise Unsayable(error.message) from None
+
+
+def _plain(kind: int, payload: bytes) -> Any:
+    if kind == BYTES:
+        raise Unsayable("bytes, for which JSON has no word")
+    return unpack(kind, payload)
+
+
+def _hear_map(change: Any, ticks: int, source: Source) -> Said:
+    if not (isinstance(change, list) and len(change) == 2) or change[0] == "__proto__":
+        raise Unsayable('a change that is not ["key", value]')
+    try:
+        slot = key_slot(change[0])
+    except (DataError, UsageError) as error:
+        raise Unsayable(error.message) from None
+    return Said(slot, *((DELETED, b"") if change[1] is None else _pack(change[1])))
+
+
+def _say_map(slot: Slot, now_ms: int) -> Any:
+    key = slot.slot.decode()
+    if key == "__proto__":
+        raise Unsayable("the key __proto__, which npm refuses")
+    return [key, _plain(slot.kind, slot.payload) if slot.shown(now_ms) else None]
+
+
+def _hear_value(change: Any, ticks: int, source: Source) -> Said:
+    return Said(entry_slot(ticks, source), *_pack(change))
+
+
+def _say_value(slot: Slot, now_ms: int) -> Any:
+    if not slot.shown(now_ms):
+        raise Unsayable("the end of an entry")
+    return _plain(slot.kind, slot.payload)
+
+
+def _hear_event(change: Any, ticks: int, source: Source) -> Said:
+    if not isinstance(change, list) or not change:
+        raise Unsayable('a change that is not ["name", argument, ...]')
+    name, *arguments = change
+    many = len(arguments)
+    kind, payload = _pack(arguments[0] if many == 1 else arguments if many else None)
+    try:
+        data = event_payload(name, kind, payload)
+    except (DataError, UsageError) as error:
+        raise Unsayable(error.message) from None
+    return Said(entry_slot(ticks, source), BYTES, data, many)
+
+
+def _say_event(slot: Slot, now_ms: int) -> Any:
+    if not slot.shown(now_ms):
+        raise Unsayable("the end of an event")
+    name, kind, payload = read_event(slot)
+    number = {"text": TEXT, "json": JSON}.get(kind, BYTES)
+    value = _plain(number, payload)
+    many = Origin.of(slot).arguments
+    if many != 1 and isinstance(value, list) and len(value) == many:
+        return [name, *value]
+    return [name] if value is None and many == 0 else [name, value]
+
+
+DIALECTS = {
+    "map": Dialect(_hear_map, _say_map, last_wins=True),
+    "value": Dialect(_hear_value, _say_value, last_wins=False),
+    "events": Dialect(_hear_event, _say_event, last_wins=False),
+}
+
+
+def dialect(model: Slots) -> Dialect:
+    """Raises UsageError for a type that npm has no like of."""
+    if model.data_type not in DIALECTS:
+        raise UsageError(
+            f"model '{model.name}' is a {model.data_type}; npm knows {', '.join(DIALECTS)}"
+        )
+    return DIALECTS[model.data_type]
+
+
+class Origin(NamedTuple):
+    """What is kept of an npm update beside its change: JSON [id, signature, arguments]."""
+
+    id: str  # "" if it is not npm's
+    signature: Any = None
+    arguments: int = 1
+
+    @classmethod
+    def of(cls, slot: Slot) -> "Origin":
+        """Of a record of ours; a peer of ours may have written nonsense there."""
+        try:
+            id_, signature, arguments = json.loads(slot.origin)
+        except (ValueError, TypeError, RecursionError):
+            return cls("")
+        return cls(id_, signature, arguments) if isinstance(id_, str) else cls("")
+
+    def to_bytes(self) -> bytes:
+        """Raises Unsayable: a signature that is too long."""
+        data = json.dumps([self.id, self.signature, self.arguments]).encode()
+        if len(data) > 0xFFFF:
+            raise Unsayable(f"id and signature of {len(data)} bytes, at most {0xFFFF}")
+        return data

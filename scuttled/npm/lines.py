@@ -1,0 +1,99 @@
+"""The wire of npm scuttlebutt (stream-serializer 1.1.2): one JSON text a line.
+
+    header   {"id":"A","clock":{"A":1795401318666.002},"meta":...}
+    update   [change, timestamp, source], with security [change, timestamp, source, signature]
+    "SYNC"   the end of the history
+
+Split at 0x0A only, since U+2028 stands raw in a text; decoded by whole lines, since a character
+may come in two pieces (npm decodes the pieces). What npm would die of ends one connection here.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from scuttled.core.update import TICKS_PER_MS, TIMESTAMP_MAX
+from scuttled.errors import RemoteProtocolError
+
+LINE_BYTES_MAX = 1 << 20
+ID_CHARS_MAX = 256
+SOURCES_MAX = 20_000
+SYNC = b'"SYNC"\n'
+
+
+class Lines:
+    """Takes bytes as they come, gives messages. Raises RemoteProtocolError at the first bad one."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        self._rest += data
+        *lines, rest = self._rest.split(b"\n")
+        self._rest = rest
+        for line in lines:
+            yield read_line(bytes(line))
+        if len(self._rest) > LINE_BYTES_MAX:
+            raise RemoteProtocolError(f"a line of more than {LINE_BYTES_MAX} bytes")
+
+
+def read_line(line: bytes) -> Any:
+    """What a line says. Raises RemoteProtocolError."""
+    if len(line) > LINE_BYTES_MAX:
+        raise RemoteProtocolError(f"a line of {len(line)} bytes, at most {LINE_BYTES_MAX}")
+    try:
+        return json.loads(line.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        shown = line[:60].decode("utf-8", "backslashreplace")
+        why = "nested too deep" if isinstance(error, RecursionError) else "no JSON"
+        raise RemoteProtocolError(f"a line that is {why}: {shown!r}") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def write_line(message: Any) -> bytes:
+    """As JSON.stringify has it: no blanks, nothing escaped that need not be."""
+    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can say in ASCII only
+        return json.dumps(message, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def is_id(value: object) -> bool:
+    """Whether npm would take it for the name of a source; ours are bounded."""
+    return isinstance(value, str) and 0 < len(value) <= ID_CHARS_MAX and value != "__proto__"
+
+
+def ticks_of(value: object) -> int | None:
+    """npm's milliseconds in ticks; None for what is no time, or finer than a tick.
+
+    A double of our days has steps of 1/4096 ms, which is a tick: nothing is lost.
+    """
+    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+        return None
+    ticks = value * TICKS_PER_MS  # type: ignore[operator]
+    return int(ticks) if 0 < ticks <= TIMESTAMP_MAX and ticks == int(ticks) else None
+
+
+def time_of(ticks: int) -> int | float:
+    """Ticks as npm writes them: a whole number has no point."""
+    whole, rest = divmod(ticks, TICKS_PER_MS)
+    return ticks / TICKS_PER_MS if rest else whole
+
+
+def read_clock(header: dict[str, Any]) -> dict[str, int]:
+    """The times in a header, in ticks. Raises RemoteProtocolError if there is no clock.
+
+    A single time that makes no sense says nothing; npm would let it silence its source.
+    """
+    clock = header.get("clock")
+    if not isinstance(clock, dict) or not is_id(header.get("id")):
+        raise RemoteProtocolError("a header without id or clock")
+    if len(clock) > SOURCES_MAX:
+        raise RemoteProtocolError(f"a clock of {len(clock)} sources, at most {SOURCES_MAX}")
+    times = {source: ticks_of(time) for source, time in clock.items() if is_id(source)}
+    return {source: ticks for source, ticks in times.items() if ticks is not None}

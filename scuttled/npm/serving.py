@@ -1,0 +1,143 @@
+"""Listens for npm peers, dials them and dials again, and pumps each conversation over its stream.
+
+As with our own links the writer draws only when the stream can take more, so a slow peer has no
+queue; and whatever a peer does ends its own connection, with one line in the log.
+"""
+
+import logging
+import random
+
+import trio
+
+from scuttled.core.update import Instant
+from scuttled.errors import ConfigError, RemoteProtocolError, ScuttledError
+from scuttled.node import Node
+from scuttled.npm.bridge import Bridge
+from scuttled.npm.talk import HELLO_S, Talk
+from scuttled.transport import dial, remote_name
+from scuttled.waking import Bell, Outlet, read_clocks
+
+logger = logging.getLogger(__name__)
+
+CONNECTIONS_MAX = 256
+RETRY_FIRST_S = 0.1
+RETRY_MAX_S = 30.0
+
+
+class NpmDoor:
+    """All npm peers of a node."""
+
+    def __init__(self, node: Node, *, insecure: bool, rng: random.Random) -> None:
+        self.node = node
+        self.insecure = insecure
+        self.rng = rng
+        self.talks: set[Talk] = set()
+        self._bridges: dict[str, Bridge] = {}
+
+    def bridge(self, target: str) -> Bridge:
+        """What `ADDR=target` means; one for all that name it. Raises ScuttledError."""
+        if target not in self._bridges:
+            self._bridges[target] = Bridge(self.node, target)
+        return self._bridges[target]
+
+    async def serve(self, bridge: Bridge, stream: trio.SocketStream) -> None:
+        """A connection that an npm peer made. Closes the stream."""
+        if len(self.talks) >= CONNECTIONS_MAX:
+            logger.warning("npm peer %s closed: %d are there", remote_name(stream), CONNECTIONS_MAX)
+            await trio.aclose_forcefully(stream)
+            return
+        await self.run(Talk(bridge, read_clocks()), stream)
+
+    async def keep_dialling(self, address: str, bridge: Bridge) -> None:
+        """Be connected with that npm peer, whatever it takes."""
+        failures, said = 0, ""
+        while True:
+            try:
+                stream = await dial(address, insecure=self.insecure)
+            except (OSError, ConfigError) as error:
+                failures += 1
+                if str(error) != said:
+                    said = str(error)
+                    logger.info("npm peer %s: %s", address, said)
+            else:
+                talk = Talk(bridge, read_clocks())
+                await self.run(talk, stream)
+                failures, said = 0 if talk.peer else failures + 1, ""
+            most = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(failures, 16))
+            await trio.sleep(self.rng.uniform(0, most))
+
+    async def run(self, talk: Talk, stream: trio.SocketStream) -> None:
+        """A conversation's whole life on a stream, which is closed at the end."""
+        bell, who = Bell(), remote_name(stream)
+        node, reason = self.node, "the connection was closed"
+        self.talks.add(talk)
+        node.watchers.add(bell.ring)
+        node.progress.add(bell.ring)
+        try:
+            async with stream, trio.open_nursery() as nursery:
+                nursery.start_soon(self._write, talk, stream, bell)
+                await self._read(talk, stream, bell, who)
+                nursery.cancel_scope.cancel()
+        except* RemoteProtocolError as group:
+            reason = _first(group)
+        except* ScuttledError as group:
+            reason = _first(group)
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            reason = "the connection broke"
+        except* Exception as group:
+            # A bug that a peer can reach must not end the daemon or another peer (I8).
+            logger.exception("a bug in the conversation with %s", who)
+            reason = f"a bug: {_first(group)}"
+        finally:
+            node.watchers.discard(bell.ring)
+            node.progress.discard(bell.ring)
+            self.talks.discard(talk)
+            self._log_end(talk, who, reason)
+
+    async def _read(self, talk: Talk, stream: trio.SocketStream, bell: Bell, who: str) -> None:
+        with trio.move_on_after(HELLO_S) as patience:
+            while True:
+                data = await stream.receive_some()
+                if not data:
+                    return
+                met = bool(talk.peer)
+                talk.feed(bytes(data), read_clocks())
+                if talk.peer and not met:
+                    patience.deadline = float("inf")
+                    logger.info("npm peer %s is up (%s)", talk.peer, who)
+                bell.ring()
+        raise RemoteProtocolError(f"no header within {HELLO_S:.0f} s")
+
+    async def _write(self, talk: Talk, stream: trio.SocketStream, bell: Bell) -> None:
+        outlet = Outlet(stream)
+        while True:
+            now: Instant = read_clocks()
+            if talk.wants_to_send(now):
+                await outlet.wait()
+                if data := talk.draw(read_clocks()):
+                    await outlet.send_all(data)
+                else:
+                    await trio.lowlevel.checkpoint()
+                continue
+            due_s = talk.due_s()
+            with trio.move_on_after(float("inf") if due_s is None else max(due_s - now.mono_s, 0)):
+                await bell.heard()
+
+    def _log_end(self, talk: Talk, who: str, reason: str) -> None:
+        name = f"{talk.peer} ({who})" if talk.peer else who
+        more = "".join(f"; {count} left out: {why}" for why, count in talk.left_out.items())
+        counts = f"{talk.updates_in} updates in, {talk.updates_out} out"
+        logger.info("npm peer %s ended: %s; %s%s", name, reason, counts, more)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error.message if isinstance(error, ScuttledError) else f"{type(error).__name__}: {error}"
+
+
+def split_target(text: str) -> tuple[str, str]:
+    """`ADDR=MODEL` in its two parts."""
+    address, _, target = text.partition("=")
+    return address, target

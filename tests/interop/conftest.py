@@ -1,0 +1,117 @@
+"""The real npm packages at the other end: installed once, run in node, told what to do by lines."""
+
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "e2e"))
+
+from fleet import PATIENCE_S, Fleet, until
+
+PACKAGES = ("scuttlebutt@5.6.15", "scuttlebucket", "r-value", "expiry-model")
+INSTALL_S = 180
+SCRIPT = Path(__file__).with_name("peer.js")
+
+
+def _give_up(words: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(words)
+    pytest.skip(words)
+
+
+@pytest.fixture(scope="session")
+def npm_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where node finds the packages. Without node or npm a failure in CI, a skip elsewhere."""
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            _give_up(f"{tool} is not installed: the npm packages can't be tried")
+    home = tmp_path_factory.mktemp("npm")
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", *PACKAGES]
+    try:
+        done = subprocess.run(
+            command, cwd=home, capture_output=True, timeout=INSTALL_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        _give_up(f"npm install took more than {INSTALL_S} s")
+    if done.returncode:
+        _give_up(f"npm install failed: {done.stderr.decode(errors='replace')[-500:]}")
+    return home / "node_modules"
+
+
+class Peer:
+    """A node process with one replica."""
+
+    def __init__(self, modules: Path, *args: str) -> None:
+        self.process = subprocess.Popen(
+            ["node", str(SCRIPT), *args],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "NODE_PATH": str(modules)},
+            text=True,
+            encoding="utf-8",
+        )
+        self.headers: list[dict[str, Any]] = []
+        self._answers: queue.Queue[Any] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._answers.get(timeout=PATIENCE_S)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            said = json.loads(line)
+            if "header" in said:
+                self.headers.append(said["header"])
+            else:
+                self._answers.put(said.get("answer"))
+
+    def __call__(self, *call: Any) -> Any:
+        """Do that, and give what comes of it."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(call) + "\n")
+        self.process.stdin.flush()
+        return self._answers.get(timeout=PATIENCE_S)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+    def becomes(self, expected: Any, *question: Any) -> None:
+        """Ask until the answer is that."""
+        ask = question or ("state",)
+        until(lambda: self(*ask) == expected, f"{ask} to be {expected!r:.200}")
+
+
+@pytest.fixture
+def npm(npm_modules: Path) -> Iterator[Callable[..., Peer]]:
+    """`npm("model", "id", "connect:7000")`: a process, ended with the test."""
+    peers: list[Peer] = []
+
+    def start(*args: str) -> Peer:
+        peers.append(Peer(npm_modules, *args))
+        return peers[-1]
+
+    yield start
+    for peer in peers:
+        peer.kill()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """As in tests/e2e."""
+    with Fleet(tmp_path) as fleet:
+        yield fleet

@@ -1,0 +1,77 @@
+// A program that uses the real npm packages, told what to do by lines of JSON on standard input.
+//
+//   node peer.js KIND ID [connect:PORT | listen:PORT]...      KIND: model events value expiry bucket
+'use strict'
+const net = require('net')
+const readline = require('readline')
+
+const [kind, id, ...links] = process.argv.slice(2)
+const kinds = {
+  model: () => new (require('scuttlebutt/model'))(id),
+  events: () => new (require('scuttlebutt/events'))(id),
+  value: () => { const V = require('r-value'); const v = V(); v.setId(id); return v },
+  expiry: () => { const E = require('expiry-model'); const e = E(); e.setId(id); return e },
+  bucket: () => {
+    const Bucket = require('scuttlebucket')
+    const b = new Bucket(id)
+    b.add('meta', new (require('scuttlebutt/model'))())
+    b.add('chat', new (require('scuttlebutt/events'))())
+    return b
+  },
+  signed: () => {
+    const model = new (require('scuttlebutt/model'))({
+      id,
+      sign: (update) => 'signed:' + JSON.stringify(update.slice(0, 3)),
+      verify: (update, cb) => cb(null, update[3] === 'signed:' + JSON.stringify(update.slice(0, 3))),
+      createId: () => id
+    })
+    if (id) model.setId(id)
+    return model
+  }
+}
+const model = kinds[kind]()
+const heard = []
+const unverified = []
+const on = kind === 'bucket' ? model.get('chat') : model
+if (kind === 'events' || kind === 'bucket') {
+  for (const name of ['msg', 'other']) on.on(name, (...args) => heard.push([name, ...args]))
+}
+model.on('unverified_data', (u) => unverified.push(u))
+
+function attach (socket, again) {
+  const stream = model.createStream()
+  stream.on('error', () => socket.destroy())
+  socket.on('error', () => {})
+  socket.on('close', () => { stream.end(); if (again) setTimeout(again, 20) })
+  stream.on('header', (h) => { if (h && h.id) say({ header: h }) })
+  socket.pipe(stream).pipe(socket)
+}
+function connect (port) {
+  const socket = net.connect(port, '127.0.0.1', () => attach(socket, () => connect(port)))
+  socket.once('error', () => { if (socket.connecting || !socket.remotePort) setTimeout(() => connect(port), 20) })
+}
+function say (o) { process.stdout.write(JSON.stringify(o) + '\n') }
+for (const link of links) {
+  const [how, port] = link.split(':')
+  if (how === 'connect') connect(+port)
+  else net.createServer((s) => attach(s)).listen(+port, '127.0.0.1')
+}
+const ops = {
+  set: (k, v) => { model.set(k, v) },
+  assign: (v) => { model.set(v) },
+  many: (prefix, n) => { for (let i = 0; i < n; i++) model.set(prefix + i, { n: i }) },
+  emit: (...args) => { on.emit(...args) },
+  put: (k, v) => { model.get('meta').set(k, v) },
+  state: () => kind === 'value' ? model.get() : kind === 'bucket' ? model.get('meta').toJSON() : model.toJSON(),
+  size: () => Object.keys(model.toJSON()).length,
+  heard: () => heard,
+  unverified: () => unverified,
+  history: () => model.history(),
+  sources: () => model.sources
+}
+readline.createInterface({ input: process.stdin }).on('line', (line) => {
+  const [op, ...args] = JSON.parse(line)
+  const answer = ops[op](...args)
+  say({ answer: answer === undefined ? null : answer })
+}).on('close', () => process.exit(0))
+say({ ready: true })
