@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from scuttled.library import new_author as new_author
     from scuttled.library import save as save
     from scuttled.models.counter import Counter as Counter
+    from scuttled.models.doc import Doc as Doc
     from scuttled.models.events import Events as Events
     from scuttled.models.log import Log as Log
     from scuttled.models.map import Map as Map
     from scuttled.models.operations import operation as operation
     from scuttled.models.operations import reading as reading
+    from scuttled.models.sequence import Sequence as Sequence
     from scuttled.models.set import Set as Set
     from scuttled.models.value import Value as Value
     from scuttled.replication import Header as Header
@@ -36,6 +38,8 @@ _ROOMS = {
     "Counter": "models.counter",
     "Set": "models.set",
     "Value": "models.value",
+    "Doc": "models.doc",
+    "Sequence": "models.sequence",
     "Header": "replication",
     "Log": "models.log",
     "Map": "models.map",

@@ -6,14 +6,16 @@ from scuttled.core.hlc import Author
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.errors import DataError
 from scuttled.models.counter import Counter
+from scuttled.models.doc import Doc
 from scuttled.models.events import Events
 from scuttled.models.log import Log
 from scuttled.models.map import Map
+from scuttled.models.sequence import Sequence
 from scuttled.models.set import Set
 from scuttled.models.value import Value
 
 MODELS: dict[str, type[Scuttlebutt]] = {
-    kind.data_type: kind for kind in (Map, Value, Log, Events, Set, Counter)
+    kind.data_type: kind for kind in (Map, Value, Log, Events, Set, Counter, Doc, Sequence)
 }
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")

@@ -71,6 +71,12 @@ CHANGES: dict[str, Callable[[], st.SearchStrategy[bytes]]] = {
     "set": lambda: recorded(
         "set", ("add", ["a"]), ("add", [1]), ("remove", ["a"]), ("remove", [1])
     ),
+    "doc": lambda: recorded(
+        "doc", ("put", ["r", {"f": 1, "g": "x"}]), ("put", ["s", {"f": 2}]), ("remove", ["r"])
+    ),
+    "sequence": lambda: recorded(
+        "sequence", ("push", ["a"]), ("insert", [0, ["b", "c"]]), ("pop", []), ("unshift", [1])
+    ),
     "counter": lambda: recorded("counter", ("add", [1]), ("add", [-3])),
 }
 

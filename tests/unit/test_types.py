@@ -44,20 +44,28 @@ def test_a_change_that_a_peer_can_not_have_made_leaves_all_readable(
         model.value(filled)
 
 
+WRITES: dict[str, tuple[str, list[Any]]] = {
+    "value": ("set", ["x"]),
+    "log": ("append", ["x"]),
+    "events": ("emit", ["e"]),
+    "set": ("add", ["x"]),
+    "counter": ("add", [3]),
+    "doc": ("put", ["row", {"field": 1}]),
+    "sequence": ("push", ["x"]),
+}
+
+
 @pytest.mark.parametrize("data_type", OTHERS)
 def test_a_model_that_was_dropped_is_empty_and_can_be_used_again(data_type: str) -> None:
     model = make(MODELS[data_type])
-    write = {"value": "set", "log": "append", "events": "emit", "set": "add", "counter": "add"}
-    args = {"counter": [3], "events": ["e"]}.get(data_type, ["x"])
-    if data_type not in write:
-        pytest.skip("has tests of its own")
+    name, args = WRITES[data_type]
     empty = model.to_json()
-    call(model, write[data_type], args)
+    call(model, name, args)
     held = model.to_json()
     assert held != empty
     model.clear(2_000)
     assert model.to_json() == empty
-    call(model, write[data_type], args)
+    call(model, name, args)
     assert str(model.to_json()) == str(held)
 
 
