@@ -51,6 +51,11 @@ class Sequence(Slots):
         self._follow()
         return self._place.get(name, name).hex().encode()
 
+    def value(self, slot: Slot) -> tuple[str, bytes]:
+        if slot.slot[:1] == _PLACE:
+            return "text", slot.payload.hex().encode()
+        return super().value(slot)
+
     def to_json(self) -> list[Any]:
         """The elements."""
         self._follow()
