@@ -19,18 +19,18 @@ from typing import Any
 
 import trio
 
-from scuttled import __version__, readiness
+from scuttled import __version__, readiness, signing
 from scuttled import config as configuration
 from scuttled.config import Config, Loaded
 from scuttled.control import Control, open_control_socket
 from scuttled.core.hlc import Author
+from scuttled.core.security import Doubt, Seal
 from scuttled.core.update import NodeId
 from scuttled.errors import Refused, StorageError, UsageError
 from scuttled.gossip import Gossip, Peer
 from scuttled.members import Settings
 from scuttled.node import Node
-from scuttled.npm.bridge import Bridge
-from scuttled.npm.serving import NpmDoor, split_target
+from scuttled.npm.serving import NpmDoor
 from scuttled.rejoining import Rejoin
 from scuttled.report import Report
 from scuttled.requests import Daemon as DaemonDoor
@@ -87,9 +87,6 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-NpmListeners = list[tuple[Bridge, list[trio.SocketListener]]]
-
-
 class Daemon:
     """One running scuttled. `run` is its life; it returns when it was told to stop."""
 
@@ -118,7 +115,8 @@ class Daemon:
                     await stack.enter_async_context(listener)
                 self.listen = bound_address(gossip_listeners[0])
                 self._make_node()
-                npm_listeners = await self._open_npm(stack)
+                self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self._rng)
+                await self.npm.open(config.npm, config.npm_connect, stack)
                 if "control" in inherited:
                     sock = trio.socket.from_stdlib_socket(inherited["control"])
                     control_listener = trio.SocketListener(sock)
@@ -126,7 +124,7 @@ class Daemon:
                     control_listener = await stack.enter_async_context(
                         open_control_socket(config.socket, config.socket_mode, config.socket_group)
                     )
-                await self._serve(gossip_listeners, control_listener, npm_listeners)
+                await self._serve(gossip_listeners, control_listener)
         except BaseException:
             with suppress(StorageError):  # what went wrong first is what there is to tell
                 self._close_state()
@@ -136,17 +134,37 @@ class Daemon:
     # --- coming up ---
 
     def _open_state(self) -> None:
+        self.seal = self._make_seal() if self.config.sign else None
+        node_id = signing.node_id(self.seal) if self.seal else None
         if self.config.memory:
-            self.identity = Identity(NodeId(secrets.token_bytes(8)), 1)
+            self.identity = Identity(node_id or NodeId(secrets.token_bytes(8)), 1)
             return
         now_ms = read_clocks().wall_ms
         self.storage = Storage(Path(self.config.data), self.config.sync, now_ms)
-        begun = self.storage.begin(_boot_id(), self._rng.getrandbits)
+        begun = self.storage.begin(_boot_id(), self._rng.getrandbits, node_id)
         for words in begun.warnings:
             logger.warning("%s", words)
         self.identity = begun.identity
         if self.storage.damage:
             self._tell_damage(self.storage)
+
+    def _make_seal(self) -> Seal:
+        """What signs for this node; its key is made at the first start. Raises ScuttledError."""
+        home = None if self.config.memory else Path(self.config.data)
+        seed = signing.read_key(home) if home else None
+        if seed is None:
+            seed = secrets.token_bytes(signing.SEED_BYTES)
+            if home:
+                signing.write_key(home, seed)
+        return signing.make_seal(seed)
+
+    def _renew_key(self) -> NodeId:
+        """Another live node has ours: sign with another one. Raises StorageError."""
+        seed = secrets.token_bytes(signing.SEED_BYTES)
+        if not self.config.memory:
+            signing.write_key(Path(self.config.data), seed)
+        self.node.author.seal = self.seal = signing.make_seal(seed)
+        return signing.node_id(self.seal)
 
     def _tell_damage(self, storage: Storage) -> None:
         logger.error(
@@ -190,6 +208,11 @@ class Daemon:
         author = Author(
             identity.node_id, identity.life, identity.last, lambda: read_clocks().wall_ms
         )
+        if self.seal is not None:
+            trusted = [NodeId(bytes.fromhex(node)) for node in config.trust]
+            mine = [author.node_id] if trusted else []
+            author.seal, author.another_id = self.seal, self._renew_key
+            author.doubt = Doubt(signing.check_with_ed25519(), frozenset([*trusted, *mine]))
         settings = Settings(
             config.name,
             config.cluster,
@@ -219,26 +242,8 @@ class Daemon:
         door = DaemonDoor(report.facts, report.peers, self._join, self._leave, self.loaded.settings)
         self.control = Control(self.node, Requests(self.node, door), read_clocks)
 
-    async def _open_npm(self, stack: AsyncExitStack) -> NpmListeners:
-        """The listeners for npm peers, each with what it shares. Raises ScuttledError."""
-        self.npm = NpmDoor(self.node, insecure=self.config.insecure, rng=self._rng)
-        opened: NpmListeners = []
-        for address, target in map(split_target, self.config.npm):
-            listeners = await open_listeners(address)
-            for listener in listeners:
-                await stack.enter_async_context(listener)
-            opened.append((self.npm.bridge(target), listeners))
-        self.npm_dials = [
-            (address, self.npm.bridge(target))
-            for address, target in map(split_target, self.config.npm_connect)
-        ]
-        return opened
-
     async def _serve(
-        self,
-        gossip_listeners: list[trio.SocketListener],
-        control_listener: trio.SocketListener,
-        npm_listeners: NpmListeners,
+        self, gossip_listeners: list[trio.SocketListener], control_listener: trio.SocketListener
     ) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -255,9 +260,9 @@ class Daemon:
                 serve = partial(trio.serve_listeners, handler_nursery=nursery)
                 doors.start_soon(serve, self.gossip.serve, gossip_listeners)
                 doors.start_soon(serve, self.control.serve, [control_listener])
-                for bridge, listeners in npm_listeners:
+                for bridge, listeners in self.npm.listeners:
                     doors.start_soon(serve, partial(self.npm.serve, bridge), listeners)
-                for address, bridge in self.npm_dials:
+                for address, bridge in self.npm.dials:
                     nursery.start_soon(self.npm.keep_dialling, address, bridge)
                 self._dial(self.config.peers)
                 self._dial(self.storage.read_peers() if self.storage else ())
@@ -316,7 +321,8 @@ class Daemon:
         while True:
             now = read_clocks()
             if self.node.twin_words and self.storage is None:
-                self.node.live_elsewhere(NodeId(secrets.token_bytes(8)), now.wall_ms)
+                another = self.node.author.another_id or (lambda: NodeId(secrets.token_bytes(8)))
+                self.node.live_elsewhere(another(), now.wall_ms)
             self.node.tend(now)
             self.gossip.log_notices()
             with trio.move_on_after(self.node.members.interval_s(now.wall_ms)):

@@ -6,6 +6,7 @@ written (`saved`), links are woken: what is not on disk is not sent (I5). Waking
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from scuttled import __version__
@@ -65,6 +66,7 @@ class Node(Host[Link]):
         self.adrift = False  # what is not saved is passed on all the same
         self.notices = Notices()
         self.future = 0  # updates refused as of the future so far
+        self.doubted: Counter[str] = Counter()  # updates not believed so far, by cause
         self.new_lives = 0
         self.resets: list[Rejoined] = []
         self._husks: list[Husk] = []  # what models were before
@@ -381,6 +383,10 @@ class Node(Host[Link]):
 
     def heard(self, link: Link, model: Scuttlebutt, delta: Delta, received: Received) -> None:
         self.future += received.refused
+        if received.doubted:
+            self.doubted.update(received.doubted)
+            assert link.peer is not None
+            self.notices.doubted(link.peer.name, model.name, received.doubted, link.heard_at)
         if received.refused and not model.is_system:
             who = {s: self.name_of(s) or source_text(s) for s in received.future}
             now, limit_ms = link.heard_at, self.max_skew_ms

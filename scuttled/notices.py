@@ -3,6 +3,9 @@
 Bounded: what nobody takes does not pile up, and what comes again and again is said once a minute.
 """
 
+import math
+from collections.abc import Mapping
+
 from scuttled.core.scuttlebutt import Received
 from scuttled.core.update import TICKS_PER_MS, Instant, Source, timestamp_of
 
@@ -16,6 +19,7 @@ class Notices:
     def __init__(self) -> None:
         self.warnings: list[str] = []  # to be looked at
         self.news: list[str] = []  # all is well
+        self._doubted_told: dict[tuple[str, str], float] = {}  # by peer and model
         self._future_told: dict[str, float] = {}  # by model, when it was last said
 
     def __bool__(self) -> bool:
@@ -32,6 +36,13 @@ class Notices:
     def clear(self) -> None:
         self.warnings.clear()
         self.news.clear()
+
+    def doubted(self, peer: str, model: str, causes: Mapping[str, int], now: Instant) -> None:
+        """Updates were not taken, since nobody vouches for them."""
+        if now.mono_s - self._doubted_told.get((peer, model), -math.inf) >= REPEAT_S:
+            self._doubted_told[peer, model] = now.mono_s
+            words = ", ".join(f"{count} {cause}" for cause, count in sorted(causes.items()))
+            self.warn(f"updates in {model} that came by {peer} were not taken: {words}")
 
     def refused_future(
         self,

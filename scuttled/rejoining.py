@@ -14,6 +14,7 @@ from scuttled.core.changes import CLEAR, Slot, parse
 from scuttled.core.hlc import Author
 from scuttled.core.log import Entry
 from scuttled.core.scuttlebutt import Husk
+from scuttled.core.security import unsealed
 from scuttled.core.slots import Slots
 from scuttled.core.update import STAMP_BYTES, node_of, stamp
 
@@ -88,7 +89,7 @@ def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rej
         own = node_of(slot.source) == author.node_id
         # A CLEAR of now would void what others wrote since.
         if slot.slot != CLEAR and (mode is Rejoin.ALL or (mode is Rejoin.OWN and own)):
-            model.write(entry.record[STAMP_BYTES:], report.at_ms)
+            model.write(unsealed(entry.record)[STAMP_BYTES:], report.at_ms)
             report.issued_count += 1
             _note(report.issued, slot)
         else:

@@ -110,6 +110,7 @@ class Report:
                 (link.pulse.skew_ms for link in node.links.values()), key=abs, default=0
             ),
             "future": node.future,
+            "doubted": dict(node.doubted),
             "members": node.members.count(now.wall_ms),
             "deleted": graves(node, now.wall_ms),
             "resets": [_reset(report) for report in node.resets],

@@ -182,8 +182,9 @@ class Saving:
     def _take_another_id(self) -> None:
         """On disk first. If the disk fails, this comes again with the next handshake."""
         node = self.node
-        node_id = NodeId(self.rng.getrandbits(64).to_bytes(8, "big"))
+        another = node.author.another_id
         try:
+            node_id = another() if another else NodeId(self.rng.getrandbits(64).to_bytes(8, "big"))
             self.storage.adopt(Identity(node_id, 1, node.author.hlc.last))
         except StorageError as error:
             logger.error("%s, and no other id could be taken: %s", node.twin_words, error)

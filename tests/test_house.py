@@ -31,13 +31,13 @@ HOUSE = {
         core.update
         core.clock
         core.hlc
+        core.changes
         core.security
         core.messages
         core.wire
         core.log
         core.observers
         core.scuttlebutt
-        core.changes
         core.slots
         core.following
         core.fingerprint core.handshake core.flight core.pulse core.receipts
@@ -46,7 +46,7 @@ HOUSE = {
         core.host
         core.link
     """,
-    "rooms": "models storage config rpc refusals",
+    "rooms": "models storage config rpc refusals signing",
     "hall": """
         library
         rejoining unsaved verifying notices links
@@ -79,6 +79,7 @@ HOMES = {
     "tomllib": {"config"},
     "click": {"cli", "__main__"},
     "sqlite3": {"storage"},
+    "cryptography": {"signing"},
     "trio": {
         "replication",
         "waking",

@@ -26,6 +26,8 @@ from scuttled.cli.options import Settings, verb
 @click.option("--config", "file", metavar="FILE", help="Configuration file.")
 @click.option("--cluster", metavar="NAME", help="Only nodes of the same cluster are linked.")
 @click.option("--insecure", is_flag=True, help="Allow plain TCP beyond this machine.")
+@click.option("--sign", is_flag=True, help="Sign updates, and take only signed ones.")
+@click.option("--trust", metavar="ID,ID", help="Take updates of these nodes only [any-signed].")
 @click.option(
     "--npm", multiple=True, metavar="ADDR=MODEL", help="Share MODEL with npm peers there."
 )

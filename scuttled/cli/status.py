@@ -86,6 +86,9 @@ def screen(status: dict[str, Any]) -> list[str]:
             f"clock  {format_duration(abs(status['skew_ms'] or 0) / 1000)} apart from a peer,"
             f" {status['future']:,} updates from the future refused"
         )
+    if doubted := status.get("doubted"):
+        words = ", ".join(f"{count:,} {cause}" for cause, count in sorted(doubted.items()))
+        lines.append(f"trust  updates not taken: {words}")
     lines += _resets(status)
     return lines + [f"problem: {problem}" for problem in status["problems"]]
 

@@ -59,6 +59,8 @@ class Config:
     sync: str = "normal"
     socket_mode: int = 0o660
     socket_group: str = ""
+    sign: bool = False
+    trust: tuple[str, ...] = ()
     npm: tuple[str, ...] = ()
     npm_connect: tuple[str, ...] = ()
     log_level: str = "info"

@@ -134,6 +134,25 @@ def _bridge(text: str) -> str:
     return text
 
 
+def _trust(value: object) -> tuple[str, ...]:
+    if value in ("any-signed", []):
+        return ()
+    if not isinstance(value, list):
+        raise ValueError(f'{toml(value)} is neither "any-signed" nor a list of node ids')
+    for text in value:
+        if not (isinstance(text, str) and re.fullmatch("[0-9a-f]{16}", text)):
+            raise ValueError(f"{toml(text)} is not a node id: 16 hexadecimal digits")
+    return tuple(dict.fromkeys(value))
+
+
+def _trust_from_text(text: str) -> object:
+    return text if text == "any-signed" else _peers_from_text(text)
+
+
+def _trust_to_toml(nodes: tuple[str, ...]) -> object:
+    return list(nodes) or "any-signed"
+
+
 def _mode(value: object) -> int:
     if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
         raise ValueError(f'{toml(value)} is not a file mode: write it like "0660"')
@@ -175,6 +194,7 @@ LISTEN = Kind(_listen)
 ADVERTISE = Kind(_advertise)
 PEERS = Kind(_peers, _peers_from_text, list)
 BRIDGES = Kind(_bridges, _peers_from_text, list)
+TRUST = Kind(_trust, _trust_from_text, _trust_to_toml)
 MODE = Kind(_mode, to_toml=_mode_to_toml)
 DURATION = Kind(_duration, to_toml=_duration_to_toml)
 SYNC = _choice("off", "normal", "full")
@@ -228,6 +248,8 @@ SETTINGS = (
     Setting("socket", "control", "socket", "", PATH),
     Setting("socket_mode", "control", "mode", "0660", MODE),
     Setting("socket_group", "control", "group", "", TEXT),
+    Setting("sign", "security", "sign", False, SWITCH),
+    Setting("trust", "security", "trust", "any-signed", TRUST),
     Setting("npm", "npm", "listen", [], BRIDGES),
     Setting("npm_connect", "npm", "connect", [], BRIDGES),
     Setting("log_level", "log", "level", "info", LEVEL),

@@ -37,7 +37,7 @@ KIND_AT = STAMP_BYTES
 LENGTH_AT = KIND_AT + 1
 SLOT_AT = LENGTH_AT + 2
 EXPIRY_BYTES = 8
-_SEAL_BYTES = 32 + 64
+SEAL_BYTES = 32 + 64
 
 
 class Slot(NamedTuple):
@@ -70,7 +70,7 @@ def check_parts(record: bytes, end: int) -> None:
     if bits & ORIGIN:
         end += 2 + int.from_bytes(record[end : end + 2], "big")
     if bits & SIGNED:
-        end += _SEAL_BYTES
+        end += SEAL_BYTES
     if len(record) < end:
         raise RemoteProtocolError(f"an update of {len(record)} bytes that has parts up to {end}")
 
@@ -94,7 +94,7 @@ def parse(record: bytes, source: Source) -> Slot:
             payload = begin + int.from_bytes(record[payload:begin], "big")
             origin = record[begin:payload]
         if kind & SIGNED:
-            stop = -_SEAL_BYTES
+            stop = -SEAL_BYTES
         kind &= KIND_BITS
     timestamp = timestamp_of(record)
     return Slot(record[SLOT_AT:end], kind, record[payload:stop], expires, timestamp, source, origin)

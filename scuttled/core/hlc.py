@@ -35,7 +35,7 @@ class Author:
     Every model of a node has the same author; a new life shows in all at once.
     """
 
-    __slots__ = ("hlc", "life", "node_id", "now_ms", "source")
+    __slots__ = ("another_id", "doubt", "hlc", "life", "node_id", "now_ms", "seal", "source")
 
     def __init__(
         self,
@@ -46,6 +46,10 @@ class Author:
     ) -> None:
         self.node_id = node_id
         self.hlc = Hlc(last)
+        # How its writes are signed, and why others' are not believed: see security. None: not.
+        self.seal: Callable[[str, Source, bytes], bytes] | None = None
+        self.doubt: Callable[[str, Source, bytes], str] | None = None
+        self.another_id: Callable[[], NodeId] | None = None  # if ours is taken; None: any will do
         # What time it is for operations called by name; without a wall clock, that of the newest
         # timestamp it knows.
         self.now_ms = now_ms or (lambda: self.hlc.last // TICKS_PER_MS)

@@ -14,6 +14,7 @@ the clock moves last, and only by `commit` or by a write of this node's own.
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, ClassVar, NamedTuple, Self
@@ -22,8 +23,10 @@ from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
 from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog, Segment
 from scuttled.core.observers import Callback, Observers
+from scuttled.core.security import believed
 from scuttled.core.update import (
     STAMP_BYTES,
+    TICKS_PER_MS,
     Run,
     Source,
     Stamp,
@@ -39,6 +42,8 @@ RESET_GAP = 1 << 24  # positions: more than anybody writes while a state is gath
 SOURCES_MAX = 20_000  # in a clock: two of them, clock and floor, must fit in a frame
 
 
+DOUBT_AGAIN_TICKS = 60_000 * TICKS_PER_MS  # until what was not believed is asked for again
+
 IsStable = Callable[[Source, int], bool]  # whether every member covers that source so far
 
 
@@ -49,6 +54,7 @@ class Received(NamedTuple):
     end: int
     future: dict[Source, Stamp]  # by source, the earliest stamp that was refused (I9)
     refused: int = 0  # how many were
+    doubted: Mapping[str, int] = {}  # how many were not believed, by cause
 
 
 class Husk(NamedTuple):
@@ -137,7 +143,7 @@ class Scuttlebutt(ABC):
     def write(self, change: bytes, wall_ms: int) -> Update:
         """Stamp, apply and number a change of this node's own."""
         author = self.author
-        update = Update(change, author.hlc.next(wall_ms), author.source)
+        update = self._sealed(Update(change, author.hlc.next(wall_ms), author.source))
         self._accept(author.source, [update.record])
         self.clock.rise(author.source, update.timestamp)
         self._tell()
@@ -153,10 +159,14 @@ class Scuttlebutt(ABC):
         if timestamp <= self.clock[source]:
             return False
         self.author.hlc.observe(timestamp)
-        self._accept(source, [Update(change, timestamp, source).record])
+        self._accept(source, [self._sealed(Update(change, timestamp, source)).record])
         self.clock.rise(source, timestamp)
         self._tell()
         return True
+
+    def _sealed(self, update: Update) -> Update:
+        seal, source = self.author.seal, update.source
+        return update if seal is None else Update.of(seal(self.name, source, update.record), source)
 
     def receive(self, runs: Iterable[Run], limit: Stamp) -> Received:
         """Merge a peer's updates, in any order. The clock does not move; that is `commit` (I3).
@@ -169,6 +179,12 @@ class Scuttlebutt(ABC):
         refused = 0
         if self.observers is not None:
             runs = list(runs)
+        doubted: Counter[str] = Counter()
+        if self.author.doubt is not None:
+            runs, doubted, sources = believed(self.author.doubt, self.name, runs)
+            # As of the future: no commit is heeded, and it is asked for again later (I4).
+            later = stamp(timestamp_of(limit) + DOUBT_AGAIN_TICKS)
+            future.update(dict.fromkeys(sources, later))
         for source, records in runs:
             if not records:
                 continue
@@ -183,7 +199,7 @@ class Scuttlebutt(ABC):
                 newest = max(records)
             self.author.hlc.observe(timestamp_of(newest))
             self._accept(source, records)
-        received = Received(start, self.log.end, future, refused)
+        received = Received(start, self.log.end, future, refused, doubted)
         if self.observers is not None:
             self.observers.heard(runs, start)
             self.observers.tell()

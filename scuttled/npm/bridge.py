@@ -2,19 +2,18 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from hashlib import blake2b
 
 from scuttled.core.changes import Slot
 from scuttled.core.scuttlebutt import Scuttlebutt
+from scuttled.core.security import bridged_source
 from scuttled.core.slots import Slots
-from scuttled.core.update import NODE_ID_BYTES, Source, life_of, source_text
+from scuttled.core.update import Source, life_of, source_text
 from scuttled.errors import ConfigError, DataError, Refused
 from scuttled.node import Node
-from scuttled.npm.dialects import DIALECTS, Origin, Unsayable, dialect
+from scuttled.npm.dialects import DIALECTS, Origin, Unsayable, dialect, id_bytes
 
 BUCKET = "bucket"
 PEERS_MAX = 1000  # whose clocks are remembered
-_BRIDGED = b"\0\0\0\0"  # the life of a source that is nobody's life; those begin with 1
 
 
 class Bridge:
@@ -78,8 +77,7 @@ class Bridge:
 
     def source(self, npm_id: str) -> Source:
         """Under what this node writes for an npm id; another one in another life of it (I5)."""
-        digest = blake2b(self.node.author.source + npm_id.encode("utf-8", "surrogatepass"))
-        return Source(digest.digest()[:NODE_ID_BYTES] + _BRIDGED)
+        return bridged_source(self.node.author.source, id_bytes(npm_id))
 
     def own_clock(self, model: Scuttlebutt) -> dict[str, int]:
         """What our own sources have written, as far as this node has all of it."""
@@ -106,8 +104,7 @@ class Bridge:
 
 def namesake(npm_id: str) -> Source:
     """A source to name the entries of an npm id by; the same on all nodes that hear of it."""
-    digest = blake2b(npm_id.encode("utf-8", "surrogatepass"))
-    return Source(digest.digest()[:NODE_ID_BYTES] + _BRIDGED)
+    return bridged_source(Source(b""), id_bytes(npm_id))
 
 
 def npm_id(slot: Slot) -> str:

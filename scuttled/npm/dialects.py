@@ -127,8 +127,19 @@ def dialect(model: Slots) -> Dialect:
     return DIALECTS[model.data_type]
 
 
+def id_bytes(npm_id: str) -> bytes:
+    """Raises Unsayable at half of a surrogate pair."""
+    try:
+        return npm_id.encode()
+    except UnicodeEncodeError:
+        raise Unsayable("an id that is not UTF-8") from None
+
+
 class Origin(NamedTuple):
-    """What is kept of an npm update beside its change: JSON [id, signature, arguments]."""
+    """What is kept of an npm update beside its change.
+
+    origin:  | life of the bridging node u32 BE | length u16 BE | id | [signature, arguments] |
+    """
 
     id: str  # "" if it is not npm's
     signature: Any = None
@@ -138,14 +149,18 @@ class Origin(NamedTuple):
     def of(cls, slot: Slot) -> "Origin":
         """Of a record of ours; a peer of ours may have written nonsense there."""
         try:
-            id_, signature, arguments = json.loads(slot.origin)
+            size = int.from_bytes(slot.origin[4:6], "big")
+            id_ = slot.origin[6 : 6 + size].decode()
+            signature, arguments = json.loads(slot.origin[6 + size :])
         except (ValueError, TypeError, RecursionError):
             return cls("")
-        return cls(id_, signature, arguments) if isinstance(id_, str) else cls("")
+        return cls(id_, signature, arguments)
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, life: int) -> bytes:
         """Raises Unsayable: a signature that is too long."""
-        data = json.dumps([self.id, self.signature, self.arguments]).encode()
+        name = id_bytes(self.id)
+        data = life.to_bytes(4, "big") + len(name).to_bytes(2, "big") + name
+        data += json.dumps([self.signature, self.arguments]).encode()
         if len(data) > 0xFFFF:
             raise Unsayable(f"id and signature of {len(data)} bytes, at most {0xFFFF}")
         return data

@@ -6,6 +6,8 @@ queue; and whatever a peer does ends its own connection, with one line in the lo
 
 import logging
 import random
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
 
 import trio
 
@@ -14,7 +16,7 @@ from scuttled.errors import ConfigError, RemoteProtocolError, ScuttledError
 from scuttled.node import Node
 from scuttled.npm.bridge import Bridge
 from scuttled.npm.talk import HELLO_S, Talk
-from scuttled.transport import dial, remote_name
+from scuttled.transport import dial, open_listeners, remote_name
 from scuttled.waking import Bell, Outlet, read_clocks
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,20 @@ class NpmDoor:
         self.insecure = insecure
         self.rng = rng
         self.talks: set[Talk] = set()
+        self.listeners: list[tuple[Bridge, list[trio.SocketListener]]] = []
+        self.dials: list[tuple[str, Bridge]] = []
         self._bridges: dict[str, Bridge] = {}
+
+    async def open(
+        self, listen: Iterable[str], connect: Iterable[str], stack: AsyncExitStack
+    ) -> None:
+        """Listen at each `ADDR=MODEL`; the stack closes it. Raises ScuttledError."""
+        for address, target in map(_split, listen):
+            opened = await open_listeners(address)
+            for listener in opened:
+                await stack.enter_async_context(listener)
+            self.listeners.append((self.bridge(target), opened))
+        self.dials = [(address, self.bridge(target)) for address, target in map(_split, connect)]
 
     def bridge(self, target: str) -> Bridge:
         """What `ADDR=target` means; one for all that name it. Raises ScuttledError."""
@@ -137,7 +152,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> str:
     return error.message if isinstance(error, ScuttledError) else f"{type(error).__name__}: {error}"
 
 
-def split_target(text: str) -> tuple[str, str]:
+def _split(text: str) -> tuple[str, str]:
     """`ADDR=MODEL` in its two parts."""
     address, _, target = text.partition("=")
     return address, target

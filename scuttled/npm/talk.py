@@ -94,7 +94,7 @@ class Talk:
             return  # an echo of what we could say under that name only
         source = self.bridge.source(npm)
         said = dialect(model).hear(change, ticks, ours or namesake(npm))
-        origin = Origin(npm, signature, said.arguments).to_bytes()
+        origin = Origin(npm, signature, said.arguments).to_bytes(self.bridge.node.author.life)
         before = model.lookup(said.slot)
         if before is not None and before.timestamp == ticks and npm_id(before) == npm:
             return  # another node of ours has heard it

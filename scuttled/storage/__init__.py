@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scuttled.core.update import NodeId
+from scuttled.errors import ConfigError
 from scuttled.storage.batch import Batch, Identity, ModelBatch, Pieces, SavedModel
 from scuttled.storage.database import Database, Meta, Progress
 from scuttled.storage.directory import FILE, Directory
@@ -152,12 +153,21 @@ class Storage:
         self._note({"node_id": identity.node_id, "life": identity.life, "hlc": identity.last})
         self._life = identity.life
 
-    def begin(self, boot: str, randbits: RandBits) -> Begun:
-        """Find out as whom to go on, and note that a daemon runs, in that boot."""
+    def begin(self, boot: str, randbits: RandBits, node_id: NodeId | None = None) -> Begun:
+        """Find out as whom to go on, and note that a daemon runs, in that boot.
+
+        With a key a node's id is given. Raises ConfigError if the state is another's.
+        """
         known = self.identity()
+        if known is not None and node_id is not None and known.node_id != node_id:
+            raise ConfigError(
+                f"the state in {self.directory.path} is that of node {known.node_id.hex()}, "
+                f"which does not sign with the key there ({node_id.hex()})",
+                hint="start it without --sign, or give the signing node a --data of its own",
+            )
         warnings: list[str] = []
         if known is None:
-            known = Identity(NodeId(randbits(64).to_bytes(8, "big")), 1)
+            known = Identity(node_id or NodeId(randbits(64).to_bytes(8, "big")), 1)
             life = another_life(0, randbits) if self.damage else 1
         else:
             life, warnings = self._next_life(known, boot, randbits)
