@@ -202,7 +202,7 @@ def _read_hello(
         _number(wall_ms, "time"),
         tuple(_text(feature, "feature") for feature in features),
         _number(began_ms, "time"),
-        _text(meta, "meta", META_MAX),
+        meta if isinstance(meta, str) and len(meta) <= META_MAX else "",  # or a later version's
     )
 
 

@@ -26,6 +26,9 @@ COMMANDS = [
     ["ls", "--depth", "1"],
     ["ls", "--count"],
     ["watch", "--snapshot", "-n", "2"],
+    ["get"],
+    ["emit", "deployed", "v1"],
+    ["on", "--all", "-n", "1"],
     ["del", "red", "--dry-run"],
     ["call", "get", "svc/web"],
     ["model", "ls"],
@@ -110,6 +113,7 @@ def test_silent_commands_are_silent_in_a_pipe(runs: dict[str, dict[str, bytes]])
     assert silent == {
         "set svc/web 10.0.0.9:80",
         "set red \x1b[31mred\x1b[0m",
+        "emit deployed v1",
         "model create tags",
         "model drop tags --yes",
         "import --tsv /dev/null",
@@ -231,7 +235,7 @@ def test_a_stale_socket_and_a_path_too_long_are_69_with_the_reason(tmp_path: Pat
     [
         ["frob"],
         [],
-        ["get"],
+        ["set"],
         ["get", "k", "--frob"],
         ["peers", "extra"],
         ["wait"],
@@ -383,7 +387,7 @@ def test_the_examples_of_every_help_work(
     for example in examples_of(command, tmp_path):
         if example.startswith("scuttled serve"):
             continue
-        endless = re.match(r"scuttled watch(?!.*\|)", example)
+        endless = re.match(r"scuttled (watch|on)(?!.*\|)", example)
         done = subprocess.run(
             ["timeout", "0.4" if endless else "30", "bash", "-c", example],
             env={**one_of_three.env, "HOME": str(tmp_path)},
