@@ -25,10 +25,12 @@ from scuttled.config import Config, Loaded
 from scuttled.control import Control, open_control_socket
 from scuttled.core.hlc import Author
 from scuttled.core.security import Doubt, Seal
+from scuttled.core.slots import Slots
 from scuttled.core.update import NodeId
-from scuttled.errors import Refused, StorageError, UsageError
+from scuttled.errors import ConfigError, Refused, StorageError, UsageError
 from scuttled.gossip import Gossip, Peer
 from scuttled.members import Settings
+from scuttled.models import add_type
 from scuttled.node import Node
 from scuttled.npm.serving import NpmDoor
 from scuttled.rejoining import Rejoin
@@ -106,6 +108,9 @@ class Daemon:
         """Serve until SIGTERM, SIGINT or `leave`. Raises ScuttledError if it can't."""
         config = self.config
         configuration.check_listen(config)
+        for text in config.types:
+            if not issubclass(add_type(text), Slots) and config.sign:
+                raise ConfigError(f"data type {text} is no subclass of Slots: it can't be signed")
         inherited = readiness.inherited_sockets(os.environ, os.getpid())
         try:
             self._open_state()

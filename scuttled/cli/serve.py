@@ -26,6 +26,7 @@ from scuttled.cli.options import Settings, verb
 @click.option("--config", "file", metavar="FILE", help="Configuration file.")
 @click.option("--cluster", metavar="NAME", help="Only nodes of the same cluster are linked.")
 @click.option("--insecure", is_flag=True, help="Allow plain TCP beyond this machine.")
+@click.option("--types", multiple=True, metavar="MOD:CLASS", help="Data types of your own.")
 @click.option("--sign", is_flag=True, help="Sign updates, and take only signed ones.")
 @click.option("--trust", metavar="ID,ID", help="Take updates of these nodes only [any-signed].")
 @click.option(

@@ -59,6 +59,7 @@ class Config:
     sync: str = "normal"
     socket_mode: int = 0o660
     socket_group: str = ""
+    types: tuple[str, ...] = ()
     sign: bool = False
     trust: tuple[str, ...] = ()
     npm: tuple[str, ...] = ()

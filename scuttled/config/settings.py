@@ -134,6 +134,15 @@ def _bridge(text: str) -> str:
     return text
 
 
+def _types(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f'{toml(value)} is not a list: write it like ["package.module:Class"]')
+    for text in value:
+        if not re.fullmatch(r"[\w.]+:\w+", _text(text)):
+            raise ValueError(f"{text!r} is not a type: write it like package.module:Class")
+    return tuple(dict.fromkeys(value))
+
+
 def _trust(value: object) -> tuple[str, ...]:
     if value in ("any-signed", []):
         return ()
@@ -194,6 +203,7 @@ LISTEN = Kind(_listen)
 ADVERTISE = Kind(_advertise)
 PEERS = Kind(_peers, _peers_from_text, list)
 BRIDGES = Kind(_bridges, _peers_from_text, list)
+TYPES = Kind(_types, _peers_from_text, list)
 TRUST = Kind(_trust, _trust_from_text, _trust_to_toml)
 MODE = Kind(_mode, to_toml=_mode_to_toml)
 DURATION = Kind(_duration, to_toml=_duration_to_toml)
@@ -234,6 +244,7 @@ class Setting:
 SETTINGS = (
     Setting("name", "node", "name", "", LABEL),
     Setting("data", "node", "data", "", PATH),
+    Setting("types", "node", "types", [], TYPES),
     Setting("cluster", "cluster", "name", "default", CLUSTER),
     Setting("peers", "cluster", "peers", [], PEERS),
     Setting("forget_after_s", "cluster", "forget_after", "7d", DURATION),

@@ -1,10 +1,11 @@
 """The data types. To add one: a file here, and its line in MODELS."""
 
 import re
+from importlib import import_module
 
 from scuttled.core.hlc import Author
 from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.errors import DataError
+from scuttled.errors import ConfigError, DataError
 from scuttled.models.counter import Counter
 from scuttled.models.doc import Doc
 from scuttled.models.events import Events
@@ -19,6 +20,23 @@ MODELS: dict[str, type[Scuttlebutt]] = {
 }
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+
+
+def add_type(text: str) -> type[Scuttlebutt]:
+    """Take in a type of somebody else's, named `package.module:Class`. Raises ConfigError."""
+    module, _, name = text.partition(":")
+    try:
+        found = getattr(import_module(module), name, None)
+    except Exception as error:  # whatever the code of others does when it is imported
+        raise ConfigError(f"data type {text}: {type(error).__name__}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Scuttlebutt)):
+        raise ConfigError(f"data type {text}: there is no subclass of Scuttlebutt of that name")
+    data_type = getattr(found, "data_type", None)
+    if not isinstance(data_type, str) or not _NAME.fullmatch(data_type):
+        raise ConfigError(f"data type {text}: its data_type is {data_type!r:.60}, expected a name")
+    if MODELS.setdefault(data_type, found) is not found:
+        raise ConfigError(f"data type {text}: there is a type '{data_type}' already")
+    return found
 
 
 def make_model(name: str, data_type: str, author: Author) -> Scuttlebutt:

@@ -6,8 +6,10 @@ from typing import Any
 
 from scuttled.core.changes import TEXT, slot_of
 from scuttled.core.clock import Clock
+from scuttled.core.slots import Slots
 from scuttled.core.update import Update
 from scuttled.models.map import Map
+from scuttled.models.operations import call
 from scuttled.node import DEFAULT_MODEL
 from scuttled.simulation.history import Violation, Written
 from scuttled.simulation.machine import SAVE_RATES, Machine
@@ -23,6 +25,15 @@ QUIET_S = 10.0  # long enough for PINGs to compare clocks, and act on it
 LOOK_S = 0.25  # between looks whether all have converged
 EMPTY = Clock()
 MODELS = (DEFAULT_MODEL, DEFAULT_MODEL, "other")
+TYPED_SHARE = 0.3  # of writes, to models of other types
+OPERATIONS: dict[str, list[tuple[str, list[Any]]]] = {
+    "set": [("add", ["a"]), ("add", ["b"]), ("remove", ["a"]), ("remove", ["b"])],
+    "counter": [("add", [1]), ("add", [-2])],
+    "log": [("append", ["entry"])],
+    "events": [("emit", ["event", 1])],
+    "doc": [("put", ["r", {"f": 1}]), ("put", ["s", {"f": 2, "g": "x"}]), ("remove", ["r"])],
+    "sequence": [("push", [1]), ("unshift", [2]), ("insert", [0, ["x", "y"]]), ("pop", [])],
+}
 
 
 class Cluster:
@@ -89,7 +100,7 @@ class Cluster:
     def _is_held(self, name: str, written: Written) -> bool:
         """Whether some node holds that very update."""
         models = [machine.node.models.get(name) for machine in self.machines if machine.node]
-        found = [model.lookup(written.slot) for model in models if isinstance(model, Map)]
+        found = [model.lookup(written.slot) for model in models if isinstance(model, Slots)]
         rank = (written.update.timestamp, written.update.source)
         return any(slot is not None and (slot.timestamp, slot.source) == rank for slot in found)
 
@@ -119,6 +130,9 @@ class Cluster:
 
     def _write(self, machine: Machine) -> None:
         rng, node = self.world.rng, machine.up
+        if rng.random() < TYPED_SHARE:
+            self._write_typed(machine)
+            return
         model = node.model_to_write(rng.choice(MODELS), Map.data_type)
         assert isinstance(model, Map)
         update = self._change(model, machine.now.wall_ms)
@@ -126,6 +140,16 @@ class Cluster:
             if not self.world.history.holds(model, Written(update, slot_of(update.record), 0)):
                 raise Violation(f"{machine.name} does not see its own {update}")
             self.world.note(f"{machine.name} {update.timestamp}".encode())
+        node.accepted(model)
+
+    def _write_typed(self, machine: Machine) -> None:
+        """One operation on a model of another type; what it wrote is noted when it is saved."""
+        rng, node = self.world.rng, machine.up
+        data_type = rng.choice(sorted(OPERATIONS))
+        model = node.model_to_write(f"a-{data_type}", data_type)
+        name, args = rng.choice(OPERATIONS[data_type])
+        call(model, name, args)
+        self.world.note(f"{machine.name} {data_type} {name}".encode())
         node.accepted(model)
 
     def _change(self, model: Map, wall_ms: int) -> Update | None:
