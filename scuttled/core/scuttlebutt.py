@@ -143,10 +143,13 @@ class Scuttlebutt(ABC):
     def write(self, change: bytes, wall_ms: int) -> Update:
         """Stamp, apply and number a change of this node's own."""
         author = self.author
-        update = self._sealed(Update(change, author.hlc.next(wall_ms), author.source))
+        update = Update(change, author.hlc.next(wall_ms), author.source)
+        if author.seal is not None:
+            update = self._sealed(update)
         self._accept(author.source, [update.record])
         self.clock.rise(author.source, update.timestamp)
-        self._tell()
+        if self.observers is not None:
+            self.observers.tell()
         return update
 
     def adopt(self, change: bytes, timestamp: int, source: Source) -> bool:

@@ -145,6 +145,8 @@ class Slots(Scuttlebutt):
 
     def option_ms(self, name: str) -> int:
         """A setting that is a time, in ms; 0 if there is none that makes sense."""
+        if OPTIONS not in self._slots:  # each write asks
+            return 0
         found = self.options.get(name, 0)
         return min(max(found, 0), OPTION_MS_MAX) if type(found) is int else 0
 
