@@ -1,7 +1,9 @@
 """Real npm `scuttlebutt` 5.6.15 and its family, in node, against real daemons."""
 
 import json
+import signal
 import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -243,6 +245,36 @@ def test_a_bucket_of_models_and_events(fleet: Fleet, npm: Start) -> None:
     until(lambda: ["msg", "back"] in peer("heard"), "our event")
     second = npm("bucket", "B2", port)
     second.becomes({"title": "T", "lang": "en"})
+
+
+def test_a_stopped_peer_costs_nothing_and_gets_what_is_true_later(fleet: Fleet, npm: Start) -> None:
+    daemon, port = bridged(fleet)
+    stuck, other = npm("model", "STUCK", port), npm("model", "OTHER", port)
+    daemon.cli("set", "k", "0")
+    for peer in (stuck, other):
+        peer.becomes({"k": "0"})
+    stuck.process.send_signal(signal.SIGSTOP)
+    before = daemon.rss()
+    with daemon.client() as client:
+        for n in range(300):  # 30 MB of one key: a queue would show
+            client.request("set", key="k", kind="text", value=b"%d" % n + b"x" * 100_000)
+        client.request("set", key="k", kind="text", value=b"last")
+    other.becomes({"k": "last"})
+    assert daemon.rss() - before < 20 << 20
+    stuck.process.send_signal(signal.SIGCONT)
+    stuck.becomes({"k": "last"})
+
+
+def test_a_peer_that_is_reset_leaves_nothing_behind(fleet: Fleet) -> None:
+    daemon, port = bridged(fleet)
+    for n in range(20):
+        stream = socket.create_connection(("127.0.0.1", int(port.partition(":")[2])), 10)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stream.sendall(b'{"id":"R%d","clock":{}}\n' % n)
+        stream.recv(10)
+        stream.close()
+    until(lambda: daemon.log().count(" ended: ") == 20, "all to be over")
+    assert "Traceback" not in daemon.log()
 
 
 GARBAGE = {

@@ -7,42 +7,20 @@ definition, which knows who had seen what.
 from dataclasses import dataclass, field
 from typing import Any
 
+from exchange import author, pull, pull_all
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scuttled.core.clock import Clock
-from scuttled.core.hlc import Author
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.update import NodeId, Stamp, stamp
 from scuttled.models.counter import Counter
 from scuttled.models.log import Log
 from scuttled.models.set import Set
 from scuttled.models.value import HISTORY_MAX, Value
 
-EVER = Stamp(stamp(2**62))
 REPLICAS = range(3)
 
 replicas = st.sampled_from(REPLICAS)
 pulls = st.tuples(st.just("pull"), replicas, replicas)
-
-
-def author(number: int) -> Author:
-    """All have the same wall clock, which stands still: only the hlc tells times apart."""
-    return Author(NodeId(bytes([number + 1]) * 8), now_ms=lambda: 1)
-
-
-def pull(here: Scuttlebutt, there: Scuttlebutt) -> None:
-    """All that is there, and the word that this is all."""
-    runs = [(update.source, [update.record]) for update in there.history(here.clock)]
-    here.receive(runs, EVER)
-    here.commit(there.clock.items())
-
-
-def pull_all(models: list[Any]) -> None:
-    for _ in models:
-        for here in models:
-            for there in models:
-                pull(here, there)
 
 
 @dataclass

@@ -3,37 +3,17 @@
 from typing import Any
 
 import pytest
+from exchange import author, pull, pull_all
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scuttled.core.hlc import Author
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.update import NodeId, Stamp, stamp
 from scuttled.models.doc import Doc
 from scuttled.models.positions import POSITION_BYTES_MIN, WAYPOINT_BYTES, is_position
 from scuttled.models.sequence import Sequence
 
-EVER = Stamp(stamp(2**62))
-
-
-def author(number: int) -> Author:
-    return Author(NodeId(bytes([number + 1]) * 8), now_ms=lambda: 1)
-
 
 def sequences(count: int = 3) -> list[Sequence]:
     return [Sequence("s", author(n)) for n in range(count)]
-
-
-def pull(here: Scuttlebutt, there: Scuttlebutt) -> None:
-    here.receive([(u.source, [u.record]) for u in there.history(here.clock)], EVER)
-    here.commit(there.clock.items())
-
-
-def pull_all(models: list[Any]) -> None:
-    for _ in models:
-        for here in models:
-            for there in models:
-                pull(here, there)
 
 
 edits = st.tuples(
