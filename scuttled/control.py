@@ -6,19 +6,10 @@ caller that reads slowly has no queue here; while its answers wait to be read, n
 requests are taken from it.
 """
 
-import errno
-import fcntl
-import grp
 import logging
 import math
-import os
-import socket
-import stat
-import struct
-import termios
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
 from typing import Any, assert_never
 
 import trio
@@ -27,8 +18,6 @@ from scuttled import rpc
 from scuttled.core.update import Instant
 from scuttled.errors import (
     SOFTWARE,
-    CantCreate,
-    ConfigError,
     RemoteProtocolError,
     ScuttledError,
     StorageError,
@@ -37,12 +26,12 @@ from scuttled.errors import (
 from scuttled.hearing import Hearing
 from scuttled.node import Node
 from scuttled.requests import Answer, Requests, Waiting
+from scuttled.transport import bytes_unread
 from scuttled.waking import Bell, Outlet
 from scuttled.watching import Listing, Watch
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 64
 CALLERS_MAX = 512  # connections at a time
 STREAMS_MAX = 64  # of one connection, and as many waits
 UNSAVED_MAX = 20_000  # writes not yet on disk; likewise
@@ -59,7 +48,7 @@ class Control:
         self._open: set[Caller] = set()
         self._left = Bell()  # a caller went
 
-    async def serve(self, stream: trio.SocketStream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
         """One caller's connection, which is closed at the end. Raises nothing but Cancelled."""
         if len(self._open) >= CALLERS_MAX:
             logger.warning("control connection closed: %d are open", CALLERS_MAX)
@@ -87,7 +76,7 @@ class Control:
 class Caller:
     """One connection of the control socket."""
 
-    def __init__(self, control: Control, stream: trio.SocketStream) -> None:
+    def __init__(self, control: Control, stream: trio.abc.Stream) -> None:
         self.control = control
         self.node = control.node
         self.stream = stream
@@ -121,7 +110,7 @@ class Caller:
 
     def finish(self) -> None:
         """Read no further than what was sent by now, answer that, and hang up."""
-        self._to_read = _bytes_unread(self.stream)
+        self._to_read = bytes_unread(self.stream)
         if self._receiving and not self._to_read:
             self._reading.cancel()
 
@@ -299,93 +288,5 @@ def _not_on_disk(why: str) -> StorageError:
     )
 
 
-def _bytes_unread(stream: trio.SocketStream) -> int:
-    """How much has come that was not yet received."""
-    count: int = struct.unpack(
-        "i", fcntl.ioctl(stream.socket.fileno(), termios.FIONREAD, bytes(4))
-    )[0]
-    return count
-
-
 def _told(error: ScuttledError) -> dict[str, Any]:
     return {"code": error.code, "message": error.message, "hint": error.hint}
-
-
-# --- the socket ---
-
-
-@asynccontextmanager
-async def open_control_socket(
-    path: str, mode: int, group: str
-) -> AsyncIterator[trio.SocketListener]:
-    """Listen at `path`, where no other daemon does; the socket is removed at the end.
-
-    Raises CantCreate, or ConfigError at an unknown group.
-    """
-    with _bound(path, mode, group) as sock:
-        async with trio.SocketListener(trio.socket.from_stdlib_socket(sock)) as listener:
-            yield listener
-
-
-@contextmanager
-def _bound(path: str, mode: int, group: str) -> Iterator[socket.socket]:
-    try:
-        gid = grp.getgrnam(group).gr_gid if group else -1
-    except KeyError:
-        raise ConfigError(f"[control] group: there is no group '{group}'") from None
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        os.makedirs(os.path.dirname(path) or ".", mode=0o750, exist_ok=True)
-        _clear(path)
-        before = os.umask(0o177)  # so that there is no moment at which others may connect
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(before)
-        if gid >= 0:
-            os.chown(path, -1, gid)
-        os.chmod(path, mode)
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise CantCreate(f"can't make the control socket {path}: {error.strerror}") from error
-    except CantCreate:
-        sock.close()
-        raise
-    mine = os.stat(path).st_ino
-    sock.setblocking(False)
-    try:
-        yield sock
-    finally:
-        _unlink_if(path, mine)
-
-
-def _clear(path: str) -> None:
-    """Make way for our socket: a stale one is removed, a live one or anything else is not."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            raise CantCreate(f"can't make the control socket {path}: it is not a socket")
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return
-    raise CantCreate(
-        f"another daemon answers at the control socket {path}",
-        hint="stop it, or give this one a socket of its own with --socket PATH",
-    )
-
-
-def _unlink_if(path: str, inode: int) -> None:
-    try:
-        if os.stat(path).st_ino == inode:
-            os.unlink(path)
-    except OSError:
-        pass  # gone already, which is what was wanted

@@ -5,11 +5,8 @@ of going down: STOPPING, links say goodbye, callers get a grace, storage closes 
 safe at any point: what was acknowledged is on disk, and the next handshake knows what is missing.
 """
 
-import gc
 import logging
 import os
-import random
-import secrets
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
@@ -22,7 +19,7 @@ import trio
 from scuttled import __version__, readiness, signing
 from scuttled import config as configuration
 from scuttled.config import Config, Loaded
-from scuttled.control import Control, open_control_socket
+from scuttled.control import Control
 from scuttled.core.hlc import Author
 from scuttled.core.security import Doubt, Seal
 from scuttled.core.slots import Slots
@@ -33,22 +30,24 @@ from scuttled.members import Settings
 from scuttled.models import add_type
 from scuttled.node import Node
 from scuttled.npm.serving import NpmDoor
+from scuttled.outside import Outside
 from scuttled.rejoining import Rejoin
 from scuttled.report import Report
 from scuttled.requests import Daemon as DaemonDoor
 from scuttled.requests import Requests
 from scuttled.saving import Saving
 from scuttled.storage import Damaged, Identity, Storage, another_life
-from scuttled.transport import bound_address, open_listeners
-from scuttled.waking import Bell, read_clocks
+from scuttled.transport import bound_address
+from scuttled.waking import Bell
 
 logger = logging.getLogger(__name__)
+
+Listener = trio.abc.Listener[trio.abc.Stream]
 
 PEERS_MAX = 512  # that are dialled
 RETIRE_S = 0.5  # for peers to hear that a node without disk is gone for good
 GRACE_S = 2.0  # for callers and links at the end
 EXPIRE_S = 0.2  # between looks at what expires, while something is due soon
-GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
 TURN_S = 1.0  # between looks at rates and the watchdog
 LOAD_TOLD_S = 1.0  # of loading, after which it is told how long it took
 LOAD_EXTENDS_S = 60  # what systemd is to grant, at each sign of progress
@@ -65,24 +64,6 @@ def serve(loaded: Loaded, *, say: Callable[[str], None]) -> None:
         raise _first(group) from group
 
 
-def _boot_id() -> str:
-    """Tells one start of this machine from another; the same for ever where nobody says."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return "unknown"
-
-
-def _tell_loading(rows: int, about: int) -> None:
-    """systemd is told that this start takes long, and is not stuck."""
-    percent = min(100 * rows // max(about, 1), 99)
-    readiness.notify(
-        f"EXTEND_TIMEOUT_USEC={LOAD_EXTENDS_S * 1_000_000}\n"
-        f"STATUS=loading: {rows:,} entries, about {percent} %",
-        os.environ,
-    )
-
-
 def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -92,17 +73,20 @@ def _first(error: BaseException) -> BaseException:
 class Daemon:
     """One running scuttled. `run` is its life; it returns when it was told to stop."""
 
-    def __init__(self, loaded: Loaded, *, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, loaded: Loaded, *, say: Callable[[str], None], outside: Outside | None = None
+    ) -> None:
+        """`outside` is this machine and its network; a simulation hands in its own."""
+        self.outside = outside or Outside()
         self.loaded = loaded
         self.config: Config = loaded.config
         self.say = say  # start-up lines for people
-        self.began = read_clocks()
+        self.began = self.outside.now()
         self.storage: Storage | None = None
         self.saving: Saving | None = None
         self.listen = ""
         self._stop = trio.Event()
         self._tending = Bell()
-        self._rng = random.SystemRandom()
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or `leave`. Raises ScuttledError if it can't."""
@@ -111,24 +95,25 @@ class Daemon:
         for text in config.types:
             if not issubclass(add_type(text), Slots) and config.sign:
                 raise ConfigError(f"data type {text} is no subclass of Slots: it can't be signed")
-        inherited = readiness.inherited_sockets(os.environ, os.getpid())
+        inherited = readiness.inherited_sockets(self.outside.environ, os.getpid())
         try:
             self._open_state()
             async with AsyncExitStack() as stack:
-                gossip_listeners = await open_listeners(config.listen)
+                gossip_listeners = await self.outside.listen(config.listen)
                 for listener in gossip_listeners:
                     await stack.enter_async_context(listener)
                 self.listen = bound_address(gossip_listeners[0])
                 self._make_node()
-                self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self._rng)
+                self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.outside.rng)
                 await self.npm.open(config.npm, config.npm_connect, stack)
                 if "control" in inherited:
                     sock = trio.socket.from_stdlib_socket(inherited["control"])
-                    control_listener = trio.SocketListener(sock)
+                    control_listener: Listener = trio.SocketListener(sock)
                 else:
-                    control_listener = await stack.enter_async_context(
-                        open_control_socket(config.socket, config.socket_mode, config.socket_group)
+                    opening = self.outside.open_control(
+                        config.socket, config.socket_mode, config.socket_group
                     )
+                    control_listener = await stack.enter_async_context(opening)
                 await self._serve(gossip_listeners, control_listener)
         except BaseException:
             with suppress(StorageError):  # what went wrong first is what there is to tell
@@ -142,11 +127,11 @@ class Daemon:
         self.seal = self._make_seal() if self.config.sign else None
         node_id = signing.node_id(self.seal) if self.seal else None
         if self.config.memory:
-            self.identity = Identity(node_id or NodeId(secrets.token_bytes(8)), 1)
+            self.identity = Identity(node_id or NodeId(self.outside.rng.randbytes(8)), 1)
             return
-        now_ms = read_clocks().wall_ms
+        now_ms = self.outside.now().wall_ms
         self.storage = Storage(Path(self.config.data), self.config.sync, now_ms)
-        begun = self.storage.begin(_boot_id(), self._rng.getrandbits, node_id)
+        begun = self.storage.begin(self.outside.boot_id(), self.outside.rng.getrandbits, node_id)
         for words in begun.warnings:
             logger.warning("%s", words)
         self.identity = begun.identity
@@ -158,14 +143,14 @@ class Daemon:
         home = None if self.config.memory else Path(self.config.data)
         seed = signing.read_key(home) if home else None
         if seed is None:
-            seed = secrets.token_bytes(signing.SEED_BYTES)
+            seed = self.outside.rng.randbytes(signing.SEED_BYTES)
             if home:
                 signing.write_key(home, seed)
         return signing.make_seal(seed)
 
     def _renew_key(self) -> NodeId:
         """Another live node has ours: sign with another one. Raises StorageError."""
-        seed = secrets.token_bytes(signing.SEED_BYTES)
+        seed = self.outside.rng.randbytes(signing.SEED_BYTES)
         if not self.config.memory:
             signing.write_key(Path(self.config.data), seed)
         self.node.author.seal = self.seal = signing.make_seal(seed)
@@ -176,6 +161,15 @@ class Daemon:
             "%s; this node begins anew as life %d, and asks the peers for the state",
             storage.damage,
             self.identity.life,
+        )
+
+    def _tell_loading(self, rows: int, about: int) -> None:
+        """systemd is told that this start takes long, and is not stuck."""
+        percent = min(100 * rows // max(about, 1), 99)
+        readiness.notify(
+            f"EXTEND_TIMEOUT_USEC={LOAD_EXTENDS_S * 1_000_000}\n"
+            f"STATUS=loading: {rows:,} entries, about {percent} %",
+            self.outside.environ,
         )
 
     def _close_state(self) -> None:
@@ -197,21 +191,21 @@ class Daemon:
             self.node = self._begun_node()
         except Damaged as found:
             assert storage is not None
-            now_ms, life = read_clocks().wall_ms, self.identity.life
-            life = another_life(life, self._rng.getrandbits)
+            now_ms, life = self.outside.now().wall_ms, self.identity.life
+            life = another_life(life, self.outside.rng.getrandbits)
             self.identity = Identity(self.identity.node_id, life, self.identity.last)
             storage.begin_anew(found, now_ms, self.identity)
             self._tell_damage(storage)
             self.node = self._begun_node()
         if storage is not None:
-            self.saving = Saving(self.node, storage, read_clocks, self._rng)
+            self.saving = Saving(self.node, storage, self.outside)
         self._open_doors()
 
     def _begun_node(self) -> Node:
         """With all that is on disk. Raises Damaged."""
         config, identity = self.config, self.identity
         author = Author(
-            identity.node_id, identity.life, identity.last, lambda: read_clocks().wall_ms
+            identity.node_id, identity.life, identity.last, lambda: self.outside.now().wall_ms
         )
         if self.seal is not None:
             trusted = [NodeId(bytes.fromhex(node)) for node in config.trust]
@@ -221,7 +215,7 @@ class Daemon:
         settings = Settings(
             config.name,
             config.cluster,
-            secrets.token_bytes(8),
+            self.outside.rng.randbytes(8),
             config.advertise or self.listen,
             round(config.max_clock_skew_s * 1000),
             round(config.forget_after_s * 1000),
@@ -230,9 +224,9 @@ class Daemon:
             began_ms=self.began.wall_ms,
         )
         node = Node(author, settings, stored=self.storage is not None)
-        began = read_clocks()
-        node.begin(self.storage.load(_tell_loading) if self.storage else (), began.wall_ms)
-        took_s = read_clocks().mono_s - began.mono_s
+        began = self.outside.now()
+        node.begin(self.storage.load(self._tell_loading) if self.storage else (), began.wall_ms)
+        took_s = self.outside.now().mono_s - began.mono_s
         if took_s > LOAD_TOLD_S:
             keys = sum(model.log.live for model in node.user_models())
             logger.info("%s entries loaded in %.1f s", f"{keys:,}", took_s)
@@ -241,15 +235,13 @@ class Daemon:
     def _open_doors(self) -> None:
         config = self.config
         self.node.wake_tending = self._tending.ring
-        self.gossip = Gossip(self.node, insecure=config.insecure)
+        self.gossip = Gossip(self.node, insecure=config.insecure, outside=self.outside)
         self.report = Report(config, self.gossip, self.storage, self.listen, self.began)
         report = self.report
         door = DaemonDoor(report.facts, report.peers, self._join, self._leave, self.loaded.settings)
-        self.control = Control(self.node, Requests(self.node, door), read_clocks)
+        self.control = Control(self.node, Requests(self.node, door), self.outside.now)
 
-    async def _serve(
-        self, gossip_listeners: list[trio.SocketListener], control_listener: trio.SocketListener
-    ) -> None:
+    async def _serve(self, gossip_listeners: list[Listener], control_listener: Listener) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._keep_expiring)
@@ -272,10 +264,9 @@ class Daemon:
                 self._dial(self.config.peers)
                 self._dial(self.storage.read_peers() if self.storage else ())
                 self._report_up()
-                gc.freeze()  # what was loaded lives on; no use in looking at it again and again
-                gc.set_threshold(*GC_THRESHOLDS)
+                self.outside.settled()
                 await self._stop.wait()
-                readiness.notify("STOPPING=1", os.environ)
+                readiness.notify("STOPPING=1", self.outside.environ)
                 doors.cancel_scope.cancel()
             with trio.move_on_after(GRACE_S):
                 await self._say_goodbye()
@@ -291,12 +282,12 @@ class Daemon:
         self.say(f"gossip   {self.listen}  peers {' '.join(config.peers) or 'none'}")
         for text in config.npm:
             self.say(f"npm      {text}")
-        readiness.notify(f"READY=1\nSTATUS={self.report.status_line()}", os.environ)
+        readiness.notify(f"READY=1\nSTATUS={self.report.status_line()}", self.outside.environ)
 
     # --- going down ---
 
     async def _heed_signals(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with self.outside.signals() as signals:
             async for number in signals:
                 if self._stop.is_set() and number == signal.SIGINT:
                     raise KeyboardInterrupt
@@ -311,7 +302,7 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.control.finish)
             if self.config.memory:  # its id is gone with it: nobody is to wait for it
-                node.retire(read_clocks().wall_ms)
+                node.retire(self.outside.now().wall_ms)
                 with trio.move_on_after(RETIRE_S):
                     while not node.has_told_rows():
                         await bell.heard()
@@ -324,9 +315,11 @@ class Daemon:
     async def _keep_tending(self) -> None:
         """Our rows in `_members` go out in time, and deletions are forgotten."""
         while True:
-            now = read_clocks()
+            now = self.outside.now()
             if self.node.twin_words and self.storage is None:
-                another = self.node.author.another_id or (lambda: NodeId(secrets.token_bytes(8)))
+                another = self.node.author.another_id or (
+                    lambda: NodeId(self.outside.rng.randbytes(8))
+                )
                 self.node.live_elsewhere(another(), now.wall_ms)
             self.node.tend(now)
             self.gossip.log_notices()
@@ -344,7 +337,7 @@ class Daemon:
 
     async def _keep_expiring(self) -> None:
         while True:
-            now = read_clocks()
+            now = self.outside.now()
             self.node.expire(now.wall_ms)
             due = self.node.next_expiry_ms()
             if due is None:
@@ -357,16 +350,16 @@ class Daemon:
 
         This very task is in the loop: while it wakes, readers and writers do, too.
         """
-        interval_s = readiness.watchdog_interval_s(os.environ, os.getpid())
+        interval_s = readiness.watchdog_interval_s(self.outside.environ, os.getpid())
         said = ""
         while True:
-            self.report.sample(read_clocks())
+            self.report.sample(self.outside.now())
             line = self.report.status_line()
             if line != said:
-                readiness.notify(f"STATUS={line}", os.environ)
+                readiness.notify(f"STATUS={line}", self.outside.environ)
                 said = line
             if interval_s is not None:
-                readiness.notify("WATCHDOG=1", os.environ)
+                readiness.notify("WATCHDOG=1", self.outside.environ)
             await trio.sleep(min(interval_s or TURN_S, TURN_S))
 
     # --- peers ---

@@ -8,9 +8,8 @@ and a slow peer has no queue. The three end together: the writer is the one that
 import logging
 import math
 import os
-import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import trio
@@ -18,11 +17,12 @@ import trio
 from scuttled.core.host import End
 from scuttled.core.link import SILENCE_S, Link
 from scuttled.core.messages import Code, Hello
-from scuttled.core.update import Instant, NodeId
+from scuttled.core.update import NodeId
 from scuttled.errors import ConfigError, RemoteProtocolError
 from scuttled.node import Node
-from scuttled.transport import dial, remote_name
-from scuttled.waking import Bell, Outlet, read_clocks
+from scuttled.outside import Outside
+from scuttled.transport import remote_name
+from scuttled.waking import Bell, Outlet
 
 logger = logging.getLogger(__name__)
 
@@ -74,23 +74,19 @@ class Peer:
 
 
 class Gossip:
-    """The shell around a node's links.
-
-    `now` gives the time, `rng` the jitter: a simulation hands in its own.
-    """
+    """The shell around a node's links."""
 
     def __init__(
         self,
         node: Node,
         *,
         insecure: bool,
-        now: Callable[[], Instant] = read_clocks,
-        rng: random.Random | None = None,
+        outside: Outside | None = None,
     ) -> None:
         self.node = node
         self.insecure = insecure
-        self.now = now
-        self.rng = rng or random.Random()  # noqa: S311  (jitter, not secrets)
+        self.outside = outside or Outside()
+        self.now = self.outside.now
         self.peers: dict[str, Peer] = {}
         self._taken = 0
         self._leaving = False
@@ -101,7 +97,7 @@ class Gossip:
 
     # --- streams ---
 
-    async def serve(self, stream: trio.SocketStream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
         """A connection that a peer made. Closes the stream."""
         if self._taken >= LINKS_MAX:
             logger.warning("connection from %s closed: %d are open", remote_name(stream), LINKS_MAX)
@@ -113,7 +109,7 @@ class Gossip:
         finally:
             self._taken -= 1
 
-    async def run_link(self, link: Link, stream: trio.SocketStream) -> None:
+    async def run_link(self, link: Link, stream: trio.abc.Stream) -> None:
         """A link's whole life on a stream, which is closed at the end. Raises only Cancelled."""
         if self._leaving:
             await trio.aclose_forcefully(stream)
@@ -139,7 +135,7 @@ class Gossip:
             self._ring_changed()
             self._log_end(link, who, was_up)
 
-    async def _read(self, link: Link, stream: trio.SocketStream, bell: Bell, who: str) -> None:
+    async def _read(self, link: Link, stream: trio.abc.Stream, bell: Bell, who: str) -> None:
         off = False  # its clock, and it was said
         while link.ended is None:
             data = await stream.receive_some()
@@ -151,7 +147,7 @@ class Gossip:
                 break
             was_up, stopped = link.up, len(link.stopped)
             try:
-                link.receive(data, self.now())
+                link.receive(bytes(data), self.now())
             except RemoteProtocolError as error:
                 link.close(Code.PROTOCOL, error.message)
             except Exception as error:
@@ -174,7 +170,7 @@ class Gossip:
                 bell.ring()
         bell.ring()
 
-    async def _write(self, link: Link, stream: trio.SocketStream, bell: Bell) -> None:
+    async def _write(self, link: Link, stream: trio.abc.Stream, bell: Bell) -> None:
         """Send what the link has, when the stream can take it. Returns when the link is over."""
         outlet = Outlet(stream)
         while True:
@@ -234,14 +230,14 @@ class Gossip:
                     self._note_end(peer, link)
                 failures = 0 if link is not None and link.up else failures + 1
                 most = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(failures, 16))
-                await trio.sleep(self.rng.uniform(0, most))
+                await trio.sleep(self.outside.rng.uniform(0, most))
 
     async def _dial(self, peer: Peer) -> Link | None:
         if peer.state in ("never", "down"):
             peer.state = "connecting"
         try:
             with trio.fail_after(DIAL_S):
-                stream = await dial(peer.address, insecure=self.insecure)
+                stream = await self.outside.dial(peer.address, insecure=self.insecure)
         except (OSError, ConfigError, trio.TooSlowError) as error:
             self._note_failure(peer, error)
             return None

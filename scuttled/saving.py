@@ -9,13 +9,13 @@ damaged, it is set aside, and all that is in memory is saved to a fresh one.
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 import trio
 
-from scuttled.core.update import Instant, NodeId
+from scuttled.core.update import NodeId
 from scuttled.errors import StorageError
 from scuttled.node import Node
+from scuttled.outside import Outside
 from scuttled.storage import Batch, Damaged, Identity, Storage, another_life
 from scuttled.unsaved import SAVE_ENTRIES_MAX
 from scuttled.waking import Bell
@@ -30,20 +30,15 @@ RETRY_S = (0.1, 1.0)  # after a failure, doubling
 ANEW_S = 10.0  # at most so often: what damages one database may damage the next
 
 
-class Randomness(Protocol):
-    def getrandbits(self, k: int, /) -> int: ...
-
-
 class Saving:
     """Storage's side of one node. `ring` tells that there is something to save."""
 
-    def __init__(
-        self, node: Node, storage: Storage, now: Callable[[], Instant], rng: Randomness
-    ) -> None:
+    def __init__(self, node: Node, storage: Storage, outside: Outside) -> None:
         self.node = node
         self.storage = storage
-        self.now = now
-        self.rng = rng
+        self.outside = outside
+        self.now = outside.now
+        self.rng = outside.rng
         self._bell = Bell()
         self._bell.ring()  # what `begin` wrote
         self._clocks = False  # with the next transaction
@@ -111,7 +106,7 @@ class Saving:
         storage = self.storage
         try:
             if storage.sync == "full" or batch.slow:  # an fsync takes as long as it takes
-                await trio.to_thread.run_sync(storage.write, batch)
+                await self.outside.beside(storage.write, batch)
             else:
                 storage.write(batch)
         except Damaged as found:
@@ -219,7 +214,7 @@ class Saving:
     async def _fold(self, checkpoint: Callable[[], None]) -> None:
         """A checkpoint, beside the loop. That it fails is no harm yet."""
         try:
-            await trio.to_thread.run_sync(checkpoint)
+            await self.outside.beside(checkpoint)
         except Damaged as found:
             self._found = found  # for the task that saves: it may be in the middle of a write
             self._bell.ring()

@@ -5,6 +5,9 @@ and all its addresses are tried (trio does that, happy eyeballs included).
 """
 
 import errno
+import fcntl
+import struct
+import termios
 
 import trio
 
@@ -65,8 +68,10 @@ async def dial(text: str, *, insecure: bool) -> trio.SocketStream:
     return stream
 
 
-def remote_name(stream: trio.SocketStream) -> str:
+def remote_name(stream: trio.abc.Stream) -> str:
     """Who is at the other end, for a log line."""
+    if not isinstance(stream, trio.SocketStream):
+        return str(stream)
     try:
         name = stream.socket.getpeername()
     except OSError:
@@ -77,8 +82,19 @@ def remote_name(stream: trio.SocketStream) -> str:
     return "a Unix socket"
 
 
-def bound_address(listener: trio.SocketListener) -> str:
+def bytes_unread(stream: trio.abc.Stream) -> int:
+    """How much has come that was not yet received; 0 if the stream is closed, or is no socket."""
+    descriptor = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else -1
+    if descriptor < 0:
+        return 0
+    count: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))[0]
+    return count
+
+
+def bound_address(listener: trio.abc.Listener[trio.abc.Stream]) -> str:
     """Where a listener listens, port included (it may have been 0)."""
+    if not isinstance(listener, trio.SocketListener):
+        return str(listener)
     name = listener.socket.getsockname()
     if isinstance(name, tuple):
         host, port = name[:2]

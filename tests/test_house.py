@@ -58,13 +58,15 @@ HOUSE = {
     """,
     "doors": """
         waking
-        requests transport readiness logs simulation
+        requests transport readiness logs control_socket
+        outside
         control npm trio_client replication
     """,
     "shell": "gossip saving",
     "roof": """
         report
         daemon
+        simulation
     """,
     "street": """
         demo
@@ -90,6 +92,9 @@ HOMES = {
         "gossip",
         "saving",
         "daemon",
+        "simulation",
+        "outside",
+        "control_socket",
     },
 }
 

@@ -18,8 +18,8 @@ from scuttled.control import (
     CALLERS_MAX,
     STREAMS_MAX,
     Control,
-    open_control_socket,
 )
+from scuttled.control_socket import open_control_socket
 from scuttled.errors import CantCreate, ConfigError
 from scuttled.requests import Daemon, Requests
 from scuttled.waking import read_clocks

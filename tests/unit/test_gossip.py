@@ -70,7 +70,7 @@ async def test_two_nodes_come_to_hold_the_same() -> None:
 async def test_a_name_is_looked_up_at_every_attempt(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     a, b = Member(1), Member(2)
-    a.gossip.rng = Impatient()
+    a.gossip.outside.rng = Impatient()
     async with listening(b) as nursery:
         names = Names(int(b.address.rsplit(":", 1)[1]))
         trio.socket.set_custom_hostname_resolver(names)
@@ -89,7 +89,7 @@ async def test_a_name_is_looked_up_at_every_attempt(caplog: pytest.LogCaptureFix
 @on_sockets
 async def test_attempts_come_ever_later_and_soon_again_after_a_link() -> None:
     a, b = Member(1), Member(2)
-    a.gossip.rng = jitter = Impatient()
+    a.gossip.outside.rng = jitter = Impatient()
     async with listening(b) as nursery:
         trio.socket.set_custom_hostname_resolver(names := Names(1))
         names.answers = [1] * 12 + [int(b.address.rsplit(":", 1)[1])]
@@ -135,7 +135,7 @@ async def test_who_is_refused_again_and_again_is_told_of_once(
 ) -> None:
     """At both ends; the numbers in the words may differ, as those of a clock that is off do."""
     a, b = Member(1), Member(2)
-    a.gossip.rng = jitter = Impatient()
+    a.gossip.outside.rng = jitter = Impatient()
     late = iter(range(100, 10_000))
     hello = a.node.hello
 

@@ -17,6 +17,7 @@ from scuttled.core.hlc import Author
 from scuttled.core.update import make_source
 from scuttled.errors import StorageError
 from scuttled.node import HLC_AHEAD_TICKS, Node, Settings
+from scuttled.outside import Outside
 from scuttled.saving import Saving
 from scuttled.storage import (
     FILE,
@@ -30,7 +31,6 @@ from scuttled.storage import (
     another_life,
     schema,
 )
-from scuttled.waking import read_clocks
 
 SCHEMA_1 = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -522,7 +522,7 @@ def test_the_write_ahead_log_stays_bounded_under_constant_writes(
     most = []
 
     async def write_on() -> None:
-        saving = Saving(node, storage, read_clocks, RNG)  # type: ignore[arg-type]
+        saving = Saving(node, storage, Outside())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(saving.keep_saving)
             nursery.start_soon(saving.keep_checkpointing)
@@ -556,7 +556,7 @@ async def test_without_a_mark_on_disk_nothing_unsaved_is_shown(
     whole = Storage.write, Storage.mark
     monkeypatch.setattr(Storage, "write", fail)
     monkeypatch.setattr(Storage, "mark", fail)
-    saving = Saving(node, storage, read_clocks, RNG)  # type: ignore[arg-type]
+    saving = Saving(node, storage, Outside())
     log = default(node).log
     async with trio.open_nursery() as nursery:
         nursery.start_soon(saving.keep_saving)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from sockets import on_sockets
+from sockets import on_sockets, socket_pair
 
 from scuttled.errors import CantCreate, ConfigError
-from scuttled.transport import bound_address, dial, open_listeners, remote_name
+from scuttled.transport import bound_address, bytes_unread, dial, open_listeners, remote_name
 
 
 async def _talk(address: str) -> None:
@@ -104,3 +104,14 @@ async def test_who_is_at_the_other_end_of_a_dead_connection_is_not_known(tmp_pat
         assert name == bound_address(listener)
         await stream.aclose()
         assert remote_name(stream) == "?"
+
+
+@on_sockets
+async def test_a_stream_that_was_just_closed_has_nothing_to_be_read() -> None:
+    """A daemon that stops looks at callers, of which one may be leaving at that moment."""
+    here, there = await socket_pair()
+    async with there:
+        await there.send_all(b"asked")
+        assert bytes_unread(here) == 5
+        await here.aclose()
+        assert bytes_unread(here) == 0

@@ -1,0 +1,72 @@
+"""The outside world of a daemon, as a short list: time, chance, streams, work beside the loop.
+
+Everything that a daemon takes from the machine it runs on comes through here, so that a simulation
+can hand in a machine and a network of its own and run the daemon unchanged.
+"""
+
+import gc
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from scuttled.control_socket import open_control_socket
+from scuttled.core.update import Instant
+from scuttled.transport import dial, open_listeners
+from scuttled.waking import read_clocks
+
+GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
+
+T = TypeVar("T")
+
+
+class Outside:
+    """This machine and its network, as they are."""
+
+    def __init__(self) -> None:
+        self.rng: random.Random = random.SystemRandom()
+        self.environ: MutableMapping[str, str] = os.environ
+
+    def now(self) -> Instant:
+        return read_clocks()
+
+    def boot_id(self) -> str:
+        """Tells one start of the machine from another; the same for ever where nobody says."""
+        try:
+            return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        except OSError:
+            return "unknown"
+
+    def signals(self) -> AbstractContextManager[AsyncIterator[int]]:
+        """The signals that end a daemon, while the context is open."""
+        return trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT)
+
+    async def beside(self, work: Callable[..., T], *args: object) -> T:
+        """Do what blocks, while the loop goes on; whatever it raises is raised here."""
+        return await trio.to_thread.run_sync(work, *args)
+
+    def settled(self) -> None:
+        """What was loaded lives on: no use in looking for garbage in it again and again."""
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+
+    # --- streams; who opens one closes it ---
+
+    async def listen(self, address: str) -> list[trio.abc.Listener[trio.abc.Stream]]:
+        """Raises CantCreate."""
+        return list(await open_listeners(address))
+
+    def open_control(
+        self, path: str, mode: int, group: str
+    ) -> AbstractAsyncContextManager[trio.abc.Listener[trio.abc.Stream]]:
+        """Raises CantCreate, ConfigError."""
+        return open_control_socket(path, mode, group)
+
+    async def dial(self, address: str, *, insecure: bool) -> trio.abc.Stream:
+        """Raises OSError, ConfigError."""
+        return await dial(address, insecure=insecure)
