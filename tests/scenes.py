@@ -15,7 +15,7 @@ from scuttled.core.session import Session
 from scuttled.core.update import Instant, NodeId, Source, Update, make_source
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL, Node, Settings
-from scuttled.simulation import Disk
+from scuttled.simulation.heap import Disk
 
 WALL = 1_700_000_000_000
 NOW = Instant(0.0, WALL)

@@ -17,7 +17,7 @@ from scuttled.core.link import Link
 from scuttled.core.update import Instant, NodeId, Update
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL, Node, Settings
-from scuttled.simulation import Disk
+from scuttled.simulation.heap import Disk
 from scuttled.simulation.history import History
 
 NAMES = "abc"

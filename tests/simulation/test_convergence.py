@@ -22,7 +22,7 @@ from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.update import TICKS_PER_MS, Instant, timestamp_of
 from scuttled.node import Node
-from scuttled.simulation import FAULTS, Cluster, Violation, network
+from scuttled.simulation.heap import FAULTS, Cluster, Violation, network
 
 SEEDS = [
     line.split(maxsplit=3)
@@ -112,7 +112,7 @@ def test_what_failed_once_does_not_fail_again(
 
 
 def test_the_same_seed_gives_the_same_trace_in_any_process() -> None:
-    script = "from scuttled.simulation import Cluster; print(Cluster(11).run().trace)"
+    script = "from scuttled.simulation.heap import Cluster; print(Cluster(11).run().trace)"
     again = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONHASHSEED": "7"},

@@ -19,7 +19,7 @@ from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.slots import Slots
 from scuttled.members import Members
-from scuttled.simulation.meetings import Meetings, run_all, run_until_violated
+from scuttled.simulation.heap.meetings import Meetings, run_all, run_until_violated
 
 RUNS = int(os.environ.get("SCUTTLED_DELETES", "3000"))
 BLOCK = 250

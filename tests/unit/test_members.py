@@ -29,7 +29,7 @@ from scuttled.core.update import NodeId, Stamp, Update, stamp
 from scuttled.members import COLLECT_AGE_MS, MEMBERS, REFRESH_MS, ROW_S, Members, Settings
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL, Node
-from scuttled.simulation import Disk
+from scuttled.simulation.heap import Disk
 
 EVER = Stamp(stamp(2**62))
 LATE = WALL + COLLECT_AGE_MS  # when what was deleted at WALL may be forgotten

@@ -31,7 +31,7 @@ from scuttled.core.update import Instant, make_source, stamp
 from scuttled.errors import DataError, Refused
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL, MEMBERS, Node
-from scuttled.simulation import Disk
+from scuttled.simulation.heap import Disk
 
 DEEP = b"[" * 100_000
 

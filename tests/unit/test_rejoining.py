@@ -30,7 +30,7 @@ from scuttled.core.update import Instant, Stamp, stamp
 from scuttled.models.map import Map
 from scuttled.node import MEMBERS, Node
 from scuttled.rejoining import KEYS_MAX, NAMED_MAX, Rejoin, Rejoined, rejoin
-from scuttled.simulation import Disk
+from scuttled.simulation.heap import Disk
 
 EVER = Stamp(stamp(2**62))
 LATER = WALL + 1000  # when the RESET comes

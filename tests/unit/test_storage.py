@@ -26,7 +26,7 @@ from scuttled.core.changes import TEXT
 from scuttled.core.hlc import Author
 from scuttled.errors import CantCreate, StorageError
 from scuttled.node import DEFAULT_MODEL, Node, Settings
-from scuttled.simulation import Disk
+from scuttled.simulation.heap import Disk
 from scuttled.storage import FILE, SCHEMA, Batch, Identity, ModelBatch, Storage
 
 ME = Identity(node_id(1), 1)

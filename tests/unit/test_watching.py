@@ -23,7 +23,7 @@ from scuttled.core.update import Instant, stamp
 from scuttled.errors import UsageError
 from scuttled.models.map import Map
 from scuttled.node import Node
-from scuttled.simulation import Disk
+from scuttled.simulation.heap import Disk
 from scuttled.watching import Listing, Row, Watch, any_matcher, matcher
 
 OP, MODEL, KEY, KIND, VALUE, REV, NAME, CURSOR, TIME = range(9)

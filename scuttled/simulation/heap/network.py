@@ -7,9 +7,9 @@ from scuttled.core.host import End as Ended
 from scuttled.core.link import Link
 from scuttled.core.messages import Code
 from scuttled.errors import RemoteProtocolError
+from scuttled.simulation.heap.machine import Machine
+from scuttled.simulation.heap.world import World
 from scuttled.simulation.history import Violation
-from scuttled.simulation.machine import Machine
-from scuttled.simulation.world import World
 
 PIPE_BYTES = 128 << 10  # in flight one way, before its sender has to wait
 PARTED_S = 0.2  # between looks whether a parted network has healed

@@ -7,7 +7,7 @@ from scuttled.core.hlc import Author
 from scuttled.core.update import Instant, NodeId, Source, Update, node_of
 from scuttled.members import Settings
 from scuttled.node import Node
-from scuttled.simulation.world import EPOCH_MS, Call, World
+from scuttled.simulation.heap.world import EPOCH_MS, Call, World
 from scuttled.storage import Batch, SavedModel
 
 MAX_SKEW_MS = 1000

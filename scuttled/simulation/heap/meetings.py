@@ -28,9 +28,9 @@ from scuttled.members import Settings
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL, Node
 from scuttled.rejoining import Rejoin
+from scuttled.simulation.heap.machine import Disk
+from scuttled.simulation.heap.world import EPOCH_MS
 from scuttled.simulation.history import Violation
-from scuttled.simulation.machine import Disk
-from scuttled.simulation.world import EPOCH_MS
 
 KEYS = "jkl"
 SKEW_MS = 2000  # between clocks, at most

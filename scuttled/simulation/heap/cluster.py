@@ -11,10 +11,10 @@ from scuttled.core.update import Update
 from scuttled.models.map import Map
 from scuttled.models.operations import call
 from scuttled.node import DEFAULT_MODEL
+from scuttled.simulation.heap.machine import SAVE_RATES, Machine
+from scuttled.simulation.heap.network import Network
+from scuttled.simulation.heap.world import World
 from scuttled.simulation.history import Violation, Written
-from scuttled.simulation.machine import SAVE_RATES, Machine
-from scuttled.simulation.network import Network
-from scuttled.simulation.world import World
 
 FAULTS = ("cut", "part", "kill", "slow", "skew", "step")
 FAULT_RATE = 2.0  # a second
