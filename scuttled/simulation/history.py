@@ -4,10 +4,11 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import NamedTuple
 
-from scuttled.core.changes import CLEAR, DELETED, parse
+from scuttled.core.changes import CLEAR, DELETED, parse, slot_of
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import Slots
-from scuttled.core.update import NodeId, Source, Update, node_of
+from scuttled.core.update import NodeId, Source, Update, node_of, timestamp_of
+from scuttled.node import Node
 
 
 class Violation(AssertionError):
@@ -29,6 +30,11 @@ class History:
         self.models: dict[str, dict[Source, list[Written]]] = {}
         self.seen: Callable[[str, Written], bool] = lambda model, written: False  # by anybody
         self._graves: dict[tuple[str, bytes], list[Update]] = {}  # deletions, and what expires
+        self._ever: dict[tuple[str, Source, int], Update] = {}  # also what a kill took
+
+    def find(self, model: str, source: Source, time: int) -> Update | None:
+        """The update of that rank, if it was ever written."""
+        return self._ever.get((model, source, time))
 
     def holds(self, model: Scuttlebutt, written: Written) -> bool:
         """Whether an update is in the state, or dominated there, or was by what was collected."""
@@ -49,6 +55,7 @@ class History:
         known = self.models.setdefault(model, {}).setdefault(update.source, [])
         if not known or known[-1].update.timestamp < update.timestamp:
             known.append(Written(update, slot, end))
+            self._ever[model, update.source, update.timestamp] = update
             found = parse(update.record, update.source)
             if found.kind == DELETED or found.expires_ms:
                 self._graves.setdefault((model, slot), []).append(update)
@@ -67,6 +74,19 @@ class History:
                     raise Violation(f"{model.name}'s clock covers {known[at]}, which is not there")
                 at += 1
             checked[source] = at
+
+    def check_known(self, model: str, record: bytes, source: Source) -> None:
+        """Somebody wrote that. Raises Violation."""
+        time = timestamp_of(record)
+        written = self._ever.get((model, source, time))
+        if written is None or written.record != record:
+            raise Violation(f"{Update.of(record, source)} in {model} was never written")
+
+    def check_covered(self, model: Scuttlebutt, source: Source) -> None:
+        """The clock covers all that this source wrote and has not lost. Raises Violation."""
+        known = self.models.get(model.name, {}).get(source, [])
+        if known and not model.clock.covers(source, known[-1].update.timestamp):
+            raise Violation(f"{model.name} lacks {known[-1]}, though its writer is here")
 
     def note_acknowledged(self, models: dict[str, Scuttlebutt], node_id: NodeId) -> None:
         """Before a kill: what stands below `visible` was acknowledged, and is not to be lost."""
@@ -101,3 +121,57 @@ class History:
             for source, known in sources.items()
             if node_of(source) == node_id
         ]
+
+
+class Witness:
+    """A reader of one node's logs, like any other: what it writes goes into the history.
+
+    Each look also checks that what others wrote was written, and that clocks that moved are
+    truthful.
+    """
+
+    def __init__(self, history: History, node: Node) -> None:
+        self.history = history
+        self.node = node
+        self.sources: set[Source] = {node.author.source}  # under which it has written
+        self._read: dict[str, int] = {}
+        self._checked: dict[str, dict[Source, int]] = {}
+        self._revisions: dict[str, int] = {}
+        self._resets = 0
+
+    def look(self) -> None:
+        """Raises Violation."""
+        self.read()
+        self.check()
+
+    def read(self) -> None:
+        """What is new in the logs."""
+        self.sources.add(self.node.author.source)
+        for name, model in self.node.models.items():
+            at = self._read.get(name, 0)
+            while at < model.log.end:
+                piece = model.log.piece(at, model.log.end)
+                at = piece.next
+                for place, record, source in zip(
+                    piece.positions, piece.records, piece.sources, strict=True
+                ):
+                    if record is not None:
+                        self._note(name, record, source, place)
+            self._read[name] = at
+
+    def _note(self, name: str, record: bytes, source: Source, place: int) -> None:
+        if source in self.sources or node_of(source) == self.node.author.node_id:
+            self.history.add(name, Update.of(record, source), slot_of(record), place + 1)
+        else:
+            self.history.check_known(name, record, source)
+
+    def check(self) -> None:
+        """Clocks that moved are truthful (I3)."""
+        if self._resets != len(self.node.resets):  # a clock went back: look at all of it again
+            self._resets = len(self.node.resets)
+            self._checked.clear()
+            self._revisions.clear()
+        for name, model in self.node.models.items():
+            if self._revisions.get(name) != model.clock.revision:
+                self._revisions[name] = model.clock.revision
+                self.history.check_truthful(model, self._checked.setdefault(name, {}))

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from scuttled.core.changes import slot_of
 from scuttled.core.hlc import Author
-from scuttled.core.update import Instant, NodeId, Source, Update, node_of
+from scuttled.core.update import Instant, NodeId, Source
 from scuttled.members import Settings
 from scuttled.node import Node
 from scuttled.simulation.heap.world import EPOCH_MS, Call, World
+from scuttled.simulation.history import Witness
 from scuttled.storage import Batch, SavedModel
 
 MAX_SKEW_MS = 1000
@@ -72,10 +72,7 @@ class Machine:
         self.hangups: dict[Call, None] = {}  # what ends its connections, in order
         self._starts = 0
         self._saving = False
-        self._read: dict[str, int] = {}
-        self._checked: dict[str, dict[Source, int]] = {}
-        self._revisions: dict[str, int] = {}
-        self._resets = 0
+        self.witness: Witness  # of this start
 
     @property
     def now(self) -> Instant:
@@ -101,16 +98,13 @@ class Machine:
         node.wake_storage = lambda: self.later(0.0, self._save)
         node.wake_tending = lambda: self.later(0.0, lambda: node.tend(self.now))
         self._saving = False
-        self._read.clear()
-        self._checked.clear()
-        self._revisions.clear()
-        self._resets = 0
         node.begin(self.disk.load(), self.now.wall_ms)
         node.members.refresh_ms = REFRESH_MS
         node.alone = False  # so that all that was collected can be told by the floor
         self.world.history.forget_lost(node.models, self.disk.node_id, author.source)
-        node.watchers.add(self._read_own)
-        self._read_own()
+        self.witness = Witness(self.world.history, node)
+        node.watchers.add(self.witness.read)
+        self.witness.read()
         self.later(KEEP_S, self._keep)
 
     def kill(self) -> None:
@@ -163,26 +157,4 @@ class Machine:
 
     def check(self) -> None:
         """Clocks that moved are truthful."""
-        if self._resets != len(self.up.resets):  # a clock went back: look at all of it again
-            self._resets = len(self.up.resets)
-            self._checked.clear()
-            self._revisions.clear()
-        for name, model in self.up.models.items():
-            if self._revisions.get(name) != model.clock.revision:
-                self._revisions[name] = model.clock.revision
-                self.world.history.check_truthful(model, self._checked.setdefault(name, {}))
-
-    def _read_own(self) -> None:
-        """A reader of the logs, like any other: what this node writes goes into the history."""
-        node, history = self.up, self.world.history
-        for name, model in node.models.items():
-            at = self._read.get(name, 0)
-            while at < model.log.end:
-                piece = model.log.piece(at, model.log.end)
-                at = piece.next
-                for place, record, source in zip(
-                    piece.positions, piece.records, piece.sources, strict=True
-                ):
-                    if record is not None and node_of(source) == self.disk.node_id:
-                        history.add(name, Update.of(record, source), slot_of(record), place + 1)
-            self._read[name] = at
+        self.witness.check()
