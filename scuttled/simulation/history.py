@@ -7,7 +7,7 @@ from typing import NamedTuple
 from scuttled.core.changes import CLEAR, DELETED, parse, slot_of
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import Slots
-from scuttled.core.update import NodeId, Source, Update, node_of, timestamp_of
+from scuttled.core.update import NodeId, Source, Update, node_of, source_text, timestamp_of
 from scuttled.node import Node
 
 
@@ -31,10 +31,27 @@ class History:
         self.seen: Callable[[str, Written], bool] = lambda model, written: False  # by anybody
         self._graves: dict[tuple[str, bytes], list[Update]] = {}  # deletions, and what expires
         self._ever: dict[tuple[str, Source, int], Update] = {}  # also what a kill took
+        self._writers: dict[Source, str] = {}
+
+    def claim(self, source: Source, name: str) -> None:
+        """A machine writes as that source. Raises Violation if another one ever did (I5)."""
+        if self._writers.setdefault(source, name) != name:
+            raise Violation(f"{name} writes as {source_text(source)}, {self._writers[source]} did")
+
+    @property
+    def count(self) -> int:
+        """Updates that were ever written."""
+        return len(self._ever)
 
     def find(self, model: str, source: Source, time: int) -> Update | None:
         """The update of that rank, if it was ever written."""
         return self._ever.get((model, source, time))
+
+    def written(self, model: str, source: Source, time: int) -> Written | None:
+        """That write, unless it was lost."""
+        known = self.models.get(model, {}).get(source, [])
+        at = bisect_left(known, time, key=lambda written: written.update.timestamp)
+        return known[at] if at < len(known) and known[at].update.timestamp == time else None
 
     def holds(self, model: Scuttlebutt, written: Written) -> bool:
         """Whether an update is in the state, or dominated there, or was by what was collected."""
@@ -130,9 +147,10 @@ class Witness:
     truthful.
     """
 
-    def __init__(self, history: History, node: Node) -> None:
+    def __init__(self, history: History, node: Node, name: str) -> None:
         self.history = history
         self.node = node
+        self.name = name
         self.sources: set[Source] = {node.author.source}  # under which it has written
         self._read: dict[str, int] = {}
         self._checked: dict[str, dict[Source, int]] = {}
@@ -147,6 +165,7 @@ class Witness:
     def read(self) -> None:
         """What is new in the logs."""
         self.sources.add(self.node.author.source)
+        self.history.claim(self.node.author.source, self.name)
         for name, model in self.node.models.items():
             at = self._read.get(name, 0)
             while at < model.log.end:

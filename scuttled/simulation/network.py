@@ -22,6 +22,8 @@ from scuttled.waking import Bell
 
 PIPE_BYTES = 64 << 10  # under way, before its sender has to wait
 PIECE_BYTES = 16 << 10  # the most that arrives at once
+SLOW_S = 4.0  # of what a slow way carries, under way...
+SLOW_BYTES_MIN = 1000  # ...but so much in any case
 BACKLOG = 64  # connections that wait to be taken
 
 Note = Callable[[bytes], None]  # what arrived, for the trace
@@ -40,9 +42,14 @@ class Way:
         self.blocks += 1
 
     def free(self) -> None:
-        self.blocks -= 1
+        """One fault less."""
+        self.blocks = max(self.blocks - 1, 0)
         for pipe in self.pipes:
             pipe.readable.ring()
+
+    def heal(self) -> None:
+        self.blocks, self.bytes_per_s = 0, 0.0
+        self.free()
 
 
 class Pipe:
@@ -60,6 +67,13 @@ class Pipe:
         self._pieces: deque[tuple[float, bytes]] = deque()  # when each arrives
         self._last_s = 0.0
         way.pipes[self] = None
+
+    @property
+    def room(self) -> int:
+        """How much more can be sent off now; a slow way has small buffers, too."""
+        rate = self.way.bytes_per_s
+        most = min(PIPE_BYTES, max(SLOW_BYTES_MIN, int(SLOW_S * rate))) if rate else PIPE_BYTES
+        return most - self.size
 
     def push(self, data: bytes) -> None:
         """Send it off, in pieces."""
@@ -151,7 +165,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.checkpoint()
-        while not (self.out.broken or self.closed) and self.out.size >= PIPE_BYTES:
+        while not (self.out.broken or self.closed) and self.out.room <= 0:
             await self.out.writable.heard()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -162,7 +176,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 raise trio.ClosedResourceError
             if self.out.broken or self.out.ended:
                 raise trio.BrokenResourceError("the connection was reset")
-            room = PIPE_BYTES - self.out.size
+            room = self.out.room
             self.out.push(rest[:room])
             if not (rest := rest[room:]):
                 return

@@ -195,12 +195,13 @@ class Database:
 
     def _ids(self, batch: ModelBatch) -> dict[Source, int]:
         """The numbers of the sources in a batch; new ones are given one."""
-        named = {s for _, s, _ in batch.entries}
-        named.update(s for s, _ in batch.times)
-        named.update(s for s, _ in batch.floor)
+        named = dict.fromkeys(s for _, s, _ in batch.entries)  # no set: in the same order each time
+        named.update((s, None) for s, _ in batch.times)
+        named.update((s, None) for s, _ in batch.floor)
         ids = self._source_ids
-        for source in named - ids.keys():
-            ids[source] = self._insert("INSERT INTO sources(source) VALUES(?)", (source,))
+        for source in named:
+            if source not in ids:
+                ids[source] = self._insert("INSERT INTO sources(source) VALUES(?)", (source,))
         return {source: ids[source] for source in named}
 
     def _new_model(self, batch: ModelBatch) -> int:

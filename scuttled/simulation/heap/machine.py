@@ -102,7 +102,7 @@ class Machine:
         node.members.refresh_ms = REFRESH_MS
         node.alone = False  # so that all that was collected can be told by the floor
         self.world.history.forget_lost(node.models, self.disk.node_id, author.source)
-        self.witness = Witness(self.world.history, node)
+        self.witness = Witness(self.world.history, node, self.name)
         node.watchers.add(self.witness.read)
         self.witness.read()
         self.later(KEEP_S, self._keep)

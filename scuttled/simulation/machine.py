@@ -1,0 +1,200 @@
+"""One machine: a disk, a clock that may be wrong, and a daemon that may be killed.
+
+The daemon is the real one, whole and unchanged; only what it takes from outside is virtual.
+"""
+
+import random
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from scuttled.config import Config, Loaded
+from scuttled.core.update import Instant
+from scuttled.daemon import Daemon
+from scuttled.errors import ScuttledError
+from scuttled.node import Node
+from scuttled.outside import Outside
+from scuttled.simulation.disk import Contents, Disk, torn
+from scuttled.simulation.history import Witness
+from scuttled.simulation.network import Listener
+from scuttled.simulation.world import EPOCH_MS, World
+
+MAX_SKEW_S = 1.0  # between two clocks that may be linked
+KEEP_DELETED_S = 2.0
+FORGET_AFTER_S = 40.0  # where members are forgotten at all
+NEVER_S = 7 * 86_400.0
+DISK_S = 0.2  # a write that waits, at most, where disks take their time
+
+T = TypeVar("T")
+
+
+class Machine:
+    """One member of the cluster; `daemon` while it runs."""
+
+    def __init__(
+        self, world: World, name: str, path: Path, *, sync: str, forget: bool, slow_disk: bool
+    ) -> None:
+        self.world = world
+        self.name = name
+        self.disk = Disk(path)
+        self.sync = sync
+        self.forget_after_s = FORGET_AFTER_S if forget else NEVER_S
+        self.disk_s = DISK_S if slow_disk else 0.0
+        self.peers: tuple[str, ...] = ()
+        self.offset_ms = 0.0  # how wrong its wall clock is...
+        self.drift = 0.0  # ...and by how much more each second, in parts
+        self.boots = 1
+        self.daemon: Daemon | None = None
+        self.witness: Witness
+        self.backup: Contents | None = None
+        self.resets = 0  # in earlier runs
+        self.retired = False  # it does not come back
+        self.up = trio.Event()  # of this start
+        self._scope = trio.CancelScope()
+        self._gone = trio.Event()
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def control(self) -> str:
+        return f"{self.name}.control"
+
+    @property
+    def node(self) -> Node:
+        assert self.daemon is not None
+        return self.daemon.node
+
+    @property
+    def is_up(self) -> bool:
+        return self.daemon is not None and self.up.is_set()
+
+    @property
+    def now(self) -> Instant:
+        now_s = trio.current_time()
+        return Instant(now_s, EPOCH_MS + round(now_s * 1000 * (1 + self.drift) + self.offset_ms))
+
+    def set_clock(self, offset_ms: float, drift: float) -> None:
+        """From this moment on it is that wrong, and drifts so."""
+        self.drift = drift
+        self.offset_ms = offset_ms - trio.current_time() * 1000 * drift
+
+    # --- its daemon's life ---
+
+    async def live(self) -> None:
+        """From one start to its end. What goes wrong in it is a violation."""
+        if self.retired or self.daemon is not None:
+            return
+        config = Config(
+            name=self.name, data=self.disk.path, socket=self.control, cluster="simulated",
+            peers=self.peers, listen=self.name, insecure=True, max_clock_skew_s=MAX_SKEW_S,
+            forget_after_s=self.forget_after_s, keep_deleted_s=KEEP_DELETED_S, sync=self.sync,
+        )  # fmt: skip
+        daemon = Daemon(Loaded(config, None, {}), say=_say_nothing, outside=_Virtual(self))
+        self.daemon, self._scope, self._gone = daemon, trio.CancelScope(), trio.Event()
+        try:
+            with self._scope:
+                await daemon.run()
+        except* (ScuttledError, OSError) as group:
+            self.world.violate(f"{self.name} ended: {group.exceptions[0]!r}")
+        finally:
+            self.daemon, self.up = None, trio.Event()
+            self._gone.set()
+
+    def begun(self) -> None:
+        """Its node has what the disk had: is it what may not be lost, and who is it now?"""
+        assert self.daemon is not None
+        node, history = self.node, self.world.history
+        node.alone = False  # so that all that was collected can be told by the floor
+        source = node.author.source
+        history.forget_lost(node.models, node.author.node_id, source)
+        self.witness = Witness(history, node, self.name)
+        node.watchers.add(self._look)
+        self._look()
+        self.up.set()
+
+    def _look(self) -> None:
+        self.world.check("clocks are truthful, and all was written by somebody", self.witness.look)
+
+    # --- what ends it ---
+
+    async def kill(self, *, power: bool = False) -> None:
+        """Gone in an instant, whatever it still does; what was sent may still arrive, in part."""
+        if self.daemon is None:
+            return
+        contents = self.disk.contents()
+        if self.up.is_set():
+            self._note_end()
+        self.world.network.cut_all(self.name)
+        self.world.local.cut_all(self.control)
+        self._scope.cancel()
+        await self._gone.wait()
+        if power:
+            self.boots += 1
+            if self.sync != "full":
+                contents = torn(contents, self.world.rng)
+        self.disk.put_back(contents)
+
+    def _note_end(self) -> None:
+        node = self.node
+        node.watchers.discard(self._look)
+        self._look()
+        self.resets += len(node.resets)
+        self.world.history.note_acknowledged(node.models, node.author.node_id)
+
+
+class _Virtual(Outside):
+    """What a machine's daemon takes from outside."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.world = machine.world
+        self.rng = random.Random(self.world.rng.getrandbits(64))  # noqa: S311  (a simulation)
+        self.environ = {}
+
+    def now(self) -> Instant:
+        return self.machine.now
+
+    def boot_id(self) -> str:
+        return str(self.machine.boots)
+
+    def signals(self) -> AbstractContextManager[AsyncIterator[int]]:
+        return _no_signals()
+
+    async def beside(self, work: Callable[..., T], *args: object) -> T:
+        await trio.sleep(self.rng.uniform(0, self.machine.disk_s))
+        done = work(*args)
+        await trio.sleep(self.rng.uniform(0, self.machine.disk_s / 10))
+        return done
+
+    def settled(self) -> None:
+        self.machine.begun()
+
+    async def listen(self, address: str) -> list[trio.abc.Listener[trio.abc.Stream]]:
+        return [self.world.network.listen(address)]
+
+    def open_control(
+        self, path: str, mode: int, group: str
+    ) -> AbstractAsyncContextManager[trio.abc.Listener[trio.abc.Stream]]:
+        listener: Listener = self.world.local.listen(path)
+        return listener
+
+    async def dial(self, address: str, *, insecure: bool) -> trio.abc.Stream:
+        return await self.world.network.connect(self.machine.name, address)
+
+
+@contextmanager
+def _no_signals() -> Iterator[AsyncIterator[int]]:
+    async def never() -> AsyncIterator[int]:
+        await trio.sleep_forever()
+        yield signal.SIGTERM
+
+    yield never()
+
+
+def _say_nothing(line: str) -> None:
+    """Nobody is at the terminal."""

@@ -1,0 +1,300 @@
+"""A cluster of whole daemons in virtual time: what befalls it, and what must come of it.
+
+    Trial(seed=7).run()
+
+*Safety*: programs write and watch, while all that the run's faults name goes wrong. *Liveness*: a
+core of the machines is chosen; what is between them heals, all others stay dead, deaf, dumb or
+slow; and within bounded time the core must hold one state, with one clock, under one fingerprint,
+and lack nothing that its members were told is written. All along it is checked that
+
+    I1  a source's timestamps rise                I3  clocks are truthful
+    I2  reads are monotone: ranks only rise       I5  what was acknowledged is on disk, survives
+    I7  buffers stay below their maxima               a kill, and no two machines share a source
+    I8  no daemon ends, or logs a bug                 and nothing comes from nowhere
+
+against a history of all that was ever written. The seed decides everything.
+"""
+
+import random
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from scuttled.core.clock import Clock
+from scuttled.core.fingerprint import fingerprint
+from scuttled.core.link import OUTBOX_MAX
+from scuttled.core.session import SKIPS_MAX
+from scuttled.core.slots import Slots
+from scuttled.core.wire import FRAME_BYTES_MAX
+from scuttled.simulation.faults import Faults
+from scuttled.simulation.history import Violation
+from scuttled.simulation.machine import Machine
+from scuttled.simulation.mischief import Mischief
+from scuttled.simulation.network import PIPE_BYTES
+from scuttled.simulation.programs import CLASH, Hungup, Watcher, Writer, calling
+from scuttled.simulation.world import World, run
+
+NODES = (3, 3, 4, 5, 6, 8)
+SAFETY_S = 15.0
+LIVENESS_S = 120.0  # for the core to converge; to find that a link is dead takes 10
+LOOK_S = 0.5  # between looks at what is bounded, and whether all have converged
+LOG_HOLES_MAX = 2 * 4096  # entries of a log beyond twice what lives in it
+EMPTY = Clock()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run came to. `trace` is the same for the same seed."""
+
+    seed: int
+    nodes: int
+    faults: list[str]
+    virtual_s: float = 0.0
+    trace: str = ""
+    violation: str = ""
+    counts: dict[str, int] = field(default_factory=dict)  # of each fault that happened
+    checks: dict[str, int] = field(default_factory=dict)
+    updates: int = 0  # ever written
+    core: list[str] = field(default_factory=list)
+    converged_s: float = 0.0  # after the core was healed
+
+
+class Trial:
+    """One run."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        nodes: int = 0,
+        for_s: float = SAFETY_S,
+        faults: Faults | None = None,
+    ) -> None:
+        """`nodes` machines (0: drawn) for `for_s` virtual seconds before the core is healed."""
+        rng = random.Random(seed)  # noqa: S311  (a simulation)
+        self.seed = seed
+        self.for_s = for_s
+        self.faults = Faults.drawn(rng) if faults is None else faults
+        self.count = nodes or rng.choice(NODES)
+        self.interval_s = rng.choice((0.3, 1.0, 3.0)) if for_s < 60 else 3.0
+        self.rate = rng.choice((1.0, 4.0, 15.0)) / self.count if for_s < 60 else 2.0 / self.count
+        self.keys = rng.choice((2, 8, 60))
+        self.world = World(rng.getrandbits(64))
+        self.machines: list[Machine] = []
+        self.writers: list[Writer] = []
+        self.outcome = Outcome(seed, self.count, self.faults.names)
+
+    def run(self) -> Outcome:
+        """Raises Violation, whose words begin with the seed; `outcome` has the rest, too."""
+        with tempfile.TemporaryDirectory(prefix="scuttled-", dir=_fast_place()) as place:
+            self._place = Path(place)
+            try:
+                run(self.world, self.seed, self._main)
+            except Violation as found:
+                names = " ".join(self.faults.names) or "none"
+                words = f"seed {self.seed}, {self.count} nodes, faults {names}: {found}"
+                self.outcome.violation = words
+                raise Violation(words) from found
+            finally:
+                self._note()
+        return self.outcome
+
+    def _note(self) -> None:
+        outcome, world = self.outcome, self.world
+        outcome.trace = world.trace
+        outcome.counts = {name: world.counts[name] for name in self.faults.names}
+        outcome.checks = dict(sorted(world.checks.items()))
+        outcome.updates = world.history.count
+
+    # --- the cluster ---
+
+    async def _main(self) -> None:
+        world = self.world
+        if self.faults.delay:
+            world.network.delay_s = 0.2
+            world.counts["delay"] += 1
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for number in range(self.count):
+                self._add(f"n{number}", self._place / f"n{number}")
+            self._connect()
+            for machine in self.machines:
+                nursery.start_soon(machine.live)
+            nursery.start_soon(self._keep_looking)
+            mischief = Mischief(world, self.machines, self.faults, nursery, self._copy)
+            nursery.start_soon(mischief.keep_on, self.interval_s)
+            await trio.sleep(self.for_s)
+            core = await self._choose_core(mischief)
+            await self._converge(core)
+            self.outcome.virtual_s = trio.current_time()
+            nursery.cancel_scope.cancel()
+
+    def _add(self, name: str, path: Path) -> Machine:
+        rng, faults = self.world.rng, self.faults
+        sync = rng.choice(("normal", "normal", "full", "off"))
+        if faults.disk:
+            sync = "full"
+            self.world.counts["disk"] += 1
+        machine = Machine(
+            self.world, name, path, sync=sync, forget=faults.forget, slow_disk=faults.disk
+        )
+        self.machines.append(machine)
+        writer = Writer(machine, faults, rate=self.rate, keys=self.keys)
+        self.writers.append(writer)
+        self._nursery.start_soon(writer.keep_writing)
+        self._nursery.start_soon(Watcher(machine).keep_watching)
+        return machine
+
+    def _copy(self, machine: Machine, path: Path) -> Machine:
+        """Another machine, with a copy of that one's state, that knows the same peers."""
+        copy = self._add(f"n{len(self.machines)}", path)
+        copy.peers = (machine.name, *machine.peers)
+        return copy
+
+    def _connect(self) -> None:
+        """A ring at least, often more; who dials whom is drawn."""
+        rng, dials = self.world.rng, {machine.name: set[str]() for machine in self.machines}
+        names = list(dials)
+        ring = set(zip(names, names[1:] + names[:1], strict=True))
+        for a, b in combinations(names, 2):
+            if (a, b) in ring or (b, a) in ring or rng.random() < 1.5 / len(names):
+                for dialler, listener in rng.choice((((a, b), (b, a)), ((a, b),), ((b, a),))):
+                    dials[dialler].add(listener)
+        for machine in self.machines:
+            machine.peers = tuple(sorted(dials[machine.name]))
+
+    # --- the core ---
+
+    async def _choose_core(self, mischief: Mischief) -> list[Machine]:
+        """Some of the machines are whole again; the rest is broken for good."""
+        rng = self.world.rng
+        count = rng.randint(max(2, len(self.machines) // 2 + 1), len(self.machines))
+        core = sorted(rng.sample(self.machines, count), key=lambda machine: machine.name)
+        mischief.heal(core)
+        for writer in self.writers:
+            writer.resting.set()
+        await mischief.break_for_good([m for m in self.machines if m not in core])
+        self.outcome.core = [machine.name for machine in core]
+        for machine in core:
+            self._nursery.start_soon(machine.live)
+        for machine, peer in zip(core, core[1:] + core[:1], strict=True):
+            await self._join(machine, peer)
+        return core
+
+    async def _join(self, machine: Machine, peer: Machine) -> None:
+        """The core may be linked through the others only."""
+        await machine.up.wait()
+        try:
+            async with calling(machine) as caller:
+                await caller.ask("join", peers=[peer.name])
+        except Hungup:
+            self.world.violate(f"{machine} went down after it was healed")
+
+    async def _converge(self, core: list[Machine]) -> None:
+        began_s = trio.current_time()
+        while not (settled := self._settled(core)):
+            if trio.current_time() >= began_s + LIVENESS_S:
+                words = f"core {' '.join(self.outcome.core)} not converged {LIVENESS_S:.0f} s"
+                self.world.violate(f"{words} after it was healed: {self._differences(core)}")
+            await trio.sleep(LOOK_S)
+        assert settled
+        self.outcome.converged_s = trio.current_time() - began_s
+        self.world.check("nothing acknowledged is lost", lambda: self._check_whole(core))
+        self.world.check("equal clocks, equal fingerprints", lambda: self._check_prints(core))
+
+    def _settled(self, core: list[Machine]) -> bool:
+        return (
+            all(machine.is_up for machine in core)
+            and all(machine.node.is_saved() for machine in core)
+            and not self._differences(core)
+        )
+
+    def _differences(self, core: list[Machine]) -> list[str]:
+        """Models in which some member of the core differs from the first."""
+        first, *others = [_state(machine) for machine in core]
+        return [
+            f"{name} on {machine}"
+            for machine, other in zip(core[1:], others, strict=True)
+            for name in sorted({*first, *other} - {CLASH})
+            if first.get(name) != other.get(name)
+        ]
+
+    # --- what is checked ---
+
+    async def _keep_looking(self) -> None:
+        """Now and then, at what must stay bounded."""
+        while True:
+            await trio.sleep(LOOK_S)
+            for machine in self.machines:
+                if machine.is_up:
+                    check = _bounded(machine)
+                    self.world.check("buffers and logs are bounded (I7)", check)
+
+    def _check_whole(self, core: list[Machine]) -> None:
+        """The core covers all that its members wrote and had acknowledged (I5)."""
+        history = self.world.history
+        for machine in core:
+            for name, model in machine.node.models.items():
+                if name != CLASH:
+                    for other in core:
+                        history.check_covered(model, other.node.author.source)
+
+    def _check_prints(self, core: list[Machine]) -> None:
+        at_ms = core[0].now.wall_ms
+        for name, model in core[0].node.models.items():
+            if name == CLASH or not isinstance(model, Slots):
+                continue
+            prints = {machine.name: _print(machine.node.models[name], at_ms) for machine in core}
+            if len({str(found) for found in prints.values()}) > 1:
+                raise Violation(f"{name} has one clock, and not one fingerprint")
+
+
+def _state(machine: Machine) -> dict[str, Any]:
+    """What a node has: all updates and the clock, by model."""
+    return {
+        name: (list(model.history(EMPTY)), model.clock.copy_times())
+        for name, model in sorted(machine.node.models.items())
+    }
+
+
+def _print(model: Any, at_ms: int) -> list[int]:
+    steps = fingerprint(model, at_ms)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return list(done.value)
+
+
+def _bounded(machine: Machine) -> Callable[[], None]:
+    def look() -> None:
+        for link in machine.node.links.values():
+            _within(f"{machine}: outbox of a link", len(link._outbox), OUTBOX_MAX)
+            _within(f"{machine}: half a frame", link._frames.halfway, FRAME_BYTES_MAX + 4)
+            for session in link.sessions.values():
+                _within(f"{machine}: skips of a session", len(session._skips), SKIPS_MAX)
+        for name, model in machine.node.models.items():
+            held = sum(len(segment.records) for segment in model.log.segments)
+            _within(f"{machine}: log of {name}", held, 2 * model.log.live + LOG_HOLES_MAX)
+        for ways in (machine.world.network.ways,):
+            for way in ways.values():
+                for pipe in way.pipes:
+                    _within("bytes under way", pipe.size, PIPE_BYTES)
+
+    return look
+
+
+def _within(what: str, seen: int, most: int) -> None:
+    if seen > most:
+        raise Violation(f"{what}: {seen}, at most {most}")
+
+
+def _fast_place() -> str | None:
+    """Where files are memory, if this machine has such a place."""
+    shm = Path("/dev/shm")  # noqa: S108  (a directory of one's own is made in it)
+    return str(shm) if shm.is_dir() else None
