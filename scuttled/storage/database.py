@@ -49,6 +49,7 @@ class Database:
 
     def __init__(self, path: Path, sync: str) -> None:
         self.path = path
+        self.sync = sync
         self._source_ids: dict[Source, int] = {}
         self._models: dict[str, _Held] = {}
         self._wal = f"{path}-wal"
@@ -142,8 +143,21 @@ class Database:
         self._unsure = False
 
     def note(self, meta: Meta) -> None:
-        with told(self.path, "can't write"), self._transaction():
+        """Durable when this returns, with all that was written before, whatever the level is.
+
+        Who runs must be on disk before anything that a power cut may take: else the next start
+        would find the last stop clean, and go on as a source that has forgotten (I5).
+        """
+        with told(self.path, "can't write"), self._synced(), self._transaction():
             self._note(meta)
+
+    @contextmanager
+    def _synced(self) -> Iterator[None]:
+        self.db.execute("PRAGMA synchronous = full")
+        try:
+            yield
+        finally:
+            self.db.execute(f"PRAGMA synchronous = {self.sync}")
 
     def _note(self, meta: Meta) -> None:
         rows = [(key, value, meta_crc(key, value)) for key, value in meta.items()]
@@ -257,7 +271,7 @@ class Database:
             if meta:
                 self.note(meta)
                 self._count_all()
-            with told(self.path, "can't close"):
+            with told(self.path, "can't close"), self._synced():
                 self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self.abandon()

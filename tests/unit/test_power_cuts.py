@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from scenes import default, node_id, values
-from test_storage import RNG, begun
+from scenes import default, node_id, values, write
+from test_storage import RNG, begun, kept
 
 from scuttled.storage import FILE, Damaged, Identity, Storage
 
@@ -166,3 +166,34 @@ def test_a_database_whose_pages_were_not_written_either_loads_or_is_set_aside(
             storage.begin_anew(found, 0, Identity(node_id(1), 2))
             assert list(storage.load()) == []
         storage.close()
+
+
+@pytest.mark.parametrize("sync", ["normal", "off"])
+def test_that_a_daemon_runs_is_synced_before_anything_it_writes(tmp_path: Path, sync: str) -> None:
+    """Else a power cut takes the note together with the writes, and the last stop looks clean."""
+    first = Storage(tmp_path / "state", sync)
+    first.begin("first", RNG.getrandbits)
+    first.close()
+    storage, said = Storage(tmp_path / "state", sync), list[str]()
+    assert storage._db is not None
+    storage._db.db.set_trace_callback(said.append)
+    storage.begin("second", RNG.getrandbits)
+    level, levels = sync, set()
+    for statement in said:
+        if statement.startswith("PRAGMA synchronous = "):
+            level = statement.rpartition(" ")[2]
+        elif statement == "COMMIT":
+            levels.add(level)
+    assert levels == {"full"}
+    assert level == sync, "what follows is at the level that was asked for"
+    synced = (tmp_path / "state" / f"{FILE}-wal").stat().st_size
+    write(node := begun(storage), "k", "1")
+    kept(node, storage)
+    lost = shutil.copytree(
+        tmp_path / "state", tmp_path / "lost", ignore=shutil.ignore_patterns("*-shm")
+    )
+    os.truncate(lost / f"{FILE}-wal", synced)
+    after = Storage(lost, sync)
+    assert after.may_have_forgotten("third")
+    after.close()
+    storage.close()
