@@ -30,6 +30,12 @@ class Disk:
         files = (path for path in self.path.iterdir() if not path.name.endswith("-shm"))
         return {path.name: path.read_bytes() for path in sorted(files)}
 
+    @property
+    def log_bytes(self) -> int:
+        """Of the write-ahead log."""
+        path = self.path / WAL
+        return path.stat().st_size if path.exists() else 0
+
     def put_back(self, contents: Contents) -> None:
         """The same files, with these bytes: nothing that tells a copy from its original moves."""
         for path in self.path.iterdir():
@@ -50,12 +56,13 @@ class Disk:
             (self.path / name).write_bytes(data)
 
 
-def torn(contents: Contents, rng: random.Random) -> Contents:
-    """What a power cut leaves where nothing was synced: any part of the write-ahead log."""
-    wal = bytearray(contents.get(WAL, b""))
-    if wal and rng.random() < 0.7:
-        del wal[rng.randrange(len(wal)) :]
+def torn(contents: Contents, rng: random.Random, synced: int) -> Contents:
+    """What a power cut leaves: of the write-ahead log behind `synced` bytes, any part."""
+    log = contents.get(WAL, b"")
+    kept, loose = log[:synced], bytearray(log[synced:])
+    if loose and rng.random() < 0.7:
+        del loose[rng.randrange(len(loose)) :]
     for _ in range(rng.randrange(3)):
-        at = rng.randrange(len(wal) // PAGE_BYTES + 1) * PAGE_BYTES
-        wal[at : at + PAGE_BYTES] = bytes(len(wal[at : at + PAGE_BYTES]))
-    return {**contents, WAL: bytes(wal)} if WAL in contents else contents
+        at = rng.randrange(len(loose) // PAGE_BYTES + 1) * PAGE_BYTES
+        loose[at : at + PAGE_BYTES] = bytes(len(loose[at : at + PAGE_BYTES]))
+    return {**contents, WAL: kept + loose} if WAL in contents else contents

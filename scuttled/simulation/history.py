@@ -7,7 +7,7 @@ from typing import NamedTuple
 from scuttled.core.changes import CLEAR, DELETED, parse, slot_of
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import Slots
-from scuttled.core.update import NodeId, Source, Update, node_of, source_text, timestamp_of
+from scuttled.core.update import Source, Update, source_text, timestamp_of
 from scuttled.node import Node
 
 
@@ -105,38 +105,40 @@ class History:
         if known and not model.clock.covers(source, known[-1].update.timestamp):
             raise Violation(f"{model.name} lacks {known[-1]}, though its writer is here")
 
-    def note_acknowledged(self, models: dict[str, Scuttlebutt], node_id: NodeId) -> None:
+    def note_acknowledged(self, models: dict[str, Scuttlebutt], writer: str) -> None:
         """Before a kill: what stands below `visible` was acknowledged, and is not to be lost."""
-        for name, source, known in self._by(node_id):
+        for name, source, known in self._by(writer):
             visible = models[name].log.durable if name in models else 0
             self.models[name][source] = [
                 written._replace(end=0) if written.end <= visible else written for written in known
             ]
 
-    def forget_lost(self, models: dict[str, Scuttlebutt], node_id: NodeId, now: Source) -> None:
+    def forget_lost(self, models: dict[str, Scuttlebutt], writer: str, now: Source) -> None:
         """After a restart: what nobody saw may be gone. Raises Violation for what may not (I5).
 
         What an earlier life wrote may have gone by a RESET; its source is not `now`'s.
         """
-        for name, source, known in self._by(node_id):
+        for name, source, known in self._by(writer):
             kept = []
             for written in known:
                 if name in models and self.holds(models[name], written):
                     kept.append(written._replace(end=0))
-                elif self.seen(name, written) and source == now:
-                    raise Violation(
-                        f"{written} of {name} was sent before it was saved, and is lost"
-                    )
+                elif self.seen(name, written):
+                    if source == now:
+                        raise Violation(
+                            f"{written} of {name} was sent before it was saved, and is lost"
+                        )
+                    kept.append(written)
                 elif written.end == 0 and source == now:
                     raise Violation(f"{written} of {name} was acknowledged, and is lost")
             self.models[name][source] = kept
 
-    def _by(self, node_id: NodeId) -> list[tuple[str, Source, list[Written]]]:
+    def _by(self, writer: str) -> list[tuple[str, Source, list[Written]]]:
         return [
             (name, source, known)
             for name, sources in self.models.items()
             for source, known in sources.items()
-            if node_of(source) == node_id
+            if self._writers.get(source) == writer
         ]
 
 
@@ -179,7 +181,7 @@ class Witness:
             self._read[name] = at
 
     def _note(self, name: str, record: bytes, source: Source, place: int) -> None:
-        if source in self.sources or node_of(source) == self.node.author.node_id:
+        if source in self.sources:
             self.history.add(name, Update.of(record, source), slot_of(record), place + 1)
         else:
             self.history.check_known(name, record, source)

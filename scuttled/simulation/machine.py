@@ -15,7 +15,6 @@ import trio
 from scuttled.config import Config, Loaded
 from scuttled.core.update import Instant
 from scuttled.daemon import Daemon
-from scuttled.errors import ScuttledError
 from scuttled.node import Node
 from scuttled.outside import Outside
 from scuttled.simulation.disk import Contents, Disk, torn
@@ -48,6 +47,7 @@ class Machine:
         self.offset_ms = 0.0  # how wrong its wall clock is...
         self.drift = 0.0  # ...and by how much more each second, in parts
         self.boots = 1
+        self._synced = 0  # bytes of the write-ahead log that no power cut takes
         self.daemon: Daemon | None = None
         self.witness: Witness
         self.backup: Contents | None = None
@@ -99,8 +99,8 @@ class Machine:
         try:
             with self._scope:
                 await daemon.run()
-        except* (ScuttledError, OSError) as group:
-            self.world.violate(f"{self.name} ended: {group.exceptions[0]!r}")
+        except* Exception as group:
+            self.world.violate(f"{self.name} ended: {_first(group)!r}")
         finally:
             self.daemon, self.up = None, trio.Event()
             self._gone.set()
@@ -109,9 +109,10 @@ class Machine:
         """Its node has what the disk had: is it what may not be lost, and who is it now?"""
         assert self.daemon is not None
         node, history = self.node, self.world.history
+        self._synced = self.disk.log_bytes
         node.alone = False  # so that all that was collected can be told by the floor
         source = node.author.source
-        history.forget_lost(node.models, node.author.node_id, source)
+        history.forget_lost(node.models, self.name, source)
         self.witness = Witness(history, node, self.name)
         node.watchers.add(self._look)
         self._look()
@@ -136,7 +137,7 @@ class Machine:
         if power:
             self.boots += 1
             if self.sync != "full":
-                contents = torn(contents, self.world.rng)
+                contents = torn(contents, self.world.rng, self._synced)
         self.disk.put_back(contents)
 
     def _note_end(self) -> None:
@@ -144,7 +145,7 @@ class Machine:
         node.watchers.discard(self._look)
         self._look()
         self.resets += len(node.resets)
-        self.world.history.note_acknowledged(node.models, node.author.node_id)
+        self.world.history.note_acknowledged(node.models, self.name)
 
 
 class _Virtual(Outside):
@@ -194,6 +195,12 @@ def _no_signals() -> Iterator[AsyncIterator[int]]:
         yield signal.SIGTERM
 
     yield never()
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _say_nothing(line: str) -> None:

@@ -101,7 +101,7 @@ class Machine:
         node.begin(self.disk.load(), self.now.wall_ms)
         node.members.refresh_ms = REFRESH_MS
         node.alone = False  # so that all that was collected can be told by the floor
-        self.world.history.forget_lost(node.models, self.disk.node_id, author.source)
+        self.world.history.forget_lost(node.models, self.name, author.source)
         self.witness = Witness(self.world.history, node, self.name)
         node.watchers.add(self.witness.read)
         self.witness.read()
@@ -110,7 +110,7 @@ class Machine:
     def kill(self) -> None:
         """Gone in an instant. What peers still read of its last words is up to chance."""
         if self.stored:
-            self.world.history.note_acknowledged(self.up.models, self.disk.node_id)
+            self.world.history.note_acknowledged(self.up.models, self.name)
         for hang_up in list(self.hangups):
             hang_up()
         self.node = None
