@@ -15,6 +15,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 
 import trio
 
@@ -66,6 +67,7 @@ class Pipe:
         self.readable, self.writable = Bell(), Bell()
         self._pieces: deque[tuple[float, bytes]] = deque()  # when each arrives
         self._last_s = 0.0
+        self._wait = trio.CancelScope()  # the reader's
         way.pipes[self] = None
 
     @property
@@ -85,7 +87,12 @@ class Pipe:
             self._pieces.append((self._last_s, data[:size]))
             self.size += size
             data = data[size:]
-        self.readable.ring()
+        self._arm()
+
+    def _arm(self) -> None:
+        """Let the reader be woken when the first piece arrives, and not before."""
+        due_s = self._due_s()
+        self._wait.deadline = inf if due_s is None else due_s
 
     def _delay_s(self, size: int) -> float:
         way = self.way
@@ -100,15 +107,13 @@ class Pipe:
             due_s = self._due_s()
             if self.closed or (self.broken and not self._pieces and not self.way.blocks):
                 raise trio.BrokenResourceError("the connection was reset")
-            if due_s is None:
-                if self.ended and not self._pieces and not self.way.blocks:
-                    return b""
-                await self.readable.heard()
-            elif due_s > trio.current_time():
-                with trio.move_on_at(due_s):
-                    await self.readable.heard()
-            else:
+            if due_s is None and self.ended and not self._pieces and not self.way.blocks:
+                return b""
+            if due_s is not None and due_s <= trio.current_time():
                 return self._arrived()
+            self._wait = trio.CancelScope(deadline=inf if due_s is None else due_s)
+            with self._wait:
+                await self.readable.heard()
 
     def _due_s(self) -> float | None:
         """When the next piece arrives; None if there is none, or its way is blocked."""

@@ -44,6 +44,8 @@ from scuttled.simulation.world import World, run
 
 NODES = (3, 3, 4, 5, 6, 8)
 SAFETY_S = 15.0
+LONG_S = 60.0
+LONG_RATE = 0.15  # writes a second, or bursts of them, in a run as long
 LIVENESS_S = 120.0  # for the core to converge; to find that a link is dead takes 10
 LOOK_S = 0.5  # between looks at what is bounded, and whether all have converged
 LOG_HOLES_MAX = 2 * 4096  # entries of a log beyond twice what lives in it
@@ -85,8 +87,9 @@ class Trial:
         self.for_s = for_s
         self.faults = Faults.drawn(rng) if faults is None else faults
         self.count = nodes or rng.choice(NODES)
-        self.interval_s = rng.choice((0.3, 1.0, 3.0)) if for_s < 60 else 3.0
-        self.rate = rng.choice((1.0, 4.0, 15.0)) / self.count if for_s < 60 else 2.0 / self.count
+        self.interval_s = rng.choice((0.3, 1.0, 3.0)) if for_s < LONG_S else 3.0
+        rate = rng.choice((1.0, 4.0, 15.0)) if for_s < LONG_S else LONG_RATE
+        self.rate = rate / self.count  # of each writer
         self.keys = rng.choice((2, 8, 60))
         self.world = World(rng.getrandbits(64))
         self.world.history.seen = self._is_held

@@ -12,13 +12,17 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from math import ceil, inf
 
 import trio
+from trio._core import _run as internals  # its switch for tests has no public name
 from trio.testing import MockClock
 
 from scuttled.simulation.history import History, Violation
 from scuttled.simulation.network import Network
 
+STEP_S = 1 / 256  # of virtual time: what is due within one of them is due at once
+ROUNDING = 1e-9  # of a step
 EPOCH_MS = 1_700_000_000_000  # of the wall clocks, but for each machine's own error
 
 
@@ -91,10 +95,24 @@ def _bugs_told(world: World) -> Iterator[None]:
         logger.propagate = before[1]
 
 
+def _stepping_clock() -> MockClock:
+    """Jumps when all tasks wait, but in whole steps.
+
+    So more tasks are ready at one time, of which one has to be drawn, and the loop turns less.
+    """
+    clock = MockClock(autojump_threshold=0)
+
+    def jump() -> None:
+        sleep_s = trio.lowlevel.current_statistics().seconds_to_next_deadline
+        if 0 < sleep_s < inf:
+            clock.jump(max(1, ceil(sleep_s / STEP_S - ROUNDING)) * STEP_S)
+
+    clock._autojump = jump  # type: ignore[method-assign]
+    return clock
+
+
 @contextmanager
 def _seeded_scheduling(seed: int) -> Iterator[None]:
-    from trio._core import _run as internals  # its switch has no public name
-
     before, state = internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r.getstate()
     internals._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
     internals._r.seed(seed)
@@ -113,6 +131,6 @@ def run(world: World, seed: int, main: Callable[[], Awaitable[object]]) -> None:
             await main()
 
     with _bugs_told(world), _seeded_scheduling(seed):
-        trio.run(until_over, clock=MockClock(autojump_threshold=0))
+        trio.run(until_over, clock=_stepping_clock())
     if world.violation is not None:
         raise world.violation
