@@ -47,6 +47,7 @@ from scuttled.core.update import (
     Update,
     outranks,
     stamp,
+    timestamp_of,
 )
 from scuttled.errors import RemoteProtocolError
 
@@ -296,6 +297,8 @@ class Slots(Scuttlebutt):
                     if not outranks(record, source, *old):
                         continue
                     self._forget(slot, position, old.record)
+                elif not plain and self._was_collected(record, source):
+                    continue
                 slots[slot] = end
                 put_record(record)
                 put_source(source)
@@ -311,12 +314,14 @@ class Slots(Scuttlebutt):
             if self._cleared_by is not None:
                 self._wipe()
 
+    def _was_collected(self, record: bytes, source: Source) -> bool:
+        """Whether it is a deletion that was under way to us when all had it, and we forgot it."""
+        return record[KIND_AT] & KIND_BITS == DELETED and self.floor[source] >= timestamp_of(record)
+
     def _check(self, record: bytes, slot: bytes) -> None:
         """What a record that is not plain must be. Raises RemoteProtocolError, nothing changed."""
         bits, kind = record[KIND_AT], record[KIND_AT] & KIND_BITS
-        if kind not in (DELETED, OWN) and kind not in KINDS:
-            raise RemoteProtocolError(f"an update of the unknown kind {bits}")
-        if kind in (DELETED, OWN) and bits & EXPIRES:
+        if bits & EXPIRES if kind in (DELETED, OWN) else kind not in KINDS:
             raise RemoteProtocolError(f"an update of the unknown kind {bits}")
         if slot not in (CLEAR, OPTIONS) if kind == OWN else slot[:1] == b"\x00":
             raise RemoteProtocolError(f"an update of kind {kind} for the slot {slot!r:.60}")

@@ -344,6 +344,19 @@ def test_what_is_not_stable_stays_and_does_not_hold_up_the_rest() -> None:
     assert model.floor.copy_times() == {second.source: second.timestamp}
 
 
+def test_a_deletion_that_was_under_way_when_it_was_collected_does_not_come_back() -> None:
+    """Nor is a watcher told of it again."""
+    model = a_map()
+    put(model, "k")
+    gone = model.discard("k", WALL)
+    assert gone is not None
+    assert model.collect(lambda source, time: True, WALL) == 1
+    end = model.log.end
+    assert not model.apply_update(gone)
+    assert (model.log.end, model.tombstones, model.grave_count) == (end, 0, 0)
+    assert model.apply_update(gone._replace(timestamp=gone.timestamp + 1)), "a later one is news"
+
+
 def test_alone_nothing_raises_the_floor() -> None:
     model = a_map()
     put(model, "k")
