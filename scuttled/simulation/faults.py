@@ -49,8 +49,16 @@ class Faults:
     @classmethod
     def drawn(cls, rng: random.Random) -> "Faults":
         """A few, or many: a run with few comes to places that one with all never reaches."""
-        share = rng.choice((0.15, 0.4, 0.8))
-        return cls(**{name: rng.random() < share for name in WORDS})
+        share = rng.choice((0.15, 0.4, 0.4, 0.8, 0.8, 0.0))
+        drawn = {name: rng.random() < share for name in WORDS}
+        if not share:
+            drawn |= {name: rng.random() < 0.5 for name in sorted(CALM)}
+        return cls(**drawn)
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing ends a connection or a daemon."""
+        return not any(getattr(self, name) for name in set(WORDS) - CALM)
 
     @property
     def names(self) -> list[str]:
@@ -59,3 +67,4 @@ class Faults:
 
 WORDS = {fault.name: str(fault.metadata["words"]) for fault in fields(Faults)}
 ALL = Faults(**dict.fromkeys(WORDS, True))
+CALM = {"delay", "deletes", "expiries", "models"}

@@ -15,6 +15,7 @@ import trio
 from scuttled.config import Config, Loaded
 from scuttled.core.update import Instant
 from scuttled.daemon import Daemon
+from scuttled.gossip import Gossip
 from scuttled.node import Node
 from scuttled.outside import Outside
 from scuttled.simulation.disk import Contents, Disk, torn
@@ -24,8 +25,6 @@ from scuttled.simulation.world import EPOCH_MS, World
 
 MAX_SKEW_S = 1.0  # between two clocks that may be linked
 KEEP_DELETED_S = 2.0
-FORGET_AFTER_S = 40.0  # where members are forgotten at all
-NEVER_S = 7 * 86_400.0
 DISK_S = 0.2  # a write that waits, at most, where disks take their time
 
 T = TypeVar("T")
@@ -35,13 +34,20 @@ class Machine:
     """One member of the cluster; `daemon` while it runs."""
 
     def __init__(
-        self, world: World, name: str, path: Path, *, sync: str, forget: bool, slow_disk: bool
+        self,
+        world: World,
+        name: str,
+        path: Path,
+        *,
+        sync: str,
+        forget_after_s: float,
+        slow_disk: bool,
     ) -> None:
         self.world = world
         self.name = name
         self.disk = Disk(path)
         self.sync = sync
-        self.forget_after_s = FORGET_AFTER_S if forget else NEVER_S
+        self.forget_after_s = forget_after_s
         self.disk_s = DISK_S if slow_disk else 0.0
         self.peers: tuple[str, ...] = ()
         self.offset_ms = 0.0  # how wrong its wall clock is...
@@ -68,6 +74,11 @@ class Machine:
     def node(self) -> Node:
         assert self.daemon is not None
         return self.daemon.node
+
+    @property
+    def gossip(self) -> Gossip:
+        assert self.daemon is not None
+        return self.daemon.gossip
 
     @property
     def is_up(self) -> bool:
@@ -122,6 +133,11 @@ class Machine:
         self.world.check("clocks are truthful, and all was written by somebody", self.witness.look)
 
     # --- what ends it ---
+
+    @property
+    def resets_all(self) -> int:
+        """Over all its runs."""
+        return self.resets + (len(self.node.resets) if self.is_up else 0)
 
     async def kill(self, *, power: bool = False) -> None:
         """Gone in an instant, whatever it still does; what was sent may still arrive, in part."""

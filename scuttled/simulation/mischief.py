@@ -162,6 +162,13 @@ class Mischief:
             self._come_back(machine)
             self._happened("kill")
 
+    async def _forget(self) -> None:
+        """Away for so long that it no longer counts."""
+        if (machine := self._up()) is not None:
+            await machine.kill()
+            away_s = machine.forget_after_s * self.rng.uniform(1.2, 2.0)
+            self._come_back(machine, away_s=away_s, then=lambda: self._happened("forget"))
+
     async def _power(self) -> None:
         if (machine := self._up()) is not None:
             await machine.kill(power=True)
@@ -191,9 +198,12 @@ class Mischief:
             self._nursery.start_soon(self._add_copy(machine, path).live)
             self._happened("copy")
 
-    def _come_back(self, machine: Machine) -> None:
+    def _come_back(
+        self, machine: Machine, *, away_s: float = 0.0, then: Callable[[], None] = lambda: None
+    ) -> None:
         async def wait() -> None:
-            await trio.sleep(self.rng.uniform(0, DOWN_S))
+            await trio.sleep(away_s or self.rng.uniform(0, DOWN_S))
+            then()
             await machine.live()
 
         self._nursery.start_soon(wait)

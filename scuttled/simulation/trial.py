@@ -33,6 +33,7 @@ from scuttled.core.link import OUTBOX_MAX
 from scuttled.core.session import SKIPS_MAX
 from scuttled.core.slots import Slots
 from scuttled.core.wire import FRAME_BYTES_MAX
+from scuttled.members import MEMBERS
 from scuttled.node import Node
 from scuttled.simulation.faults import Faults
 from scuttled.simulation.history import Violation, Written
@@ -46,7 +47,11 @@ NODES = (3, 3, 4, 5, 6, 8)
 SAFETY_S = 15.0
 LONG_S = 60.0
 LONG_RATE = 0.15  # writes a second, or bursts of them, in a run as long
+REST_S = 20.0  # for all to be told, where nothing breaks
 LIVENESS_S = 120.0  # for the core to converge; to find that a link is dead takes 10
+FORGET_AFTER_S = (4.0, 30.0)  # where members are forgotten at all; in a short run, in a long one
+NEVER_S = 7 * 86_400.0
+TREES = 0.2  # share of the runs in which there is one way from each machine to each other one
 LOOK_S = 0.5  # between looks at what is bounded, and whether all have converged
 LOG_HOLES_MAX = 2 * 4096  # entries of a log beyond twice what lives in it
 EMPTY = Clock()
@@ -68,6 +73,7 @@ class Outcome:
     updates: int = 0  # ever written
     core: list[str] = field(default_factory=list)
     converged_s: float = 0.0  # after the core was healed
+    resets: int = 0  # of models, to the state of a peer
 
 
 class Trial:
@@ -93,8 +99,17 @@ class Trial:
         self.keys = rng.choice((2, 8, 60))
         self.world = World(rng.getrandbits(64))
         self.world.history.seen = self._is_held
+        self.tree = rng.random() < TREES  # else a ring, and more
+        self.look_s = LOOK_S if for_s < LONG_S else 4 * LOOK_S
+        self._forget_after_s = NEVER_S
+        if self.faults.forget:
+            self._forget_after_s = FORGET_AFTER_S[for_s >= LONG_S]
         self.machines: list[Machine] = []
         self.writers: list[Writer] = []
+        self._unequal = {CLASH}  # models that need not become equal
+        if self.faults.forget:
+            self._unequal.add(MEMBERS)  # rows come so often that some are always under way
+        self._resets = 0
         self.outcome = Outcome(seed, self.count, self.faults.names)
 
     def run(self) -> Outcome:
@@ -118,6 +133,7 @@ class Trial:
         outcome.counts = {name: world.counts[name] for name in self.faults.names}
         outcome.checks = dict(sorted(world.checks.items()))
         outcome.updates = world.history.count
+        outcome.resets = self._resets
 
     # --- the cluster ---
 
@@ -137,9 +153,13 @@ class Trial:
             mischief = Mischief(world, self.machines, self.faults, nursery, self._copy)
             nursery.start_soon(mischief.keep_on, self.interval_s)
             await trio.sleep(self.for_s)
+            if self.tree and self.faults.calm:
+                await self._rest()
+                self.world.check("no echo: each way carries an update once", self._check_echo)
             core = await self._choose_core(mischief)
             await self._converge(core)
             self.outcome.virtual_s = trio.current_time()
+            self._resets = sum(machine.resets_all for machine in self.machines)
             nursery.cancel_scope.cancel()
 
     def _add(self, name: str, path: Path) -> Machine:
@@ -149,7 +169,12 @@ class Trial:
             sync = "full"
             self.world.counts["disk"] += 1
         machine = Machine(
-            self.world, name, path, sync=sync, forget=faults.forget, slow_disk=faults.disk
+            self.world,
+            name,
+            path,
+            sync=sync,
+            forget_after_s=self._forget_after_s,
+            slow_disk=faults.disk,
         )
         self.machines.append(machine)
         writer = Writer(machine, faults, rate=self.rate, keys=self.keys)
@@ -165,16 +190,26 @@ class Trial:
         return copy
 
     def _connect(self) -> None:
-        """A ring at least, often more; who dials whom is drawn."""
-        rng, dials = self.world.rng, {machine.name: set[str]() for machine in self.machines}
-        names = list(dials)
-        ring = set(zip(names, names[1:] + names[:1], strict=True))
-        for a, b in combinations(names, 2):
-            if (a, b) in ring or (b, a) in ring or rng.random() < 1.5 / len(names):
-                for dialler, listener in rng.choice((((a, b), (b, a)), ((a, b),), ((b, a),))):
-                    dials[dialler].add(listener)
+        """Who dials whom is drawn."""
+        rng, names = self.world.rng, [machine.name for machine in self.machines]
+        dials: dict[str, list[str]] = {name: [] for name in names}
+        for a, b in self._edges(names):
+            ways = ((a, b),), ((b, a),), ((a, b), (b, a))
+            for dialler, listener in rng.choice(ways[:2] if self.tree else ways):
+                dials[dialler].append(listener)
         for machine in self.machines:
-            machine.peers = tuple(sorted(dials[machine.name]))
+            machine.peers = tuple(dials[machine.name])
+
+    def _edges(self, names: list[str]) -> list[tuple[str, str]]:
+        """A tree, or a ring at least, and often more."""
+        rng = self.world.rng
+        if self.tree:
+            return [(name, rng.choice(names[:at])) for at, name in enumerate(names) if at]
+        ring = list(zip(names, names[1:] + names[:1], strict=True))
+        others = [
+            pair for pair in combinations(names, 2) if pair not in ring and pair[::-1] not in ring
+        ]
+        return ring + [pair for pair in others if rng.random() < 1 / len(names)]
 
     def _is_held(self, name: str, written: Written) -> bool:
         """Whether some node holds that very update."""
@@ -227,7 +262,7 @@ class Trial:
     def _settled(self, core: list[Machine]) -> bool:
         return (
             all(machine.is_up for machine in core)
-            and all(machine.node.is_saved() for machine in core)
+            and not any(machine.node.rows_unsaved for machine in core)
             and not self._differences(core)
         )
 
@@ -238,17 +273,30 @@ class Trial:
         return [
             f"{name} on {machine}"
             for machine, other in zip(core[1:], others, strict=True)
-            for name in sorted({*first, *other} - {CLASH})
+            for name in sorted({*first, *other} - self._unequal)
             if first.get(name) != other.get(name)
         ]
 
     # --- what is checked ---
 
+    async def _rest(self) -> None:
+        """Nobody writes any more, until all is told."""
+        for writer in self.writers:
+            writer.resting.set()
+        await trio.sleep(REST_S)
+
+    def _check_echo(self) -> None:
+        """On a tree in which nothing breaks, an update crosses each edge once, one way."""
+        links = [each for machine in self.machines for each in machine.gossip.counted()]
+        came, written = sum(link.updates_in for link in links), self.world.history.count
+        if came > written * (len(self.machines) - 1):
+            raise Violation(f"{written} updates came {came} times to {len(self.machines)} nodes")
+
     async def _keep_looking(self) -> None:
         """Now and then, at what must stay bounded, and at two nodes with equal clocks."""
         rng = random.Random(self.seed)  # noqa: S311  (a simulation)
         while True:
-            await trio.sleep(LOOK_S)
+            await trio.sleep(self.look_s)
             running = [machine for machine in self.machines if machine.is_up]
             for machine in running:
                 self.world.check("buffers and logs are bounded (I7)", _bounded(machine))
@@ -261,7 +309,7 @@ class Trial:
         history = self.world.history
         for machine in core:
             for name, model in machine.node.models.items():
-                if name != CLASH:
+                if name not in self._unequal:
                     for other in core:
                         history.check_covered(model, other.node.author.source)
 

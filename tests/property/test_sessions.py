@@ -93,6 +93,7 @@ class Fleet(RuleBasedStateMachine):
             ttl_ms = 150 if what == "expire" else 0
             update = model.put(key, TEXT, name.encode(), wall_ms, ttl_ms)
         if update is not None:
+            self.history.claim(update.source, name)
             self.history.add(model.name, update, slot_of(update.record), model.log.end)
             self.nodes[name].accepted(model)
 
@@ -109,10 +110,9 @@ class Fleet(RuleBasedStateMachine):
         for pair in PAIRS:
             if name in pair:
                 self.cut(pair)
-        node_id = self.disks[name].node_id
-        self.history.note_acknowledged(self.nodes[name].models, node_id)
+        self.history.note_acknowledged(self.nodes[name].models, name)
         self.start(name)
-        self.history.forget_lost(self.nodes[name].models, node_id, self.nodes[name].author.source)
+        self.history.forget_lost(self.nodes[name].models, name, self.nodes[name].author.source)
 
     @rule(pair=st.sampled_from(PAIRS))
     def connect(self, pair: str) -> None:
