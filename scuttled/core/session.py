@@ -40,7 +40,7 @@ in accord with it, so that may be forgotten here while the session goes on.
 from collections.abc import Iterable
 
 from scuttled.core.flight import Flight
-from scuttled.core.handshake import who_resets
+from scuttled.core.handshake import check_floor, who_resets
 from scuttled.core.messages import ClockMessage, Delta, Have, Reset
 from scuttled.core.receipts import Receipts
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
@@ -348,6 +348,7 @@ class Session:
         if message.end is None or self.future:
             return None
         times, floor = message.end
+        check_floor(times, floor, self.model.name)
         whole.commit([(source, min(time, most)) for source, time in times.items()])
         whole.floor.merge([(source, min(time, most)) for source, time in floor.items()])
         self.staging = None
