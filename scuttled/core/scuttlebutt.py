@@ -124,7 +124,9 @@ class Scuttlebutt(ABC):
 
     def whole(self) -> tuple[str, bytes]:
         """All of it as one value: its kind (text, bytes, json) and its bytes."""
-        return "json", json.dumps(self.to_json(), ensure_ascii=False).encode()
+        # JSON's own escape for half of a surrogate pair, which UTF-8 can't hold.
+        text = json.dumps(self.to_json(), ensure_ascii=False)
+        return "json", text.encode(errors="backslashreplace")
 
     @property
     def id(self) -> str:
