@@ -6,6 +6,7 @@ another caller is served as ever.
 
 import random
 from collections.abc import Iterable
+from typing import Any
 
 import msgpack
 import pytest
@@ -21,6 +22,7 @@ from scuttled import rpc
 from scuttled.control import STREAMS_MAX, Control
 from scuttled.errors import NO, SOFTWARE
 from scuttled.models import MODELS
+from scuttled.models.operations import operations
 from scuttled.requests import Daemon, Requests
 from scuttled.waking import read_clocks
 
@@ -53,16 +55,16 @@ class ControlDoor(Door):
             "text",
             "json",
         )
-        operations = [op for op in dir(Requests) if op.startswith("op_")]
+        ops = [op for op in dir(Requests) if op.startswith("op_")]
         requests = [*split(data), *requests]
         for _ in range(m.times()):
             if m.rng.random() < 0.25:
                 requests = m.sequence(requests)
-            elif m.rng.random() < 0.2:
-                requests.append(self._call(m))
+            elif m.rng.random() < 0.3:
+                requests.append(self._calls(m))
             elif requests:
                 at = m.rng.randrange(len(requests))
-                op = m.rng.choice(operations).removeprefix("op_")
+                op = m.rng.choice(ops).removeprefix("op_")
                 requests[at] = self._changed(m, requests[at], op)
         return b"".join(requests)
 
@@ -78,30 +80,26 @@ class ControlDoor(Door):
             body = m.bytes(frame[4:])
         return len(body).to_bytes(4, "big") + body
 
-    def _call(self, m: Mutator) -> bytes:
-        """Any operation of any type, with any arguments, in a model made for it."""
+    def _calls(self, m: Mutator) -> bytes:
+        """Some operations of one type, with arguments of any kind, in a model made for it."""
         kind = m.rng.choice(list(MODELS))
-        words = [
-            name
-            for name in dir(MODELS[kind])
-            if getattr(getattr(MODELS[kind], name), "is_operation", 0)
+        frames: list[dict[str, Any]] = [
+            {"id": 90, "op": "model_create", "model": f"of-{kind}", "type": kind}
         ]
-        args = [
-            m.rng.choice((m.tree([1, "a", {"b": [2]}]), m.rng.randrange(-2, 4), "x", None))
-            for _ in range(m.rng.randrange(4))
-        ]
-        frames = [{"id": 90, "op": "model_create", "model": f"of-{kind}", "type": kind}]
-        frames.append(
-            {
-                "id": 91,
-                "op": "call",
-                "model": f"of-{kind}",
-                "args": args,
-                "operation": m.rng.choice(words).rstrip("_"),
-            }
-        )
+        for number in range(m.rng.randrange(1, 8)):
+            op = m.rng.choice(operations(MODELS[kind]))
+            count = m.rng.randint(op.least, len(op.args)) if m.rng.random() < 0.9 else 4
+            args = [self._argument(m) for _ in range(count)]
+            fields = {"op": "call", "model": f"of-{kind}", "operation": op.name, "args": args}
+            frames.append({"id": number, **fields})
+        frames.append({"id": 91, "op": "get", "model": f"of-{kind}"})
         bodies = map(m.dump_msgpack, frames)
         return b"".join(len(body).to_bytes(4, "big") + body for body in bodies)
+
+    def _argument(self, m: Mutator) -> Any:
+        usual = ("a", "b", {"name": "x", "size": 1}, [1, "a"], 0, 1, -1, 2, None, "x\ny\nx\n", True)
+        argument = m.rng.choice(usual)
+        return m.tree(argument) if m.rng.random() < 0.3 else argument
 
     def take(self, data: bytes, rng: random.Random) -> None:
         node = a_node(1, wall_ms=read_clocks().wall_ms)

@@ -6,7 +6,8 @@ meets the same node: each has all of the other, and both are the same.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgpack
 import pytest
@@ -19,16 +20,17 @@ import scuttled.node
 from scuttled.core import link as link_room
 from scuttled.core import scuttlebutt, wire
 from scuttled.core import session as session_room
-from scuttled.core.changes import TEXT
+from scuttled.core.changes import KIND_AT, LENGTH_AT, SLOT_AT, TEXT
 from scuttled.core.hlc import Author
 from scuttled.core.link import Link
+from scuttled.core.messages import ClockMessage
 from scuttled.core.security import Doubt
 from scuttled.core.update import TICKS_PER_MS, Instant, timestamp_of
 from scuttled.errors import RemoteProtocolError
 from scuttled.members import Settings
 from scuttled.node import Node
 from scuttled.npm import lines, talk
-from scuttled.signing import check_with_ed25519, make_seal
+from scuttled.signing import check_with_ed25519
 from scuttled.simulation.heap import Disk
 from scuttled.simulation.history import History, Witness
 
@@ -36,8 +38,8 @@ WHEN_MS = int((CORPUS / "when" / "link").read_text())
 NOW = Instant(1000.0, WHEN_MS)
 VICTIM, THIRD = 0xAA, 0xBB  # no node of the corpus has such an id
 MEETINGS_MAX = 8  # of the two that must agree; each RESET takes one
-PAIR = 2  # of a DELTA's runs: source, records
-SIGNED = make_seal(bytes(range(32)))
+
+Change = Callable[[list[Any]], list[Any]]  # of a message's fields
 
 
 class Settled:
@@ -82,6 +84,10 @@ class LinkDoor(Door):
     def mutated(self, m: Mutator, data: bytes, corpus: list[bytes]) -> bytes:
         m.known = (*m.known, *self._words())
         frames = list(split(data))
+        if m.rng.random() < 0.02:  # more models than there can be, or many of no known type
+            kind = m.rng.choice(("map", "set", "none"))
+            names = [f"m{n}" for n in range(2 * MODELS_MAX)]
+            frames += [wire.encode(ClockMessage(name, kind, {}, {}, 1)) for name in names]
         if m.rng.random() < 0.1:
             return m.bytes(data, corpus)
         others = list(split(m.rng.choice(corpus)))
@@ -107,25 +113,44 @@ class LinkDoor(Door):
             return m.bytes(frame)
         try:
             fields = msgpack.unpackb(frame[4:], strict_map_key=False)
-            lies = m.rng.random() < 0.2 and isinstance(fields, list)
-            body = m.dump_msgpack(self._lie(m, fields) if lies else m.tree(fields))
+            change = m.rng.choice((m.tree, m.tree, m.tree, m.tree, self._lie(m), self._record(m)))
+            body = m.dump_msgpack(change(fields) if isinstance(fields, list) else m.tree(fields))
         except (ValueError, TypeError, RecursionError):
             body = m.bytes(frame[4:])
         return len(body).to_bytes(4, "big") + body
 
-    def _lie(self, m: Mutator, fields: list[object]) -> list[object]:
+    def _lie(self, m: Mutator) -> Change:
         """Its clocks, floors and commits tell of sources that it knows nothing of."""
         now = WHEN_MS * TICKS_PER_MS
         sources = [Author(node_id(VICTIM), life).source for life in (1, 2)]
         times = [now, now + 1000, now + 59_000 * TICKS_PER_MS, now * 2, 1]
         lie = {m.rng.choice((*sources, m.rng.randbytes(12))): m.rng.choice(times)}
-        return [
-            {**field, **lie} if isinstance(field, dict) else
-            lie if field is None and m.rng.random() < 0.5 else
-            [{**part, **lie} if isinstance(part, dict) else part for part in field]
-            if isinstance(field, list) else field
-            for field in fields
-        ]  # fmt: skip
+
+        def told(field: Any) -> Any:
+            if isinstance(field, list):
+                return [{**part, **lie} if isinstance(part, dict) else part for part in field]
+            if isinstance(field, dict):
+                return {**field, **lie}
+            return lie if field is None and m.rng.random() < 0.5 else field
+
+        return lambda fields: [told(field) for field in fields]
+
+    def _record(self, m: Mutator) -> Change:
+        """Its updates are of other kinds, or name their slots otherwise."""
+
+        def other(record: Any) -> Any:
+            if not isinstance(record, bytes) or len(record) < SLOT_AT or m.rng.random() < 0.5:
+                return record
+            at = m.rng.choice((KIND_AT, KIND_AT, LENGTH_AT, LENGTH_AT + 1))
+            number = m.rng.choice((m.rng.randrange(256), record[at] ^ 1 << m.rng.randrange(8)))
+            return record[:at] + bytes((number,)) + record[at + 1 :]
+
+        def run(part: Any) -> Any:
+            return [other(record) for record in part] if isinstance(part, list) else part
+
+        return lambda fields: [
+            [run(part) for part in field] if isinstance(field, list) else field for field in fields
+        ]
 
     # --- what comes of it ---
 
