@@ -63,8 +63,8 @@ class DatabaseDoor(Door):
         """A change that leaves everything else where it is; now and then any."""
         if m.rng.random() < 0.1 or not data:
             return m.bytes(data)
-        at = m.rng.randrange(len(data))
-        if m.rng.random() < 0.5:  # where pages say what is in them
+        at = max((m.rng.randrange(len(data)) for _ in range(8)), key=lambda at: data[at] > 0)
+        if m.rng.random() < 0.4:  # where pages say what is in them
             at = at // PAGE * PAGE + m.rng.randrange(120)
         size = m.rng.choice((1, 1, 2, 4, 8))
         piece = m.bytes(data[at : at + size])[:size].ljust(size, b"\0")
