@@ -147,6 +147,8 @@ class Caller:
         i = request.get("id")
         i = i if type(i) is int else None
         try:
+            if rpc.is_too_deep(request):
+                raise UsageError(f"a request nested more than {rpc.DEPTH_MAX} levels deep")
             if i is None:
                 raise UsageError(f"request with the id {request.get('id')!r:.60}, not a number")
             if not self._greeted and request.get("op") != "hello":

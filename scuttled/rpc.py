@@ -6,6 +6,7 @@ The operations and their fields are told in docs/control.md.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import msgpack
@@ -13,6 +14,7 @@ import msgpack
 from scuttled.errors import RemoteProtocolError
 
 VERSIONS = (1, 1)  # oldest and newest version of the control protocol spoken here
+DEPTH_MAX = 200  # levels of lists and maps in a request; Python's own limits lie not far above
 FRAME_BYTES_MAX = 4 << 20  # far above a value's maximum: one too large gets an error, no hangup
 
 _HEADER = 4
@@ -66,3 +68,18 @@ def _decode(body: bytes) -> Message:
     if not isinstance(message, dict):
         raise RemoteProtocolError(f"control frame holds a {type(message).__name__}, not a map")
     return message
+
+
+def is_too_deep(request: Message) -> bool:
+    """Whether more than DEPTH_MAX levels are nested there, which not even an error could show."""
+    level: list[Any] = [request]
+    for _ in range(DEPTH_MAX + 1):
+        inner = [
+            value.values() if type(value) is dict else value
+            for value in level
+            if type(value) in (dict, list)
+        ]
+        if not inner:
+            return False
+        level = list(chain.from_iterable(inner))
+    return True

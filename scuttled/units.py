@@ -9,6 +9,7 @@ import re
 from scuttled.errors import UsageError
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+SECONDS_MAX = 100 * 366 * 86400.0  # a hundred years; whoever writes more means something else
 _BYTES = {
     "": 1,
     "b": 1,
@@ -34,7 +35,12 @@ def parse_duration(text: str) -> float:
         return 0.0
     if not re.fullmatch(f"(?:{_DURATION_PART})+", word):
         raise UsageError(f"{text!r} is not a duration: write it like 500ms, 5s, 2m, 1h or 7d")
-    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(_DURATION_PART, word))
+    parts = re.findall(_DURATION_PART, word)
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if seconds > SECONDS_MAX:
+        most = format_duration(SECONDS_MAX)
+        raise UsageError(f"{text:.40} is too long for a duration: at most {most}, a hundred years")
+    return seconds
 
 
 def parse_size(text: str) -> int:

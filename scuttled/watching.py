@@ -21,6 +21,7 @@ ROWS_MAX = 1000
 ROWS_BYTES = 128 << 10  # of values, in one part of a stream
 SCAN_ENTRIES_MAX = 10_000  # looked at for one part, so that a search does not stall the loop
 PATTERNS_MAX = 100
+PATTERN_BYTES_MAX = 4096  # as a key
 
 Row = list[Any]
 Match = Callable[[bytes], bool]
@@ -31,12 +32,24 @@ def matcher(pattern: str) -> Match:
     text = pattern.encode("utf-8", "surrogateescape")
     if not text:
         return lambda slot: True
+    if len(text) > PATTERN_BYTES_MAX:
+        raise UsageError(f"a pattern of {len(text)} bytes, at most {PATTERN_BYTES_MAX}")
     if b"*" in text or b"?" in text:
-        glob = re.escape(text).replace(rb"\*", b".*").replace(rb"\?", b".")
-        return lambda slot, found=re.compile(glob, re.DOTALL).fullmatch: found(slot) is not None  # type: ignore[misc]
+        glob = re.compile(_glob(text), re.DOTALL)
+        return lambda slot, found=glob.fullmatch: found(slot) is not None  # type: ignore[misc]
     if text.endswith(b"/"):
         return lambda slot: slot.startswith(text)
     return lambda slot: slot == text
+
+
+def _glob(text: bytes) -> bytes:
+    """As a regular expression in which a star gives nothing back: what stands between two of them
+    is found where it comes first. Else a few stars and a long key take for ever.
+    """
+    first, *rest = (re.escape(part).replace(rb"\?", b".") for part in re.split(rb"\*+", text))
+    if not rest:
+        return first
+    return first + b"".join(b"(?>.*?%b)" % part for part in rest[:-1]) + b".*" + rest[-1]
 
 
 def any_matcher(patterns: list[str]) -> Match:

@@ -152,12 +152,13 @@ class JsonLines:
                 raise _wrong(self.number, "not the last line of an export", line)
         if fields.get("keys", self._count) != self._count:
             raise DataError(
-                f"line {self.number}: {fields['keys']} keys were exported, here are {self._count}"
+                f"line {self.number}: {fields['keys']!r:.40} keys were exported,"
+                f" here are {self._count}"
             )
         sha256 = self._digest.hexdigest()
         if fields.get("sha256", sha256) != sha256:
             raise DataError(
-                f"line {self.number}: the checksum is wrong: {fields['sha256']} was exported,"
+                f"line {self.number}: the checksum is wrong: {fields['sha256']!s:.70} was exported,"
                 f" here is {sha256}"
             )
 
@@ -177,7 +178,7 @@ def _header(number: int, fields: dict[str, Any], line: bytes) -> Header:
         raise _wrong(number, "the first line of another export", line)
     if fields["scuttled_export"] != FORMAT:
         seen = fields["scuttled_export"]
-        raise DataError(f"line 1: an export of format {seen!r}; this program reads {FORMAT}")
+        raise DataError(f"line 1: an export of format {seen!r:.40}; this program reads {FORMAT}")
     prefix = fields.get("prefix", "")
     if not isinstance(prefix, str):
         raise _wrong(number, '"prefix" is no text', line)

@@ -5,6 +5,7 @@ lines up in its text afterwards.
 """
 
 import re
+import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -75,6 +76,11 @@ def _parse(path: str, text: str) -> dict[str, object]:
         place = _SYNTAX_PLACE.search(words)
         line = place[1] if place and place[1] else text.count("\n") + 1
         raise ConfigError(f"{path}:{line}: {_SYNTAX_PLACE.sub('', words)}") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: a list or table is nested too deep") from None
+    except ValueError:  # Python's own limit; tomllib does not say where
+        most = sys.get_int_max_str_digits()
+        raise ConfigError(f"{path}: a number of more than {most} digits") from None
 
 
 def _keys(

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from scuttled.config.address import parse_address
@@ -181,7 +182,7 @@ def _duration(value: object) -> float:
 
 
 def _duration_to_toml(seconds: float) -> str:
-    return f"{seconds:g}s"
+    return f"{Decimal(repr(seconds)).normalize():f}s"  # no exponent, which could not be read back
 
 
 def _choice(*allowed: str) -> Kind:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from scuttled.core.messages import ClockMessage, Code, Hello
 from scuttled.core.update import Source
-from scuttled.errors import ScuttledError
+from scuttled.errors import RemoteProtocolError, ScuttledError
 
 
 class Refusal(ScuttledError):
@@ -87,6 +87,16 @@ def lies_below(clock: ClockMessage, other: ClockMessage) -> bool:
     """Whether the sender of `clock` may hold what the sender of `other` no longer knows deleted."""
     times = clock.times
     return any(times.get(source, 0) < time for source, time in other.floor.items())
+
+
+def check_floor(times: dict[Source, int], floor: dict[Source, int], model: str) -> None:
+    """What a state has forgotten its clock covers. Raises RemoteProtocolError.
+
+    Who took over another one would lie below its own floor, and so would whoever takes it from
+    there: each of them would wait for the other's RESET, for ever.
+    """
+    if any(times.get(source, 0) < time for source, time in floor.items()):
+        raise RemoteProtocolError(f"a RESET of the model '{model}' to a clock below its own floor")
 
 
 def who_resets(mine: ClockMessage, peers: ClockMessage) -> Literal["i", "peer"] | None:

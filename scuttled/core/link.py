@@ -45,6 +45,7 @@ FUTURE_RETRY_S = 0.5  # between looks whether what was refused may be asked for 
 SILENCE_S = 10.0  # without a byte from the peer, the link is over
 HELLO_S = 10.0  # to shake hands
 STOPPED_MAX = 1024  # models that ended on one link; as many as there can be
+PARTING = (Code.LEAVING, Code.DUPLICATE, Code.SELF, Code.AFRESH)  # nobody did anything wrong
 OUTBOX_MAX = 64  # small messages; more than this means that the peer floods us
 
 
@@ -99,9 +100,9 @@ class Link:
         """Whether `draw` has something. Cheap: no log is looked at."""
         if self._outbox or self.ended is not None:
             return bool(self._outbox)
-        haves = self._have_due(now) and any(s.receipts.due for s in self.sessions.values())
-        more = any(session.has_something(now) for session in self._ready.values())
-        return bool(self._to_open) or haves or more
+        if self._to_open or any(session.has_something(now) for session in self._ready.values()):
+            return True
+        return self._have_due(now) and any(s.receipts.due for s in self.sessions.values())
 
     def _have_due(self, now: Instant) -> bool:
         at = self._have_at
@@ -109,7 +110,7 @@ class Link:
 
     def draw(self, now: Instant) -> bytes:
         """The next bytes to send, chosen now; may be none. Call it when the stream takes more."""
-        frames = [wire.encode(message) for message in self._outbox]
+        frames = list(map(wire.encode, self._outbox))
         self._outbox.clear()
         if self.up and not self.ended:
             frames += self._draw_clocks()
@@ -155,9 +156,8 @@ class Link:
         """End the link from this side; a last `draw` says why."""
         if self.ended is None:
             self.ended = End(code, words, by_peer=False)
-            words = words[: wire.WORDS_MAX]
-            parting = code in (Code.LEAVING, Code.DUPLICATE, Code.SELF, Code.AFRESH)
-            self._outbox = deque([Bye(code, words) if parting else ErrorMessage(code, words)])
+            last_words = Bye if code in PARTING else ErrorMessage
+            self._outbox = deque([last_words(code, words[: wire.WORDS_MAX])])
             self.wake()
 
     @property
@@ -278,9 +278,8 @@ class Link:
         self.stopped[name] = words
         if len(self.stopped) > STOPPED_MAX:
             raise RemoteProtocolError(f"more than {STOPPED_MAX} models that are not to be shared")
-        self.sessions.pop(name, None)
-        self._ready.pop(name, None)
-        self._to_open.pop(name, None)
+        for held in (self.sessions, self._ready, self._to_open):
+            held.pop(name, None)
 
     def _take_delta(self, delta: Delta, now: Instant) -> None:
         session = self.sessions.get(delta.model)
@@ -346,8 +345,7 @@ class Link:
         due = (session for session in self.sessions.values() if session.receipts.due)
         haves = [session.receipts.next(session.round) for session in due]
         if haves:
-            self._have_bytes = 0
-            self._have_at = None
+            self._have_bytes, self._have_at = 0, None
         if any(session.receipts.pending for session in self.sessions.values()):
             self._have_at = self._have_at or now.mono_s + HAVE_DELAY_S
         return [wire.encode(have) for have in haves if have is not None]
@@ -372,6 +370,8 @@ class Link:
     # --- alive, and in step ---
 
     def _ping(self, now: Instant) -> None:
+        if len(self._outbox) >= OUTBOX_MAX:  # this is called where nobody expects an error
+            return self.close(Code.PROTOCOL, f"{OUTBOX_MAX} messages wait, and the peer takes none")
         self._say(self.pulse.ping(now, self._clocks_hash() if self.pulse.quiet else b""))
 
     def _take_ping(self, ping: Ping) -> None:

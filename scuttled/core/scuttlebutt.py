@@ -40,8 +40,6 @@ from scuttled.errors import RemoteProtocolError, UsageError
 COMPACT_ENTRIES_MIN = 1024
 RESET_GAP = 1 << 24  # positions: more than anybody writes while a state is gathered
 SOURCES_MAX = 20_000  # in a clock: two of them, clock and floor, must fit in a frame
-
-
 DOUBT_AGAIN_TICKS = 60_000 * TICKS_PER_MS  # until what was not believed is asked for again
 
 IsStable = Callable[[Source, int], bool]  # whether every member covers that source so far
@@ -70,6 +68,12 @@ class Husk(NamedTuple):
             for _ in range(min(count, len(held))):
                 held.popitem()
         return bool(self.segments) or any(self.dicts)
+
+
+def check_sources(count: int, model: str) -> None:
+    """Raises RemoteProtocolError at more sources than a clock can have (I7)."""
+    if count > SOURCES_MAX:
+        raise RemoteProtocolError(f"{count} sources in the model '{model}', at most {SOURCES_MAX}")
 
 
 def change_bytes(change: Any) -> bytes:
@@ -120,7 +124,9 @@ class Scuttlebutt(ABC):
 
     def whole(self) -> tuple[str, bytes]:
         """All of it as one value: its kind (text, bytes, json) and its bytes."""
-        return "json", json.dumps(self.to_json(), ensure_ascii=False).encode()
+        # JSON's own escape for half of a surrogate pair, which UTF-8 can't hold.
+        text = json.dumps(self.to_json(), ensure_ascii=False)
+        return "json", text.encode(errors="backslashreplace")
 
     @property
     def id(self) -> str:
@@ -215,12 +221,9 @@ class Scuttlebutt(ABC):
         """
         times, clock = list(times), self.clock
         if len(clock) + len(times) > SOURCES_MAX:
-            count = len(clock) + sum(clock[source] == 0 for source, _ in times)
-            if count > SOURCES_MAX:
-                raise RemoteProtocolError(
-                    f"{count} sources in the model '{self.name}', at most {SOURCES_MAX}"
-                )
+            check_sources(len(clock) + sum(clock[source] == 0 for source, _ in times), self.name)
         rose = clock.merge(times)
+        self.author.hlc.observe(clock[self.author.source])  # our next write lies above it (I1)
         self._tell()
         return rose
 

@@ -40,18 +40,11 @@ in accord with it, so that may be forgotten here while the session goes on.
 from collections.abc import Iterable
 
 from scuttled.core.flight import Flight
-from scuttled.core.handshake import who_resets
+from scuttled.core.handshake import check_floor, who_resets
 from scuttled.core.messages import ClockMessage, Delta, Have, Reset
 from scuttled.core.receipts import Receipts
-from scuttled.core.scuttlebutt import Received, Scuttlebutt
-from scuttled.core.update import (
-    TICKS_PER_MS,
-    Instant,
-    Source,
-    Stamp,
-    stamp,
-    timestamp_of,
-)
+from scuttled.core.scuttlebutt import SOURCES_MAX, Received, Scuttlebutt, check_sources
+from scuttled.core.update import TICKS_PER_MS, Instant, Source, Stamp, stamp, timestamp_of
 
 SKIPS_MAX = 256
 SCAN_ENTRIES_MAX = 16_384  # looked at in one draw, so that nobody else waits for long
@@ -112,6 +105,7 @@ class Session:
 
     def receive_clock(self, message: ClockMessage) -> None:
         """The peer (re)starts: look anew at everything, from its clock on."""
+        check_sources(max(len(message.times), len(message.floor)), self.model.name)
         self._their_round = message.round
         self._whole, self.complete = message.whole, not message.times
         times = {} if message.whole else message.times
@@ -310,6 +304,8 @@ class Session:
 
     def _learn_all(self, times: dict[Source, int]) -> None:
         theirs, confirmed = self.theirs, self.confirmed
+        if len(confirmed) + len(times) > SOURCES_MAX:
+            check_sources(len(confirmed.keys() | times.keys()), self.model.name)
         for source, time in times.items():
             confirmed[source] = max(confirmed.get(source, 0), time)
             known = stamp(time)
@@ -348,6 +344,7 @@ class Session:
         if message.end is None or self.future:
             return None
         times, floor = message.end
+        check_floor(times, floor, self.model.name)
         whole.commit([(source, min(time, most)) for source, time in times.items()])
         whole.floor.merge([(source, min(time, most)) for source, time in floor.items()])
         self.staging = None
@@ -366,6 +363,7 @@ class Session:
             self._told = clock.revision
 
     def _note_future(self, received: Received) -> None:
+        check_sources(len(self.future.keys() | received.future.keys()), self.model.name)
         for source, first in received.future.items():
             self.future[source] = min(first, self.future.get(source, first))
 

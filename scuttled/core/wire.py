@@ -143,6 +143,13 @@ def decode(body: bytes) -> Message:
         fields = msgpack.unpackb(body, strict_map_key=False)
     except (ValueError, TypeError) as error:  # TypeError: a map with a map for a key
         raise RemoteProtocolError(f"a frame that is not msgpack: {error}") from error
+    try:
+        return _read(fields)
+    except RecursionError:  # no message is nested like that; to show it fails
+        raise RemoteProtocolError("a frame that is nested too deep to be a message") from None
+
+
+def _read(fields: Any) -> Message:
     if not isinstance(fields, list) or not fields or not isinstance(fields[0], int):
         raise RemoteProtocolError(f"a frame that is not [type, ...]: {fields!r:.60}")
     reader = _READERS.get(fields[0])

@@ -10,6 +10,7 @@ the element is never there twice.
 
 import difflib
 from bisect import bisect_left, insort
+from collections import Counter
 from typing import Any
 
 from scuttled.core.changes import BYTES, CLEAR, DELETED, OPTIONS, SLOT_BYTES_MAX, Slot, parse
@@ -23,6 +24,7 @@ from scuttled.models.values import pack, plain_value
 
 _VALUE, _PLACE = b"v", b"p"
 VALUES_MAX = 10_000  # put in by one call
+PAIRS_MAX = 20_000  # of equal lines that are looked at when two texts are compared
 
 
 class Sequence(Slots):
@@ -224,7 +226,8 @@ class Sequence(Slots):
         return "".join(str(line) for line in self.items())
 
     def _edit(self, old: list[str], new: list[str]) -> None:
-        matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+        common = _too_common(old, new)
+        matcher = difflib.SequenceMatcher(common.__contains__, old, new, autojunk=False)
         for tag, start, stop, new_start, new_stop in reversed(matcher.get_opcodes()):
             if tag == "equal":
                 continue
@@ -252,6 +255,21 @@ class Sequence(Slots):
         """How many there are."""
         self._follow()
         return len(self._order)
+
+
+def _too_common(old: list[str], new: list[str]) -> set[str]:
+    """Lines that come so often that two texts are not to be lined up by them.
+
+    To compare costs time with every pair of equal lines, and may be done for each piece anew.
+    """
+    before, after = Counter(old), Counter(new)
+    pairs, left = {line: count * before[line] for line, count in after.items()}, PAIRS_MAX
+    common = set()
+    for line in sorted(pairs, key=pairs.__getitem__):
+        left -= pairs[line]
+        if left < 0 and pairs[line] > 1:
+            common.add(line)
+    return common
 
 
 assert SLOT_BYTES_MAX > POSITION_BYTES_MIN

@@ -15,6 +15,7 @@ from scuttled.errors import DataError, RemoteProtocolError, UsageError
 from scuttled.models.entries import SLOT_BYTES, fresh_slot
 from scuttled.models.groups import Groups
 from scuttled.models.operations import operation, reading
+from scuttled.models.values import read_json
 
 TAG_BYTES = SLOT_BYTES - 1
 ELEMENT_BYTES_MAX = SLOT_BYTES_MAX - TAG_BYTES
@@ -89,6 +90,6 @@ class Set(Groups):
 
 def _element(slot: bytes) -> Any:
     try:
-        return json.loads(slot[:-TAG_BYTES])
+        return read_json(slot[:-TAG_BYTES])
     except (ValueError, RecursionError):
         return slot[:-TAG_BYTES].decode("utf-8", "backslashreplace")  # a peer's doing

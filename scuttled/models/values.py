@@ -1,12 +1,29 @@
 """What a value may be, for all data types: text, bytes or JSON, kept as the exact bytes."""
 
 import json
-from typing import Any
+import math
+from typing import Any, NoReturn
 
 from scuttled.core.changes import BYTES, JSON, KIND_NUMBERS, TEXT, Slot
 from scuttled.errors import DataError, UsageError
 
 VALUE_BYTES_MAX = 512 << 10  # a record must fit a frame of 1 MiB with room to spare
+
+
+def read_json(data: bytes) -> Any:
+    """As json.loads, but for NaN, 1e999 and the like: they could be told to nobody as JSON.
+
+    Raises ValueError, RecursionError.
+    """
+    return json.loads(data, parse_constant=_no_number, parse_float=_finite)
+
+
+def _finite(digits: str) -> float:
+    return float(digits) if math.isfinite(float(digits)) else _no_number(digits)
+
+
+def _no_number(digits: str) -> NoReturn:
+    raise ValueError(f"{digits:.40} is no number that JSON has")
 
 
 def check_value(kind: object, value: object) -> tuple[int, bytes]:
@@ -25,7 +42,7 @@ def check_value(kind: object, value: object) -> tuple[int, bytes]:
         raise DataError(f"value of {len(value)} bytes, at most {VALUE_BYTES_MAX}")
     if number == JSON:
         try:
-            json.loads(value)
+            read_json(value)
         except (ValueError, RecursionError) as error:
             raise DataError(f"value is not JSON: {error}") from None
     elif number == TEXT:
@@ -57,7 +74,7 @@ def unpack(kind: int, payload: bytes) -> Any:
     """A value as JSON can say it; bytes that are no text become text with escapes."""
     if kind == JSON:
         try:
-            return json.loads(payload)
+            return read_json(payload)
         except (ValueError, RecursionError):
             pass  # a peer's doing; shown as text rather than not at all
     return payload.decode("utf-8", "backslashreplace")

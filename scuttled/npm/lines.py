@@ -43,7 +43,7 @@ def read_line(line: bytes) -> Any:
     if len(line) > LINE_BYTES_MAX:
         raise RemoteProtocolError(f"a line of {len(line)} bytes, at most {LINE_BYTES_MAX}")
     try:
-        return json.loads(line.decode(), parse_constant=_no_constant)
+        return json.loads(line.decode(), parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         shown = line[:60].decode("utf-8", "backslashreplace")
         why = "nested too deep" if isinstance(error, RecursionError) else "no JSON"
@@ -54,8 +54,19 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
+def _finite(digits: str) -> float:
+    """JavaScript can't have sent what is out of its numbers' range: it would have sent null."""
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits} is out of range")
+    return number
+
+
 def write_line(message: Any) -> bytes:
-    """As JSON.stringify has it: no blanks, nothing escaped that need not be."""
+    """As JSON.stringify has it: no blanks, nothing escaped that need not be.
+
+    Raises ValueError, RecursionError: a number that is none, or nested too deep.
+    """
     text = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
         return text.encode() + b"\n"
@@ -73,10 +84,10 @@ def ticks_of(value: object) -> int | None:
 
     A double of our days has steps of 1/4096 ms, which is a tick: nothing is lost.
     """
-    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+    if type(value) not in (int, float) or not 0 < value <= TIMESTAMP_MAX:  # type: ignore[operator]
         return None
     ticks = value * TICKS_PER_MS  # type: ignore[operator]
-    return int(ticks) if 0 < ticks <= TIMESTAMP_MAX and ticks == int(ticks) else None
+    return int(ticks) if ticks <= TIMESTAMP_MAX and ticks == int(ticks) else None
 
 
 def time_of(ticks: int) -> int | float:

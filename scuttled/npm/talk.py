@@ -20,12 +20,22 @@ from scuttled.core.update import TICKS_PER_MS, Instant, Source, parse_source, so
 from scuttled.errors import RemoteProtocolError
 from scuttled.npm.bridge import Bridge, namesake, npm_id
 from scuttled.npm.dialects import Origin, Unsayable, dialect
-from scuttled.npm.lines import SYNC, Lines, is_id, read_clock, ticks_of, time_of, write_line
+from scuttled.npm.lines import (
+    SOURCES_MAX,
+    SYNC,
+    Lines,
+    is_id,
+    read_clock,
+    ticks_of,
+    time_of,
+    write_line,
+)
 
 HEADER_S = 0.25  # to wait for the peer's header, which says what it has sent before
 HELLO_S = 10.0  # for a peer that is one to say anything
 DRAW_BYTES = 64 << 10
 LOOKED_AT_MAX = 1000  # in one draw
+CAUSES_MAX = 20  # that are told apart of why something was left out; they hold a peer's words
 _ALIAS = "~"
 
 
@@ -66,7 +76,13 @@ class Talk:
         times = read_clock(header)
         self.peer = header["id"]
         for source, ticks in times.items():
-            self._heard[source] = max(ticks, self._heard.get(source, 0))
+            self._note_heard(source, ticks)
+
+    def _note_heard(self, npm: str, ticks: int) -> None:
+        """Raises RemoteProtocolError at more sources than a clock can have (I7)."""
+        if npm not in self._heard and len(self._heard) >= SOURCES_MAX:
+            raise RemoteProtocolError(f"more than {SOURCES_MAX} sources, the most there can be")
+        self._heard[npm] = max(ticks, self._heard.get(npm, 0))
 
     def _take_update(self, update: list[Any], now: Instant) -> None:
         try:
@@ -80,12 +96,16 @@ class Talk:
             signature = update[3] if len(update) == 4 else None
             self._take(update[0], ticks, update[2], signature, now)
         except Unsayable as why:
-            self.left_out[str(why)] += 1
+            self._leave_out(str(why))
+
+    def _leave_out(self, why: str) -> None:
+        known = why in self.left_out or len(self.left_out) < CAUSES_MAX
+        self.left_out[why if known else "for other reasons"] += 1
 
     def _take(self, change: Any, ticks: int, npm: str, signature: Any, now: Instant) -> None:
         name, change = self._open(change)
         self.updates_in += 1
-        self._heard[npm] = max(ticks, self._heard.get(npm, 0))
+        self._note_heard(npm, ticks)
         model = self._model(name)
         ours = parse_source(npm)
         if ours is not None and model.clock.covers(ours, ticks):
@@ -211,13 +231,18 @@ class Talk:
             change = dialect(model).say(slot, model.now_ms())
         except Unsayable as why:
             if slot.kind != DELETED:
-                self.left_out[f"not sent: {why}"] += 1
+                self._leave_out(f"not sent: {why}")
             return None
         if sent > slot.timestamp:
             npm += _ALIAS
-        self._sent[npm] = max(self._sent.get(npm, 0), slot.timestamp)
-        self.updates_out += 1
         update = [[part, change] if part else change, time_of(slot.timestamp), npm]
         if origin.signature is not None and not npm.endswith(_ALIAS):
             update.append(origin.signature)
-        return write_line(update)
+        try:
+            line = write_line(update)
+        except (ValueError, RecursionError):  # 1e999 and the like, which some node took in
+            self._leave_out("not sent: a value that JSON can't say")
+            return None
+        self._sent[npm] = max(self._sent.get(npm, 0), slot.timestamp)
+        self.updates_out += 1
+        return line

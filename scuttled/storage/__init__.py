@@ -26,7 +26,7 @@ from typing import NamedTuple
 from scuttled.core.update import NodeId
 from scuttled.errors import ConfigError
 from scuttled.storage.batch import Batch, Identity, ModelBatch, Pieces, SavedModel
-from scuttled.storage.database import Database, Meta, Progress
+from scuttled.storage.database import COUNTED, Database, Meta, Progress
 from scuttled.storage.directory import FILE, Directory
 from scuttled.storage.faults import Damaged
 from scuttled.storage.schema import SCHEMA
@@ -217,7 +217,7 @@ class Storage:
     def _note_run(self) -> None:
         self.directory.enter()
         places = self.directory.places()
-        self._note({"run": self._boot, "run_sync": self.sync, "places": places})
+        self._note({"run": self._boot, "run_sync": self.sync, "places": places, COUNTED: ""})
         self._runs = True
 
     def _note(self, meta: Meta) -> None:

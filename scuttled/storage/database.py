@@ -29,6 +29,7 @@ CACHE_KIB = 2048
 LOAD_ROWS = 50_000  # read at a time
 ROW_BYTES = 22  # of a row of entries, about, besides its record
 
+COUNTED = "counted"  # of meta: how many rows the small tables had at a clean stop; else ""
 UNCOUNTED = -1  # rows of a model that is being written to; a clean stop notes their number
 
 Meta = dict[str, object]
@@ -79,7 +80,22 @@ class Database:
             rows = self.db.execute("SELECT key, value, crc FROM meta").fetchall()
         if any(meta_crc(key, value) != crc for key, value, crc in rows):
             raise Damaged(f"can't read {self.path}: what it says of its node is not what was saved")
-        return {key: value for key, value, _ in rows}
+        meta = {key: value for key, value, _ in rows}
+        if meta.get(COUNTED) and meta[COUNTED] != self._counts():
+            raise Damaged(f"can't read {self.path}: some rows that were saved are not there")
+        return meta
+
+    def _counts(self) -> str:
+        """How many rows there are besides the entries, whose number each model knows.
+
+        Their checks tell that a row was changed; a model, clock or floor that is gone has none.
+        """
+        with told(self.path, "can't read"):
+            row = self.db.execute(
+                "SELECT (SELECT count(key) FROM meta), (SELECT count(rows) FROM models), "
+                "(SELECT count(time) FROM clocks), (SELECT count(time) FROM floors)"
+            ).fetchone()
+        return " ".join(map(str, row))
 
     def load(self, progress: Progress) -> Iterator[SavedModel]:
         """Every model that was saved. Raises Damaged, maybe after some."""
@@ -282,6 +298,8 @@ class Database:
             for name, held in self._models.items():
                 if held.counted != held.rows:
                     self._count(name, held, held.rows)
+            self._note({COUNTED: ""})  # its own row counts, too
+            self._note({COUNTED: self._counts()})
 
     def abandon(self) -> None:
         """Close, whatever state it is in."""

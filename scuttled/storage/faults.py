@@ -40,6 +40,8 @@ def told(path: Path, what: str) -> Iterator[None]:
     except sqlite3.Error as error:
         kind = Damaged if _is_damage(error) else StorageError
         raise kind(f"{what} {path}: {error}") from error
+    except UnicodeDecodeError as error:  # what sqlite had to say, with a damaged name in it
+        raise Damaged(f"{what} {path}: a table is not what was saved") from error
     except OSError as error:
         raise StorageError(f"{what} {path}: {error.strerror or error}") from error
 

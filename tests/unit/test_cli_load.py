@@ -250,3 +250,18 @@ def test_tab_lines_taken_for_json_get_a_hint() -> None:
     with pytest.raises(DataError) as caught:
         read_json_lines([b"a\t1\n"])
     assert "--tsv" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"v": 1, "scuttled_export": "x" * 9000},
+        {"v": 1, "end": True, "keys": "x" * 9000},
+        {"v": 1, "end": True, "sha256": "x" * 9000},
+    ],
+    ids=["format", "keys", "checksum"],
+)
+def test_an_error_shows_no_more_of_a_line_than_fits_on_a_screen(line: dict[str, object]) -> None:
+    with pytest.raises(DataError) as caught:
+        list(JsonLines([json.dumps(line).encode() + b"\n"]))
+    assert len(caught.value.message) < 300

@@ -379,3 +379,22 @@ def test_plain_tcp_beyond_this_machine_must_be_asked_for() -> None:
     assert caught.value.hint == "add --insecure to listen on plain TCP, or listen on 127.0.0.1"
     check_listen(dataclasses.replace(config, insecure=True))
     check_listen(load({}).config)
+
+
+@pytest.mark.parametrize("duration", ["20d", "1500ms", "0.0001ms", "36600d", "3h12m"])
+def test_a_duration_is_shown_so_that_it_can_be_read_again(named: Path, duration: str) -> None:
+    loaded = _load(named, f'cluster.forget_after = "{duration}"')
+    shown = next(value for key, value, _ in loaded.settings() if key == "cluster.forget_after")
+    assert _load(named, f"cluster.forget_after = {shown}").config == loaded.config
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("[" * 900, "nested too deep"), ("9" * 5000, "a number of more than 4300 digits")],
+)
+def test_what_python_itself_gives_up_on_is_refused_with_its_file(
+    named: Path, value: str, words: str
+) -> None:
+    message = _refusal(named, f"[cluster]\npeers = {value}\n")
+    assert str(named) in message
+    assert words in message

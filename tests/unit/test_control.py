@@ -340,3 +340,20 @@ async def test_an_unknown_group_and_a_place_that_can_not_be_are_named(path: str)
     with pytest.raises(CantCreate, match="can't make the control socket /proc/x/y"):
         async with open_control_socket("/proc/x/y", 0o660, ""):
             pass
+
+
+@on_sockets
+async def test_a_request_nested_too_deep_to_be_shown_is_refused_and_ends_nothing(
+    room: Room,
+) -> None:
+    """msgpack takes 1,024 levels, and to show so many in an error is more than Python does."""
+    deep = b"\x91" * 1000 + b"\xc0"
+    async with room.caller() as caller:
+        for key in (b"\xa2id", b"\xa2op", b"\xa4args"):
+            body = b"\x83\xa2id\x07\xa2op\xa4call" + key + deep
+            await caller.stream.send_all(len(body).to_bytes(4, "big") + body)
+            answer = await caller.heard()
+            assert answer is not None
+            assert "nested more than 200 levels deep" in answer["error"]["message"]
+        await caller.say(_set(8))
+        assert "ok" in (await caller.heard() or {})

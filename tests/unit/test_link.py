@@ -22,11 +22,12 @@ from scenes import (
     write,
 )
 
-from scuttled.core import flight, link, pulse, wire
+from scuttled.core import flight, link, pulse, scuttlebutt, session, wire
 from scuttled.core.changes import TEXT
 from scuttled.core.handshake import Refusal, check_hello
 from scuttled.core.link import Link
 from scuttled.core.messages import (
+    Ask,
     Bye,
     ClockMessage,
     Code,
@@ -591,3 +592,63 @@ def test_a_pause_is_as_long_as_the_round_trip_asks_for() -> None:
     pings = said(line, 0, at(6.0))
     tell(line, 0, Pong(pings[0].sent_ms, WALL), now=at(6.5))  # type: ignore[union-attr]
     assert line.links[0].sessions["default"].flight.stall_s == flight.STALL_S + 1.0
+
+
+# --- a peer that floods --------------------------------------------------------------------------
+
+
+def test_a_peer_that_takes_no_answers_is_left_and_nobody_gets_an_error() -> None:
+    """`tick` and `draw` are called where no peer's error is expected: it would end the daemon."""
+    line = linked()
+    tell(line, 1, *[Ask(number, "default", 0, []) for number in range(100)])
+    while line.nodes[1].verifier.step():
+        pass
+    line.links[1].tick(at(4.0))
+    assert line.links[1].ended is not None
+    assert line.links[1].ended.words == "64 messages wait, and the peer takes none"
+    assert isinstance(said(line, 1, at(4.0))[-1], ErrorMessage)
+
+
+def test_what_a_peer_says_of_clocks_is_bounded_over_all_its_messages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "SOURCES_MAX", 50)
+    monkeypatch.setattr(scuttlebutt, "SOURCES_MAX", 50)
+    line = linked()
+    tell(line, 1, *[Have("default", 1, {source(n): 1}, 0) for n in range(3, 50)])
+    with pytest.raises(RemoteProtocolError, match="sources in the model 'default', at most 50"):
+        tell(line, 1, *[Have("default", 1, {source(n): 1}, 0) for n in range(50, 100)])
+
+
+def test_what_is_refused_as_of_the_future_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scuttlebutt, "SOURCES_MAX", 50)
+    line, late = linked(), record("k", TICKS * 2)
+    deltas = [Delta("default", 1, [(source(n), [late])], 1, None) for n in range(100)]
+    with pytest.raises(RemoteProtocolError, match="51 sources in the model 'default', at most 50"):
+        tell(line, 1, *deltas)
+
+
+def test_a_clock_of_more_sources_than_there_can_be_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scuttlebutt, "SOURCES_MAX", 50)
+    times = {source(n): 1 for n in range(51)}
+    for clock in (
+        ClockMessage("default", "map", times, {}, 2),
+        ClockMessage("default", "map", {}, times, 2),
+    ):
+        with pytest.raises(RemoteProtocolError, match="51 sources in the model 'default'"):
+            tell(linked(), 1, clock)
+
+
+def test_a_commit_of_our_own_times_does_not_silence_what_we_write_next() -> None:
+    """A peer's word raises our clock of ourselves; a write below it would be sent to nobody."""
+    line = linked()
+    ahead = TICKS + 50_000 * 4096
+    commit = {line.nodes[1].author.source: ahead}
+    tell(line, 1, Delta("default", line.links[1].sessions["default"].round, [], 99, commit))
+    assert default(line.nodes[1]).clock[line.nodes[1].author.source] == ahead
+    other = linked(a_node(3), line.nodes[1])
+    write(line.nodes[1], "next")
+    other.settle()
+    assert "next" in values(default(other.nodes[0]))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from scenes import (
     NOW,
@@ -27,6 +29,7 @@ from scuttled.core.messages import Code, Have, Reset
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.update import Instant, Stamp, stamp
+from scuttled.errors import RemoteProtocolError
 from scuttled.models.map import Map
 from scuttled.node import MEMBERS, Node
 from scuttled.rejoining import KEYS_MAX, NAMED_MAX, Rejoin, Rejoined, rejoin
@@ -562,3 +565,15 @@ def test_models_of_any_kind_can_become_another() -> None:
     author, name = model.author, model.name
     model.become(model.blank())
     assert (model.author, model.name) == (author, name)
+
+
+def test_a_state_whose_clock_does_not_cover_its_own_floor_is_not_taken() -> None:
+    """Who took it would lie below its own floor, and spread that: all would wait for a RESET."""
+    mine, theirs = below(a_map(1), a_peer("k"))
+    *_, last = parts(theirs)
+    assert last.end is not None
+    times, floor = last.end
+    assert floor
+    gone = {source: time for source, time in times.items() if source not in floor}
+    with pytest.raises(RemoteProtocolError, match="a clock below its own floor"):
+        mine.receive_reset(replace(last, end=(gone, floor)), NOW)

@@ -577,3 +577,42 @@ async def test_without_a_mark_on_disk_nothing_unsaved_is_shown(
         assert not storage.marked
         nursery.cancel_scope.cancel()
     storage.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM clocks", "DELETE FROM models WHERE name = '_members'", "DELETE FROM floors",
+     "DELETE FROM meta WHERE key = 'run_sync'"],
+    ids=["clock", "model", "floor", "meta"],
+)  # fmt: skip
+def test_a_row_of_the_small_tables_that_is_gone_is_missed(tmp_path: Path, statement: str) -> None:
+    """No check of a row tells that it is not there. Without a floor deletions would be undone."""
+    filled(tmp_path)
+    db = sqlite3.connect(tmp_path / FILE)
+    db.execute("INSERT INTO floors SELECT model, source, 1, 0 FROM clocks LIMIT 1")
+    counts = "SELECT count(*) FROM {}"
+    known = [
+        db.execute(counts.format(t)).fetchone()[0] for t in ("meta", "models", "clocks", "floors")
+    ]
+    text = " ".join(map(str, known))
+    db.execute(
+        "UPDATE meta SET value = ?, crc = ? WHERE key = 'counted'",
+        (text, schema.meta_crc("counted", text)),
+    )
+    db.execute(statement)
+    db.commit()
+    db.close()
+    storage = Storage(tmp_path, "normal", WALL)
+    assert "some rows that were saved are not there" in storage.damage
+    storage.close()
+
+
+def test_a_table_whose_name_is_no_text_any_more_is_damage(tmp_path: Path) -> None:
+    """What sqlite says of it is no text either, and can't be read by Python."""
+    filled(tmp_path)
+    path = tmp_path / FILE
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"tablemodelsmodels", b"tablemodel\xff\xff\xffdels"))
+    storage = Storage(tmp_path, "normal", WALL)
+    assert "a table is not what was saved" in storage.damage
+    storage.close()

@@ -17,6 +17,7 @@ from scuttled.models.log import Log
 from scuttled.models.operations import call
 from scuttled.models.set import ELEMENT_BYTES_MAX, Set
 from scuttled.models.value import HISTORY_MAX, Value
+from scuttled.models.values import check_value
 
 EVER = Stamp(stamp(2**62))
 OTHERS = sorted(set(MODELS) - {"map"})
@@ -174,3 +175,28 @@ def test_what_is_filled_in_a_model_is_found_by_its_label() -> None:
     found = held.find_label(b"a")
     assert found is not None
     assert found == parse(*held.log.entry(0))
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"-Infinity", b"[1, 1e999]"])
+def test_what_python_takes_for_a_number_and_json_does_not_is_refused(value: bytes) -> None:
+    with pytest.raises(DataError, match=r"value is not JSON: .* is no number that JSON has"):
+        check_value("json", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(b'"\\ud800"', '{"k": "\\ud800"}'), (b"1e999", '{"k": "1e999"}'), (b"NaN", '{"k": "NaN"}')],
+)
+def test_a_whole_model_is_json_whatever_a_peer_wrote_in_it(value: bytes, told: str) -> None:
+    model = MODELS["map"]("m", Author(node_id(1)))
+    assert isinstance(model, Slots)
+    model.fill(b"k", JSON, value, 1)
+    assert model.whole() == ("json", told.encode())
+
+
+def test_texts_of_many_equal_lines_are_edited_at_once() -> None:
+    """To line them up by every pair of equal lines took more than two minutes."""
+    model = MODELS["sequence"]("m", Author(node_id(1)))
+    call(model, "text", ["same\n" * 3000])
+    new = ("same\n" * 5 + "other\n") * 500
+    assert call(model, "text", [new]) == new

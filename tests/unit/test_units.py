@@ -75,3 +75,9 @@ def test_durations_are_shown_with_at_most_two_units(seconds: float, text: str) -
 )
 def test_bytes_are_shown_in_thousands(count: float, text: str) -> None:
     assert units.format_bytes(count) == text
+
+
+@pytest.mark.parametrize("text", ["36601d", "9" * 400 + "d"])
+def test_a_duration_that_nobody_can_mean_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="too long for a duration: at most 36600d"):
+        units.parse_duration(text)

@@ -636,3 +636,15 @@ def test_who_lists_what_was_forgotten_before_is_told_nothing_twice() -> None:
     while not listing.done:
         listing.rows(NOW)
     assert told(a_watch(node, after=listing.cursor())) == []
+
+
+def test_many_stars_take_no_longer_than_a_few() -> None:
+    """With a star that gives back what it took, this would not end in a lifetime."""
+    assert not matcher("*a" * 50 + "*b")(b"a" * 4096)
+    assert matcher("*a" * 50 + "*")(b"a" * 50)
+    assert matcher("a**b*?*c")(b"a-b-?-c")
+
+
+def test_a_pattern_is_no_longer_than_a_key() -> None:
+    with pytest.raises(UsageError, match="a pattern of 4097 bytes, at most 4096"):
+        matcher("?" * 4097)

@@ -333,3 +333,17 @@ def test_a_message_too_large_for_a_frame_is_our_own_bug() -> None:
 def test_every_malformed_shape_of_the_rarer_messages_is_named(fields: object, words: str) -> None:
     with pytest.raises(RemoteProtocolError, match=words):
         wire.decode(frame(fields))
+
+
+DEEP = b"\x91" * 1015 + b"\xc0"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [DEEP, b"\x94\x05" + DEEP + b"\x01\xc4\x00", b"\x93\x07\x01" + DEEP],
+    ids=["all", "ping", "bye"],
+)
+def test_what_is_nested_too_deep_to_be_shown_is_told(body: bytes) -> None:
+    """msgpack takes 1,024 levels; to show so many is more than Python does."""
+    with pytest.raises(RemoteProtocolError, match="nested too deep"):
+        wire.decode(body)

@@ -1,0 +1,77 @@
+"""Conversations that no npm peer has: what of them is kept, and what is not passed on."""
+
+import json
+from typing import Any
+
+import pytest
+from scenes import NOW, WALL, a_node, default
+
+from scuttled.core.changes import JSON
+from scuttled.errors import RemoteProtocolError
+from scuttled.node import Node
+from scuttled.npm import talk as room
+from scuttled.npm.bridge import Bridge
+from scuttled.npm.lines import ticks_of
+from scuttled.npm.talk import CAUSES_MAX, Talk
+
+HEADER = {"id": "A", "clock": {}}
+
+
+def a_talk(node: Node | None = None, target: str = "default") -> Talk:
+    return Talk(Bridge(node or a_node(), target), NOW)
+
+
+def say(talk: Talk, *messages: Any) -> None:
+    talk.feed(b"".join(json.dumps(message).encode() + b"\n" for message in messages), NOW)
+
+
+def said(talk: Talk) -> list[Any]:
+    lines = b""
+    while talk.wants_to_send(NOW):
+        lines += talk.draw(NOW)
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+def test_a_conversation_remembers_no_more_sources_than_a_clock_can_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "SOURCES_MAX", 50)
+    talk = a_talk()
+    say(talk, HEADER, *[[["k", n], WALL, f"source{n}"] for n in range(50)])
+    say(talk, [["k", 0], WALL + 1, "source0"])
+    with pytest.raises(RemoteProtocolError, match="more than 50 sources"):
+        say(talk, [["k", 0], WALL, "another"])
+
+
+def test_why_something_was_left_out_is_told_apart_for_so_many_causes_only() -> None:
+    talk = a_talk(target="bucket:app-")
+    count = 3 * CAUSES_MAX
+    say(talk, HEADER, *[[[f"no name {n}", ["k", 1]], WALL + n, "A"] for n in range(count)])
+    assert len(talk.left_out) == CAUSES_MAX + 1
+    assert talk.left_out.total() == count
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "[1.5, 1e400]"])
+def test_a_number_that_javascript_has_not_ends_the_conversation(number: str) -> None:
+    with pytest.raises(RemoteProtocolError, match="a line that is no JSON"):
+        a_talk().feed(f'[["k","v"],{WALL},"A",{number}]\n'.encode(), NOW)
+
+
+def test_a_time_of_four_hundred_digits_is_no_time() -> None:
+    assert ticks_of(10**400) is None
+    assert ticks_of(-(10**400)) is None
+    assert ticks_of(float("nan")) is None
+    assert ticks_of(WALL) == WALL * 4096
+
+
+def test_what_npm_has_no_word_for_is_left_out_and_the_rest_is_said() -> None:
+    """It came from a peer of ours. An error would end every conversation, now and later."""
+    node = a_node()
+    default(node).fill(b"k", JSON, b"1e999", WALL)
+    default(node).fill(b"deep", JSON, b"[" * 900 + b"]" * 900, WALL)
+    default(node).fill(b"good", JSON, b"1", WALL)
+    talk = a_talk(node)
+    say(talk, HEADER)
+    changes = [message[0] for message in said(talk) if isinstance(message, list)]
+    assert ["good", 1] in changes
+    assert ["k", "1e999"] in changes
