@@ -32,7 +32,6 @@ from scuttled.node import Node
 from scuttled.npm import lines, talk
 from scuttled.signing import check_with_ed25519
 from scuttled.simulation.heap import Disk
-from scuttled.simulation.history import History, Witness
 
 WHEN_MS = int((CORPUS / "when" / "link").read_text())
 NOW = Instant(1000.0, WHEN_MS)
@@ -157,8 +156,7 @@ class LinkDoor(Door):
     def take(self, data: bytes, rng: random.Random) -> None:
         signed = rng.random() < 0.1
         disk = Disk(node_id(VICTIM))
-        node, history = a_node(VICTIM, signed=signed), History()
-        witness = Witness(history, node)
+        node = a_node(VICTIM, signed=signed)
         write(node, "mine", WHEN_MS)
         node.create("tags", "map" if rng.random() < 0.1 else "set")
         save(node, disk)
@@ -166,7 +164,6 @@ class LinkDoor(Door):
         link = Link(node, dialled=rng.choice(("", "there")), now=NOW)
         self._converse(link, data, time, disk)
         node.gone(link)
-        witness.sources.add(node.author.source)
         check_node(node, time.now)
         self._restarts_the_same(node, disk)
         if not signed:
