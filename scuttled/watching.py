@@ -243,12 +243,13 @@ class Watch:
         """What a change is called; "" if it is none that a watcher sees."""
         if slot.kind == OWN:
             return ""
-        if slot.shown(now.wall_ms):
+        expired = bool(record[8] & EXPIRES) and model.has_expired(slot.slot)
+        if slot.shown(now.wall_ms) and not expired:  # once it was said it stays, were the clock set
             return "set"
         if self._began_after(model, at):
             return ""  # it was gone before this watch began
         if record[8] & EXPIRES:
-            return "expire" if model.has_expired(slot.slot) else ""
+            return "expire" if expired else ""
         return "del" if model.is_gone(slot) else ""
 
     def _missed_some(self, model: Slots) -> bool:

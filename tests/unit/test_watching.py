@@ -387,6 +387,15 @@ def test_an_expiry_is_told_exactly_once() -> None:
     assert told(a_watch(node, snapshot=True), later(170)) == [("set", "other", "v"), ("live",)]
 
 
+def test_a_key_that_has_expired_does_not_come_back_when_the_clock_is_set_back() -> None:
+    node = a_node(1)
+    watch = a_watch(node)
+    default(node).put("k", TEXT, b"v", WALL, ttl_ms=100)
+    assert told(watch) == [("live",), ("set", "k", "v")]
+    node.expire(WALL + 100)
+    assert told(watch, later(90)) == [("expire", "k")]
+
+
 def test_a_watcher_that_did_not_see_a_key_in_time_is_told_that_it_expired() -> None:
     node = a_node(1)
     watch = a_watch(node)
