@@ -40,7 +40,7 @@ HOUSE = {
         core.scuttlebutt
         core.slots
         core.following
-        core.fingerprint core.handshake core.flight core.pulse core.receipts
+        core.fingerprint core.handshake core.flight core.pulse core.receipts core.turns
         core.session
         core.flow
         core.host
