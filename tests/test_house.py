@@ -40,7 +40,7 @@ HOUSE = {
         core.scuttlebutt
         core.slots
         core.following
-        core.fingerprint core.handshake core.flight core.pulse core.receipts
+        core.fingerprint core.handshake core.flight core.pulse core.receipts core.turns
         core.session
         core.flow
         core.host
@@ -70,6 +70,7 @@ HOUSE = {
     """,
     "street": """
         demo
+        paper
         cli
         __main__
     """,
@@ -82,6 +83,8 @@ HOMES = {
     "click": {"cli", "__main__"},
     "sqlite3": {"storage"},
     "cryptography": {"signing"},
+    "numpy": {"paper"},
+    "matplotlib": {"paper"},
     "trio": {
         "replication",
         "waking",

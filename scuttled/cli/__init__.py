@@ -41,6 +41,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Tools": {
         "demo": "scuttled.cli.demo",
+        "simulate": "scuttled.cli.simulate",
         "completion": "scuttled.cli.completion",
         "version": "scuttled.cli.version",
     },

@@ -32,6 +32,17 @@ def write(data: bytes | str) -> None:
         raise StorageError(f"answer not written: {error.strerror or error}") from error
 
 
+def flush() -> None:
+    """The answer up to here, before a message that is about it."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"answer not written: {error.strerror or error}") from error
+
+
 def emit(fields: Mapping[str, object]) -> None:
     """One line of JSON."""
     write(json_line(fields))

@@ -12,7 +12,8 @@ bounded by the state:
 Entries stand in segments of SEGMENT_ENTRIES. A full segment that is mostly holes is squeezed: it
 keeps only its entries and their positions, and joins the one before it if both are small. So the
 work is constant per update, no reader is renumbered, and there is no moment at which the whole
-log is rewritten. (CouchDB's by-sequence index has the same shape.)
+log is rewritten. (CouchDB's by-sequence index has the same shape.) Of holes in the latest segments
+it is remembered what took their slots: see turns.
 
 A full segment knows the newest stamp of each of its sources while they are few. A reader whose
 peer has all of that steps over the segment without looking at its entries: to reconnect to a peer
@@ -29,12 +30,20 @@ from typing import NamedTuple
 from scuttled.core.update import STAMP_BYTES, Source, Stamp
 
 SEGMENT_ENTRIES = 4096
+HEIRS_SEGMENTS = 4  # the latest, of whose holes it is known what fills their slots now
 TOPS_SOURCES_MAX = 16  # above this, a segment's table of newest stamps costs more than it saves
 
 
 class Entry(NamedTuple):
     record: bytes
     source: Source
+
+
+class Heir(NamedTuple):
+    """What is remembered of a hole."""
+
+    stamp: Stamp  # of what stood there
+    position: int  # of what took its slot; a hole by now, maybe
 
 
 class Piece(NamedTuple):
@@ -44,6 +53,7 @@ class Piece(NamedTuple):
     sources: list[Source]
     positions: "list[int] | range"
     next: int  # the cursor of a reader that has seen this piece
+    heirs: dict[int, Heir]  # of its segment, by position
 
 
 class SegmentPrint(NamedTuple):
@@ -57,7 +67,9 @@ class SegmentPrint(NamedTuple):
 class Segment:
     """Positions from `first` up to, not including, `end`."""
 
-    __slots__ = ("end", "first", "live", "positions", "printed", "records", "sources", "tops")
+    __slots__ = (
+        "end", "first", "heirs", "live", "positions", "printed", "records", "sources", "tops",
+    )  # fmt: skip
 
     def __init__(self, first: int) -> None:
         self.first = first
@@ -66,6 +78,7 @@ class Segment:
         self.sources: list[Source] = []
         self.positions: list[int] | None = None  # None: entry i stands at first + i
         self.live = 0
+        self.heirs: dict[int, Heir] = {}  # of holes, while this is one of the latest segments
         self.tops: dict[Source, Stamp] | None = None  # once full; empty: too many sources
         self.printed: SegmentPrint | None = None  # its hashes, true while they count `live`
 
@@ -81,6 +94,7 @@ class Segment:
 
     def squeeze(self) -> None:
         """Keep the entries, drop the holes."""
+        self.heirs = {}
         kept = [
             (at, record, source)
             for at, record, source in zip(self.spots(), self.records, self.sources, strict=True)
@@ -135,7 +149,7 @@ class ArrivalLog:
     """
 
     __slots__ = (
-        "_firsts", "adrift", "end", "forgotten", "freed", "live", "removed",
+        "_firsts", "_heirs_from", "adrift", "end", "forgotten", "freed", "live", "removed",
         "replaced", "saved", "segments", "stored", "tail", "taken",
     )  # fmt: skip
 
@@ -145,6 +159,7 @@ class ArrivalLog:
         self.tail = Segment(first)
         self.segments = [self.tail]
         self._firsts = [first]
+        self._heirs_from = first
         self.stored = False
         self.adrift = False
         self.taken = first
@@ -205,11 +220,16 @@ class ArrivalLog:
         assert record is not None, f"position {position} is a hole"
         return Entry(record, segment.sources[at])
 
-    def free(self, position: int) -> None:
-        """Make a hole, since a higher rank fills the slot, or is about to: at the log's end."""
+    def free(self, position: int, heir: int = -1) -> None:
+        """Make a hole, since a higher rank fills the slot, or is about to: at the log's end.
+
+        `heir` is where that will stand, if it is of the same slot.
+        """
         self.replaced = self.tail.first + len(self.tail.records)
         segment = self._segment(position)
         at = segment.index(position)
+        if heir >= 0 and segment.first >= self._heirs_from:
+            segment.heirs[position] = Heir(Stamp((segment.records[at] or b"")[:STAMP_BYTES]), heir)
         if self.removed is not None and (record := segment.records[at]) is not None:
             self.removed.append((record, segment.sources[at]))
         segment.records[at] = None
@@ -230,6 +250,21 @@ class ArrivalLog:
         self.replaced = replaced
         self.forgotten = max(self.forgotten, position)
 
+    def heir(self, position: int) -> int:
+        """Where that stands which by now fills the slot of a hole; -1 if it is not known."""
+        passed = []
+        segment = self._segment(position)
+        while (link := segment.heirs.get(position)) is not None:
+            passed.append((segment, position, link))
+            position = link.position
+            segment = self._segment(position)
+        for before, hole, link in passed[:-1]:  # the next one has a short way
+            before.heirs[hole] = Heir(link.stamp, position)
+        at = segment.index(position)
+        spots = segment.spots()
+        there = at < len(spots) and spots[at] == position and segment.records[at] is not None
+        return position if there else -1
+
     def piece(self, cursor: int, stop: int) -> Piece:
         """What stands from `cursor` up to `stop`, as far as one segment goes; maybe nothing."""
         at = max(bisect_right(self._firsts, cursor) - 1, 0)
@@ -244,6 +279,7 @@ class ArrivalLog:
             segment.sources[start:upto],
             spots,
             max(cursor, min(stop, segment.end)),
+            segment.heirs,
         )
 
     def step_over(self, cursor: int, stop: int, peer: Mapping[Source, Stamp]) -> int:
@@ -329,6 +365,10 @@ class ArrivalLog:
         self.tail = Segment(self.end)
         self.segments.append(self.tail)
         self._firsts.append(self.end)
+        latest = self.segments[-HEIRS_SEGMENTS:]
+        self._heirs_from = latest[0].first
+        for segment in self.segments[-HEIRS_SEGMENTS - 1 : -HEIRS_SEGMENTS]:
+            segment.heirs = {}
 
     def _segment(self, position: int) -> Segment:
         if position >= self.tail.first:

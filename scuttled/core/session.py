@@ -8,9 +8,10 @@ next thing that the peer lacks. Catching up, going live and starting afresh are 
            sent or known    |  still to send  |    skip      |
 
 *What goes first.* While a frame can't hold all that is missing, half of it goes to what has
-waited longest (from the cursor on) and half to what has just arrived (back from the end); the
-stretch sent early is remembered in `skips`. Under the load of flowgossip's own experiment this
-has a lower peak staleness than its best order (16.9 s against 23.4 s).
+waited longest (from the cursor on; a key that changes meanwhile keeps its place: see turns) and
+half to what has just arrived (back from the end); the stretch sent early is remembered in `skips`.
+Under the load of the paper's own experiment this has a lower peak staleness than its best order:
+docs/paper.md.
 
 *No echo.* What came from this peer is a stretch to skip, too. Forgetting a skip costs a
 duplicate, nothing else, so there are at most SKIPS_MAX.
@@ -37,18 +38,16 @@ the peer has said on this very connection that its clock covers: all that it sen
 in accord with it, so that may be forgotten here while the session goes on.
 """
 
-from collections.abc import Iterable
-
 from scuttled.core.flight import Flight
 from scuttled.core.handshake import check_floor, who_resets
 from scuttled.core.messages import ClockMessage, Delta, Have, Reset
 from scuttled.core.receipts import Receipts
 from scuttled.core.scuttlebutt import SOURCES_MAX, Received, Scuttlebutt, check_sources
+from scuttled.core.turns import RECORD_OVERHEAD, Turns
 from scuttled.core.update import TICKS_PER_MS, Instant, Source, Stamp, stamp, timestamp_of
 
 SKIPS_MAX = 256
 SCAN_ENTRIES_MAX = 16_384  # looked at in one draw, so that nobody else waits for long
-RECORD_OVERHEAD = 3  # bytes of msgpack around a record
 COMMIT_SOURCES_MAX = 20_000  # in one frame; more go in several
 
 
@@ -74,6 +73,7 @@ class Session:
         self._their_round = 0
         self._high = 0  # arrivals below were offered as newest
         self._skips: list[tuple[int, int]] = []  # ascending, above the cursor
+        self._turns = Turns(model)
         self._told = 0  # revision of our clock that a commit told
         self.flight = Flight()
         # receiving
@@ -113,6 +113,7 @@ class Session:
         self.confirmed = dict(message.times)
         self.cursor = self._high = self._told = 0
         self._skips.clear()
+        self._turns.clear()
         self.flight.clear()
         self._peers = message
         if message.again:  # it compares with what we say next
@@ -166,6 +167,7 @@ class Session:
         """
         runs: dict[Source, list[bytes]] = {}
         stop, start = self.model.log.visible, self.cursor
+        self._turns.forget_below(start)
         self.cursor, size = self._take(runs, self.cursor, stop, bytes_max // 2)
         if self.cursor < stop and size:
             size += self._take_newest(runs, stop, bytes_max // 2)
@@ -176,6 +178,7 @@ class Session:
         commit = None
         if self.cursor >= stop == self.model.log.end:
             self._skips.clear()
+            self._turns.clear()
             self._high, self._whole = stop, False
             if size <= bytes_max:  # a huge record and a long commit do not fit in one frame
                 commit = self._next_commit()
@@ -228,40 +231,12 @@ class Session:
             cursor = log.step_over(cursor, limit, self.theirs)
             piece = log.piece(cursor, limit)
             looked += len(piece.records) + 1
-            taken, used = self._pick(runs, piece.records, piece.sources, budget - size)
+            taken, used = self._turns.pick(runs, piece, budget - size, self.theirs, self._skips)
             size += used
             if taken < len(piece.records):
                 return piece.positions[taken], size
             cursor = piece.next
         return cursor, size
-
-    def _pick(
-        self,
-        runs: dict[Source, list[bytes]],
-        records: Iterable[bytes | None],
-        sources: Iterable[Source],
-        budget: int,
-    ) -> tuple[int, int]:
-        """How many entries were looked at before the budget was used up, and the bytes taken.
-
-        The first record of a frame is taken however large it is.
-        """
-        theirs, size, at = self.theirs, 0, 0
-        for record, source in zip(records, sources, strict=True):
-            if record is not None:
-                known = theirs.get(source)
-                if known is None or record[:8] > known:
-                    cost = len(record) + RECORD_OVERHEAD
-                    if runs and size + cost > budget:
-                        return at, size
-                    size += cost
-                    run = runs.get(source)
-                    if run is None:
-                        runs[source] = [record]
-                    else:
-                        run.append(record)
-            at += 1
-        return at, size
 
     def _take_newest(self, runs: dict[Source, list[bytes]], stop: int, budget: int) -> int:
         """Send early what arrived last, as much as fits; bytes taken."""
@@ -281,8 +256,9 @@ class Session:
         if at == len(piece.records):
             return 0
         self._skip(piece.positions[at], stop)
-        taken, size = self._pick(runs, piece.records[at:], piece.sources[at:], budget)
-        assert taken == len(piece.records) - at, "a stretch to skip was not sent whole"
+        piece = log.piece(piece.positions[at], stop)
+        taken, size = self._turns.pick(runs, piece, budget, self.theirs, [])
+        assert taken == len(piece.records), "a stretch to skip was not sent whole"
         return size
 
     def _skip(self, start: int, stop: int) -> None:

@@ -296,7 +296,7 @@ class Slots(Scuttlebutt):
                     old = log.entry(position)
                     if not outranks(record, source, *old):
                         continue
-                    self._forget(slot, position, old.record)
+                    self._forget(slot, position, old.record, heir=end)
                 elif not plain and self._was_collected(record, source):
                     continue
                 slots[slot] = end
@@ -337,13 +337,13 @@ class Slots(Scuttlebutt):
             raise RemoteProtocolError(f"a slot that is not UTF-8: {slot!r:.60}") from None
 
     def _forget(
-        self, slot: bytes, position: int, record: bytes, *, collected: bool = False
+        self, slot: bytes, position: int, record: bytes, *, collected: bool = False, heir: int = -1
     ) -> None:
         """What stood in a slot is outranked: a hole in the log, and one less in the counts."""
         if collected:
             self.log.forget(position)
         else:
-            self.log.free(position)
+            self.log.free(position, heir)
         self.bytes -= len(record)
         kind = record[KIND_AT]
         if kind & KIND_BITS == DELETED:

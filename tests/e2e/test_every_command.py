@@ -49,6 +49,7 @@ COMMANDS = [
     ["completion", "zsh"],
     ["completion", "fish"],
     ["version"],
+    ["simulate", "--spread", "--nodes", "8"],
     ["del", "svc/web"],
 ]
 TABLES = {
@@ -59,6 +60,7 @@ TABLES = {
     "peers": ["NODE", "ADDRESS", "STATE", "RTT", "LAG", "SEEN", "VERSION", "WHY"],
     "config show --origin": ["KEY", "VALUE", "ORIGIN"],
     "join 127.0.0.1:1": ["ADDRESS", "STATE"],
+    "simulate --spread --nodes 8": ["FIGURE", "HERE", "THEORY"],
 }
 HEADERS = {header for headers in TABLES.values() for header in headers}
 

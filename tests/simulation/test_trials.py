@@ -6,7 +6,6 @@ Each rule that the runs check is also broken on purpose, by one line: then a run
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ import pytest
 
 from scuttled.core import slots
 from scuttled.core.hlc import Hlc
-from scuttled.core.log import ArrivalLog
+from scuttled.core.log import ArrivalLog, Piece
 from scuttled.core.messages import Delta
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.slots import Slots
+from scuttled.core.turns import Turns
 from scuttled.core.update import TICKS_PER_MS, Instant, Source
 from scuttled.errors import UsageError
 from scuttled.members import Members
@@ -110,7 +110,7 @@ def test_a_fault_that_does_not_exist_is_refused_with_those_that_do() -> None:
 
 # --- rules, each broken on purpose ---------------------------------------------------------------
 
-_next_delta, _receive_delta, _pick = Session.next_delta, Session.receive_delta, Session._pick
+_next_delta, _receive_delta, _pick = Session.next_delta, Session.receive_delta, Turns.pick
 _accepted, _has_hlc = Node.accepted, Hlc.next
 
 
@@ -133,14 +133,10 @@ def _sends_at_once(self: Node, model: Scuttlebutt, *, urgent: bool = True) -> No
 
 
 def _skips_one(
-    self: Session,
-    runs: dict[Source, list[bytes]],
-    records: Iterable[bytes | None],
-    sources: Iterable[Source],
-    budget: int,
+    self: Turns, runs: dict[Source, list[bytes]], piece: Piece, *rest: Any
 ) -> tuple[int, int]:
-    kept = [None if record and record[-1] % 16 == 3 else record for record in records]
-    return _pick(self, runs, kept, sources, budget)
+    kept = [None if record and record[-1] % 16 == 3 else record for record in piece.records]
+    return _pick(self, runs, piece._replace(records=kept), *rest)
 
 
 def _keeps_no_count(self: Hlc, wall_ms: int) -> int:
@@ -159,7 +155,7 @@ BREAKS: dict[str, tuple[object, str, object, Faults | None]] = {
     "I1 a clock set back": (Hlc, "next", _keeps_no_count, None),
     "I2 the last to arrive wins a tie": (slots, "outranks", _outranks_by_arrival, None),
     "I3 a commit too early": (Session, "next_delta", _commits_too_early, None),
-    "I3 an update is skipped": (Session, "_pick", _skips_one, None),
+    "I3 an update is skipped": (Turns, "pick", _skips_one, None),
     "I4 the clock moves before it is verified": (
         Session, "receive_delta", _moves_the_clock_whatever_was_refused, None,
     ),

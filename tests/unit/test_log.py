@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from scenes import a_map, entries, put, record, source
 
 from scuttled.core import log as room
-from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog
+from scuttled.core.log import HEIRS_SEGMENTS, SEGMENT_ENTRIES, ArrivalLog
 from scuttled.core.update import Source, Stamp, stamp
 
 A, B = source(1), source(2)
@@ -306,3 +306,41 @@ def test_what_is_saved_is_durable_and_without_storage_all_is() -> None:
     log.stored = True
     log.saved = 2
     assert log.durable == 2
+
+
+# --- what took the place of a hole ---------------------------------------------------------------
+
+
+def overwritten(log: ArrivalLog, position: int) -> int:
+    """As a slot that is written anew; the new position."""
+    log.room()
+    log.free(position, log.end)
+    return log.append(record("k", log.end + 1), A)
+
+
+def test_a_hole_leads_to_what_fills_its_slot_now_however_often_that_changed() -> None:
+    log = filled(5)
+    latest = 2
+    for _ in range(100):
+        latest = overwritten(log, latest)
+    assert log.heir(2) == latest
+    assert log.heir(latest) == latest
+    assert log.heir(50) == latest
+    log.forget(latest)  # collected: nothing fills it any more
+    assert log.heir(2) == -1
+
+
+def test_a_hole_whose_slot_was_emptied_leads_nowhere() -> None:
+    log = filled(5)
+    log.free(3)
+    assert log.heir(3) == -1
+
+
+def test_only_the_latest_segments_know_what_took_the_place_of_their_holes() -> None:
+    log = filled(5)
+    latest = overwritten(log, 2)
+    for n in range(HEIRS_SEGMENTS * SEGMENT_ENTRIES):
+        log.append(record(f"n{n}"), A)
+    assert log.heir(2) == -1
+    assert log.heir(latest) == latest
+    assert sum(bool(segment.heirs) for segment in log.segments) == 0

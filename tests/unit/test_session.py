@@ -25,7 +25,7 @@ from scenes import (
     values,
 )
 
-from scuttled.core import flight, session, wire
+from scuttled.core import flight, session, turns, wire
 from scuttled.core.changes import slot_of
 from scuttled.core.log import SEGMENT_ENTRIES
 from scuttled.core.messages import Delta, Have
@@ -157,7 +157,7 @@ def test_one_draw_looks_at_a_bounded_part_of_the_log() -> None:
 
 def test_far_behind_half_of_a_frame_is_the_oldest_and_half_the_newest() -> None:
     a, _ = sessions(filled(100), a_map(2))
-    cost = len(record("k00")) + session.RECORD_OVERHEAD
+    cost = len(record("k00")) + turns.RECORD_OVERHEAD
     first = keys(a.next_delta(10 * cost, NOW))
     assert first[:4] == ["k0", "k1", "k2", "k3"]
     assert "k99" in first
@@ -182,6 +182,46 @@ def test_what_was_sent_early_is_not_sent_again() -> None:
     for delta in deltas:
         b.receive_delta(delta, NOW)
     assert state(two) == state(one)
+
+
+def test_a_key_that_is_written_again_while_it_waits_keeps_its_place_in_line() -> None:
+    one = filled(100)
+    a, _ = sessions(one, a_map(2))
+    budget = 10 * (len(record("k00")) + turns.RECORD_OVERHEAD)
+    assert "k4" in keys(a.next_delta(budget, NOW))
+    for n in range(20):
+        put(one, f"more{n}")
+    put(one, "k5")
+    latest = put(one, "k5")
+    for n in range(20):
+        put(one, f"new{n}")
+    delta = a.next_delta(budget, NOW)
+    assert (latest.source, latest.record) in sent([delta] if delta is not None else [])
+
+
+@given(st.data())
+def test_whatever_is_written_while_a_peer_lags_comes_once_and_in_the_end_all_is_the_same(
+    data: st.DataObject,
+) -> None:
+    """No duplicate from places kept in line, none lost, and the commit is true (I3)."""
+    one, two = filled(30), a_map(2)
+    a, b = sessions(one, two)
+    seen: set[tuple[bytes, bytes]] = set()
+    for _ in range(data.draw(st.integers(1, 15))):
+        for n in data.draw(st.lists(st.integers(0, 40), max_size=8)):
+            put(one, f"k{n}")
+        delta = a.next_delta(data.draw(st.integers(30, 300)), NOW)
+        if delta is None:
+            continue
+        for where, records in delta.runs:
+            for each in records:
+                assert (where, each) not in seen
+                seen.add((where, each))
+        b.receive_delta(delta, NOW)
+    for delta in drain(a, 200):
+        b.receive_delta(delta, NOW)
+    assert state(two) == state(one)
+    assert two.clock == one.clock
 
 
 def test_an_update_that_is_not_saved_is_not_passed_over_when_newer_ones_came_from_the_peer() -> (

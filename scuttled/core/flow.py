@@ -1,0 +1,136 @@
+"""How fast a node may write, so that what all write still gets through.
+
+Gossip carries just so many updates. Where more are written the backlog grows for as long as that
+goes on, and with it the age of what others see. The paper's remedy needs nobody to oversee it. Each
+node has two rates, in updates a second: what its writers want (rho) and what they are allowed
+(tau). The sum of the second over all nodes is the cluster's estimate of what can be carried.
+
+*The exchange* moves the allowance to where it is wanted, and keeps the sum. Two nodes tell each
+other both their rates, and each computes from the same two pairs what it has from then on: if both
+wants fit into the sum, each gets what it wants and half of the rest; else half of the sum each,
+but for who wants less: it gets what it wants, and the other all that remains. So nodes that want
+the same end up with the same, over whomever they are linked.
+
+Exchanges cross each other on the way. So each is applied as a difference to the rates that were
+told: whatever happened meanwhile, one end gains just what the other loses. Who told several peers
+the same allowance may give more of it away than it has; it then stands below nought and makes up
+for that in its next exchanges.
+
+*The adaptation* moves the sum. Once a round, whoever sends finds out whether what was to be sent
+did fit. If not, the node keeps a part of its allowance (ALPHA); if it did fit for some rounds,
+it's allowed a little more (BETA_PER_S). Like a TCP sender: down by a factor, up by a step.
+
+The paper's four constants are in no source that we have. Those of PAPER were fitted to what can be
+read off its figure: stairs of 0.2 five rounds apart, and a fall of 0.09/s in the logarithm.
+
+*What a daemon needs besides* (DAEMON). The paper starts at nought and climbs by 0.2/s in five
+seconds; a log that takes 10,000 updates a second must not wait for that, nor stay throttled for
+hours after its slow link is gone. So a node begins without a limit (infinite), and gets one in the
+first round that is over: from what is wanted just then, since a limit that nobody reaches says
+nothing about what can be carried. A cut may go deeper than ALPHA, if it's known that only a
+`part` of what was to be sent gets through. The step up is a part of the allowance at least, and
+doubles while nothing is over, like TCP's slow start. After a minute of that the limit is lifted.
+
+Pure: who calls it says when a round is over. Both the simulator of the paper's experiment and the
+daemon run on it.                                   [the paper's section 4, DESIGN 5]
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+ALPHA = 0.9  # of its rate: what a node keeps when rounds were over
+OVER_ROUNDS = 1  # in a row, until it's cut
+BETA_PER_S = 0.2  # updates a second that it's allowed more when rounds were under
+UNDER_ROUNDS = 5  # in a row, until it's raised
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Of one node, in updates a second."""
+
+    wanted: float  # infinite: as much as it can get
+    allowed: float  # infinite: no limit
+
+
+@dataclass(frozen=True, slots=True)
+class Laws:
+    """The constants of the adaptation."""
+
+    alpha: float = ALPHA
+    over_rounds: int = OVER_ROUNDS
+    beta_per_s: float = BETA_PER_S
+    under_rounds: int = UNDER_ROUNDS
+    rise: float = 0.0  # a step up is at least this part of what is allowed...
+    hurry: float = 1.0  # ...and, while nothing is over, so many times the step before
+    free_rounds: float = inf  # under in a row, until the limit is lifted
+
+
+PAPER = Laws()
+DAEMON = Laws(rise=0.02, hurry=2.0, free_rounds=60)  # rounds of a second: whole again in a minute
+
+
+def exchange(mine: Rates, theirs: Rates) -> float:
+    """What `mine` is allowed after the exchange; the other end gets the rest of the sum."""
+    total = mine.allowed + theirs.allowed
+    rest = total - mine.wanted - theirs.wanted
+    half = total / 2
+    if rest >= 0:
+        return mine.wanted + rest / 2
+    if mine.wanted < half:
+        return mine.wanted
+    if theirs.wanted < half:
+        return total - theirs.wanted
+    return half
+
+
+class Flow:
+    """One node's two rates, and what it has seen of late."""
+
+    def __init__(self, allowed: float = inf, *, wanted: float = inf, laws: Laws = DAEMON) -> None:
+        self.laws = laws
+        self.wanted = wanted
+        self.allowed = allowed  # may be below nought for a while, see above
+        self._over = self._under = 0  # rounds in a row
+        self._step = 1.0  # how many times the least step the next one is
+
+    @property
+    def rates(self) -> Rates:
+        """What to tell a peer."""
+        return Rates(self.wanted, self.allowed)
+
+    @property
+    def limited(self) -> bool:
+        return self.allowed < inf
+
+    def meet(self, mine: Rates, theirs: Rates) -> None:
+        """Exchange with a peer: `mine` are the rates that it was told, `theirs` what it said.
+
+        Both must be of the same exchange. With a node that has no limit there is none.
+        """
+        if max(self.allowed, mine.allowed, theirs.allowed) < inf:
+            self.allowed += exchange(mine, theirs) - mine.allowed
+
+    def next_round(self, *, over: bool, part: float = 1.0) -> None:
+        """A round has passed; `over`: what was to be sent did not fit, only `part` of it did."""
+        if over:
+            self._over, self._under, self._step = self._over + 1, 0, 1.0
+            if self._over >= self.laws.over_rounds:
+                self._over = 0
+                self._cut(part)
+        else:
+            self._over, self._under = 0, self._under + 1
+            if self._under >= self.laws.free_rounds:
+                self.allowed = inf
+            elif self._under % self.laws.under_rounds == 0:
+                self._raise()
+
+    def _cut(self, part: float) -> None:
+        used = min(self.allowed, self.wanted)
+        if self.allowed > 0 and used < inf:
+            self.allowed = used * min(self.laws.alpha, part)
+
+    def _raise(self) -> None:
+        laws, allowed = self.laws, self.allowed
+        step = max(laws.beta_per_s, laws.rise * allowed) * self._step
+        self.allowed += min(step, max(allowed, laws.beta_per_s))  # twice as much is enough
+        self._step *= laws.hurry
