@@ -1,7 +1,6 @@
 """What `scuttled simulate` says of clusters in virtual time: one run, or thousands of them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from scuttled.cli import output
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from scuttled.simulation import Outcome, Plan, Summary
 
 _SHOWN_MAX = 10  # violations in words
+_ENOUGH = 200  # runs, in which every fault that may be drawn happens
 _LONG_S = 60.0  # of virtual time: somebody has to wait for it
 _HAPPENED, _CHECKED = "happened", "checked"
 
@@ -47,6 +47,8 @@ def run_many(settings: Settings, plan: "Plan", seeds: range, jobs: int) -> None:
             if outcome.violation and len(summary.failed) <= _SHOWN_MAX:
                 settings.say(f"violated: {outcome.violation}")
     _show(settings, summary, summary.counts, summary.checks)
+    if never := _never(plan, summary):
+        raise Refused(f"in {summary.runs:,} runs this never happened: {' '.join(never)}")
     if summary.failed:
         raise Refused(
             f"{len(summary.failed):,} of {summary.runs:,} runs violated something",
@@ -56,6 +58,14 @@ def run_many(settings: Settings, plan: "Plan", seeds: range, jobs: int) -> None:
         f"seeds {seeds.start} to {seeds.stop - 1}: all held. {summary.runs:,} runs, "
         f"{summary.updates:,} updates, {format_duration(summary.virtual_s)} of virtual time"
     )
+
+
+def _never(plan: "Plan", summary: "Summary") -> list[str]:
+    """Faults that should have happened in so many runs, and did not."""
+    from scuttled.simulation import WORDS
+
+    drawn = plan.faults is None and summary.runs >= _ENOUGH
+    return [name for name in WORDS if drawn and not summary.counts[name]]
 
 
 def _again(plan: "Plan", seed: int) -> str:
@@ -78,7 +88,7 @@ def _show(
     from scuttled.simulation import WORDS
 
     if settings.json:
-        output.emit(asdict(found))
+        output.emit({name: getattr(found, name) for name in found.__slots__})
         return
     rows = [[_HAPPENED, str(counts[name]), name, WORDS[name]] for name in WORDS if name in counts]
     rows += [[_CHECKED, str(times), "", words] for words, times in sorted(checks.items())]
@@ -86,4 +96,4 @@ def _show(
         for row in rows:
             output.write(output.plain_line(row))
     else:
-        settings.show(["", "TIMES", "FAULT", "WHAT"], rows)
+        settings.show(["KIND", "TIMES", "FAULT", "WHAT"], rows)

@@ -50,6 +50,7 @@ COMMANDS = [
     ["completion", "fish"],
     ["version"],
     ["simulate", "--spread", "--nodes", "8"],
+    ["simulate", "--nodes", "3", "--for", "1s"],
     ["del", "svc/web"],
 ]
 TABLES = {
@@ -61,6 +62,7 @@ TABLES = {
     "config show --origin": ["KEY", "VALUE", "ORIGIN"],
     "join 127.0.0.1:1": ["ADDRESS", "STATE"],
     "simulate --spread --nodes 8": ["FIGURE", "HERE", "THEORY"],
+    "simulate --nodes 3 --for 1s": ["KIND", "TIMES", "FAULT", "WHAT"],
 }
 HEADERS = {header for headers in TABLES.values() for header in headers}
 
