@@ -29,10 +29,10 @@ def run_one(settings: Settings, plan: "Plan", seed: int) -> None:
     if outcome.violation:
         raise Refused(f"violated: {outcome.violation}", hint=_again(plan, seed))
     settings.say(
-        f"seed {seed}: all held. {outcome.nodes} nodes, {format_duration(outcome.virtual_s)}, "
-        f"{outcome.updates:,} updates; the core ({' '.join(outcome.core)}) agreed "
-        f"{format_duration(outcome.converged_s)} after it was healed; trace {outcome.trace}"
+        f"{outcome.nodes} nodes, {format_duration(outcome.virtual_s)}, {outcome.updates:,} updates; "
+        f"a core of {len(outcome.core)} agreed {format_duration(outcome.converged_s)} after healing"
     )
+    settings.say(f"seed {seed}: all held, trace {outcome.trace}")
 
 
 def run_many(settings: Settings, plan: "Plan", seeds: range, jobs: int) -> None:
@@ -97,3 +97,4 @@ def _show(
             output.write(output.plain_line(row))
     else:
         settings.show(["KIND", "TIMES", "FAULT", "WHAT"], rows)
+    output.flush()

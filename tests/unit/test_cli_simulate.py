@@ -87,7 +87,8 @@ def test_a_cluster_prints_what_happened_what_was_checked_and_a_verdict() -> None
     assert {len(line) for line in lines} == {4}
     assert [line[2] for line in lines if line[0] == "happened"] == ["cut", "deletes"]
     assert any(line[0] == "checked" and int(line[1]) > 0 for line in lines)
-    assert done.stderr.startswith("seed 5: all held. 3 nodes, ")
+    assert done.stderr.startswith("3 nodes, ")
+    assert "\nseed 5: all held, trace " in done.stderr
     assert simulate(*args).stderr == done.stderr, "the trace is the same, too"
 
 
