@@ -39,6 +39,7 @@ SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path has 108, the last one a NUL
 
 _RECEIVE_BYTES = 256 << 10
 _WINDOW = 8  # requests in flight in a pipeline: enough to hide the round trip, bounded at both ends
+_WRITES = frozenset(("set", "del", "load", "call", "emit"))  # what flow control may hold back
 _HELLO = 0  # the id of the greeting
 _NO_SIGPIPE = getattr(_socket, "MSG_NOSIGNAL", 0)
 
@@ -143,8 +144,8 @@ class Client:
         `wait_s` replaces the connection's idle time for this call, None waits for ever. Raises
         what the daemon answered, TimedOut, or Unavailable if it went away.
         """
-        number = self._send(op, fields)
-        return self._answer(number, self.timeout_s if wait_s == -1.0 else wait_s)
+        timeout_s = self.timeout_s if wait_s == -1.0 else wait_s
+        return self._answer(self._send(op, _patient(op, fields, timeout_s)), timeout_s)
 
     def stream(self, op: str, *, live: bool = False, **fields: object) -> "Stream":
         """Starts an operation that gives rows. `live`: it may be silent for as long as it likes."""
@@ -161,7 +162,7 @@ class Client:
         for op, fields in requests:
             if len(waiting) >= window:
                 yield self._answer(waiting.popleft(), self.timeout_s)
-            waiting.append(self._send(op, fields))
+            waiting.append(self._send(op, _patient(op, fields, self.timeout_s)))
         while waiting:
             yield self._answer(waiting.popleft(), self.timeout_s)
 
@@ -289,6 +290,13 @@ class Stream:
             self._client._forget(self._number)
             self.end = message["end"] or {}
         return rows
+
+
+def _patient(op: str, fields: Fields, timeout_s: float | None) -> Fields:
+    """A write says how long its caller waits: held back for longer, it is not to be made."""
+    if op not in _WRITES or timeout_s is None:
+        return fields
+    return {"hold_ms": round(timeout_s * 1000), **fields}
 
 
 def _dial(path: str, timeout_s: float | None) -> _socket.socket:

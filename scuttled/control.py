@@ -21,12 +21,14 @@ from scuttled.errors import (
     RemoteProtocolError,
     ScuttledError,
     StorageError,
+    TimedOut,
     UsageError,
 )
 from scuttled.hearing import Hearing
 from scuttled.node import Node
+from scuttled.pacing import Gate, Pacing, Ticket
 from scuttled.requests import Answer, Requests, Waiting
-from scuttled.transport import bytes_unread
+from scuttled.transport import bytes_unread, has_hung_up
 from scuttled.waking import Bell, Outlet
 from scuttled.watching import Listing, Watch
 
@@ -41,8 +43,15 @@ ANSWERS_BYTES_MAX = 1 << 20  # not yet read by the caller; then no more requests
 class Control:
     """Serves callers. `now` gives the time."""
 
-    def __init__(self, node: Node, requests: Requests, now: Callable[[], Instant]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        requests: Requests,
+        now: Callable[[], Instant],
+        pacing: Pacing | None = None,
+    ) -> None:
         self.node = node
+        self.pacing = pacing or Pacing(node, ())
         self.requests = requests
         self.now = now
         self._open: set[Caller] = set()
@@ -67,6 +76,7 @@ class Control:
 
     async def finish(self) -> None:
         """Answer what was asked by now, and nothing else; returns when all callers are gone."""
+        self.pacing.unhinge()
         for caller in self._open:
             caller.finish()
         while self._open:
@@ -121,7 +131,9 @@ class Caller:
         while data := await self._receive():
             try:
                 for request in frames.feed(data):
-                    self._take(request)
+                    gate = self.control.pacing.gate(request)
+                    if gate is None or await self._was_let_through(gate, request):
+                        self._take(request)
                     while self._is_full():
                         self._sent = trio.Event()
                         await self._sent.wait()
@@ -139,6 +151,24 @@ class Caller:
         self._receiving = False
         self._to_read -= len(data)
         return data
+
+    async def _was_let_through(self, gate: Gate, request: rpc.Message) -> bool:
+        """Hold back a write until its turn. False: it is not to be made, and the caller was told,
+        or is gone.
+        """
+        ticket, done = Ticket(gate, request, self.control.now()), False
+        try:
+            while not has_hung_up(self.stream):
+                wait_s = ticket.wait_s(self.control.now())
+                if not wait_s:
+                    done = True
+                    break
+                await trio.sleep(wait_s)
+        except TimedOut as error:
+            self._say({"id": request.get("id"), "error": _told(error)})
+        finally:
+            ticket.leave(done=done)
+        return done
 
     def _is_full(self) -> bool:
         return len(self._answers) > ANSWERS_BYTES_MAX or len(self._unsaved) > UNSAVED_MAX

@@ -27,10 +27,11 @@ from scuttled.core.update import NodeId
 from scuttled.errors import ConfigError, Refused, StorageError, UsageError
 from scuttled.gossip import Gossip, Peer
 from scuttled.members import Settings
-from scuttled.models import add_type
+from scuttled.models import MODELS, add_type
 from scuttled.node import Node
 from scuttled.npm.serving import NpmDoor
 from scuttled.outside import Outside
+from scuttled.pacing import Pacing
 from scuttled.rejoining import Rejoin
 from scuttled.report import Report
 from scuttled.requests import Daemon as DaemonDoor
@@ -95,6 +96,8 @@ class Daemon:
         for text in config.types:
             if not issubclass(add_type(text), Slots) and config.sign:
                 raise ConfigError(f"data type {text} is no subclass of Slots: it can't be signed")
+        if strange := [name for name in config.enforce if name not in MODELS]:
+            raise ConfigError(f"flow.enforce: there is no data type '{strange[0]}'")
         inherited = readiness.inherited_sockets(self.outside.environ, os.getpid())
         try:
             self._open_state()
@@ -236,10 +239,12 @@ class Daemon:
         config = self.config
         self.node.wake_tending = self._tending.ring
         self.gossip = Gossip(self.node, insecure=config.insecure, outside=self.outside)
-        self.report = Report(config, self.gossip, self.storage, self.listen, self.began)
-        report = self.report
+        self.pacing = pacing = Pacing(self.node, config.enforce)
+        report = Report(config, self.gossip, self.storage, self.listen, self.began, pacing)
+        self.report = report
         door = DaemonDoor(report.facts, report.peers, self._join, self._leave, self.loaded.settings)
-        self.control = Control(self.node, Requests(self.node, door), self.outside.now)
+        requests = Requests(self.node, door)
+        self.control = Control(self.node, requests, self.outside.now, self.pacing)
 
     async def _serve(self, gossip_listeners: list[Listener], control_listener: Listener) -> None:
         async with trio.open_nursery() as nursery:
@@ -354,6 +359,7 @@ class Daemon:
         said = ""
         while True:
             self.report.sample(self.outside.now())
+            self.pacing.measure.turn(self.outside.now())
             line = self.report.status_line()
             if line != said:
                 readiness.notify(f"STATUS={line}", self.outside.environ)

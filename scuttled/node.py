@@ -16,6 +16,7 @@ from scuttled.core.host import Host
 from scuttled.core.link import Link
 from scuttled.core.messages import PROTOCOL, Ask, Code, Delta, Hello, Tell
 from scuttled.core.scuttlebutt import Husk, Received, Scuttlebutt
+from scuttled.core.sharing import RATES, Sharing
 from scuttled.core.slots import Slots
 from scuttled.core.update import (
     TICKS_PER_MS,
@@ -56,6 +57,7 @@ class Node(Host[Link]):
         self.stored = stored
         self.models: dict[str, Scuttlebutt] = {}
         self.links = Links()
+        self.sharing: Sharing = Sharing()
         self.watchers: set[Waker] = set()  # woken when something was accepted
         self.progress: set[Waker] = set()  # woken when something was saved or acknowledged
         self.wake_storage: Waker = lambda: None
@@ -314,7 +316,7 @@ class Node(Host[Link]):
         me, node_id = self.settings, self.author.node_id
         return Hello(
             *PROTOCOL, me.cluster, node_id, me.incarnation, me.name, me.address, __version__,
-            now.wall_ms, (), me.began_ms,
+            now.wall_ms, (RATES,), me.began_ms,
         )  # fmt: skip
 
     def establish(self, link: Link, now: Instant) -> None:
@@ -391,6 +393,7 @@ class Node(Host[Link]):
             who = {s: self.name_of(s) or source_text(s) for s in received.future}
             now, limit_ms = link.heard_at, self.max_skew_ms
             self.notices.refused_future(model.name, received, who, limit_ms, now)
+        self.sharing.count(model.data_type, received.end - received.start)
         if received.end > received.start or delta.commit:
             self.accepted(model, urgent=False)
         if delta.hurry:

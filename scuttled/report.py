@@ -13,6 +13,7 @@ from scuttled.core.link import Link
 from scuttled.core.update import Instant
 from scuttled.gossip import SKEW_MS, Gossip, Peer
 from scuttled.holding import graves
+from scuttled.pacing import Pacing
 from scuttled.rejoining import Rejoined
 from scuttled.requests import model_list
 from scuttled.storage import Storage
@@ -43,7 +44,13 @@ class Report:
     """The facts about one daemon."""
 
     def __init__(
-        self, config: Config, gossip: Gossip, storage: Storage | None, listen: str, began: Instant
+        self,
+        config: Config,
+        gossip: Gossip,
+        storage: Storage | None,
+        listen: str,
+        began: Instant,
+        pacing: Pacing,
     ) -> None:
         self.config = config
         self.gossip = gossip
@@ -51,6 +58,7 @@ class Report:
         self.storage = storage
         self.listen = listen
         self.began = began
+        self.pacing = pacing
         self._samples: list[tuple[float, Counts]] = []
 
     def counts(self) -> Counts:
@@ -120,6 +128,7 @@ class Report:
                 "unsaved": node.rows_unsaved,
                 "failing": node.failing,
             },
+            "flow": self.pacing.facts(now),
             "rss_bytes": _rss_bytes(),
             "healthy": not problems,
             "problems": problems,

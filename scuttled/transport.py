@@ -6,6 +6,7 @@ and all its addresses are tried (trio does that, happy eyeballs included).
 
 import errno
 import fcntl
+import select
 import struct
 import termios
 
@@ -89,6 +90,16 @@ def bytes_unread(stream: trio.abc.Stream) -> int:
         return 0
     count: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))[0]
     return count
+
+
+def has_hung_up(stream: trio.abc.Stream) -> bool:
+    """Whether nobody is there any more to read an answer; False if the stream is no socket."""
+    descriptor = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else -1
+    if descriptor < 0:
+        return isinstance(stream, trio.SocketStream)
+    poll = select.poll()
+    poll.register(descriptor, 0)  # POLLHUP and POLLERR are told unasked
+    return bool(poll.poll(0))
 
 
 def bound_address(listener: trio.abc.Listener[trio.abc.Stream]) -> str:

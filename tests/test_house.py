@@ -28,21 +28,22 @@ HOUSE = {
         scuttled core
         errors
         units
-        core.update
+        core.update core.flow
         core.clock
         core.hlc
         core.changes
         core.security
         core.messages
+        core.told
         core.wire
         core.log
         core.observers
         core.scuttlebutt
         core.slots
         core.following
+        core.sharing
         core.fingerprint core.handshake core.flight core.pulse core.receipts core.turns
         core.session
-        core.flow
         core.host
         core.link
     """,
@@ -52,7 +53,8 @@ HOUSE = {
         rejoining unsaved verifying notices links
         members
         node client
-        loading holding
+        loading holding measuring
+        pacing
         watching
         hearing
     """,

@@ -79,6 +79,7 @@ def screen(status: dict[str, Any]) -> list[str]:
         f"gossip in {status['rate_in']:.1f}/s  out {status['rate_out']:.1f}/s"
         f"  total in {status['updates_in']:,} ({format_bytes(status['bytes_in'])})"
         f"  out {status['updates_out']:,} ({format_bytes(status['bytes_out'])})",
+        *_flow(status.get("flow", [])),
         _storage(status),
     ]
     if abs(status["skew_ms"] or 0) >= _SKEW_MS_WORTH_TELLING or status["future"]:
@@ -91,6 +92,25 @@ def screen(status: dict[str, Any]) -> list[str]:
         lines.append(f"trust  updates not taken: {words}")
     lines += _resets(status)
     return lines + [f"problem: {problem}" for problem in status["problems"]]
+
+
+def _flow(flows: list[dict[str, Any]]) -> list[str]:
+    """What is limited, and why; one line if nothing is."""
+    limited = [flow for flow in flows if flow["allowed_per_s"] is not None]
+    if not flows:  # a daemon of before this
+        return []
+    if not limited:
+        wanted = sum(flow["wanted_per_s"] for flow in flows)
+        return [f"flow   writers want {wanted:,.1f}/s, no limit"]
+    return [_limited(flow) for flow in limited]
+
+
+def _limited(flow: dict[str, Any]) -> str:
+    way = f"{flow['held']} held back" if flow["enforced"] else "not enforced"
+    return (
+        f"flow   {escape(flow['type'])}: writers want {flow['wanted_per_s']:,.1f}/s,"
+        f" allowed {flow['allowed_per_s']:,.1f}/s, {way}: {escape(flow['why'])}"
+    )
 
 
 def _deleted(status: dict[str, Any]) -> str:

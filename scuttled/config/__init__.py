@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from scuttled.config.address import PORT, Address, is_loopback, parse_address
 from scuttled.config.file import Entry, read_file, template
 from scuttled.config.places import default_place, find_file, paths
-from scuttled.config.settings import SETTINGS, Setting, toml
+from scuttled.config.settings import SETTINGS, TYPES_KNOWN, Setting, did_you_mean, toml
 from scuttled.errors import ConfigError, ScuttledError
 
 __all__ = [
@@ -55,6 +55,7 @@ class Config:
     forget_after_s: float = 7 * 86_400.0
     keep_deleted_s: float = 60.0
     rejoin: str = "own"
+    enforce: tuple[str, ...] = ("log", "events")
     memory: bool = False
     sync: str = "normal"
     socket_mode: int = 0o660
@@ -108,6 +109,7 @@ def load(
         for setting in SETTINGS
     }
     _check_socket(chosen["socket"])
+    _check_enforce(chosen["enforce"], chosen["types"])
     return Loaded(
         Config(**{field: choice.value for field, choice in chosen.items()}),
         path,
@@ -170,6 +172,16 @@ def _read(setting: Setting, value: object, origin: str) -> object:
     except (ValueError, ScuttledError) as error:
         where = origin.removeprefix("file ").removeprefix("flag ")
         raise ConfigError(f"{where}: {setting.path}: {error}") from error
+
+
+def _check_enforce(choice: _Choice, types: _Choice) -> None:
+    """Types of one's own are known by name only when their modules are imported."""
+    for name in choice.value:
+        if name not in TYPES_KNOWN and not types.value:
+            words = f"{name!r} is not one of {', '.join(TYPES_KNOWN)}"
+            where = choice.origin.removeprefix("file ")
+            near = did_you_mean(name, TYPES_KNOWN)
+            raise ConfigError(f"{where}: flow.enforce: {words}{near}")
 
 
 def _check_socket(choice: _Choice) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from scuttled.config.address import parse_address
 from scuttled.units import parse_duration
 
+TYPES_KNOWN = ("map", "value", "log", "events", "set", "counter", "doc", "sequence")
 LABEL_CHARS_MAX = 64  # of a node's or cluster's name; as long as a host name may be
 
 _SWITCH_WORDS = {"true": True, "yes": True, "on": True, "1": True}
@@ -144,6 +145,12 @@ def _types(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+def _enforce(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f'{toml(value)} is not a list of data types: write it like ["log"], or []')
+    return tuple(dict.fromkeys(_text(name) for name in value))
+
+
 def _trust(value: object) -> tuple[str, ...]:
     if value in ("any-signed", []):
         return ()
@@ -205,6 +212,7 @@ ADVERTISE = Kind(_advertise)
 PEERS = Kind(_peers, _peers_from_text, list)
 BRIDGES = Kind(_bridges, _peers_from_text, list)
 TYPES = Kind(_types, _peers_from_text, list)
+ENFORCE = Kind(_enforce, _peers_from_text, list)
 TRUST = Kind(_trust, _trust_from_text, _trust_to_toml)
 MODE = Kind(_mode, to_toml=_mode_to_toml)
 DURATION = Kind(_duration, to_toml=_duration_to_toml)
@@ -255,6 +263,7 @@ SETTINGS = (
     Setting("advertise", "gossip", "advertise", "", ADVERTISE),
     Setting("insecure", "gossip", "insecure", False, SWITCH),
     Setting("max_clock_skew_s", "gossip", "max_clock_skew", "60s", DURATION),
+    Setting("enforce", "flow", "enforce", ["log", "events"], ENFORCE),
     Setting("memory", "storage", "memory", False, SWITCH),
     Setting("sync", "storage", "sync", "normal", SYNC),
     Setting("socket", "control", "socket", "", PATH),

@@ -22,6 +22,7 @@ class InFlight(NamedTuple):
     start: int  # the cursor before it was drawn
     cursor: int  # and after
     drawn_s: float
+    updates: int
 
 
 class Paced(NamedTuple):
@@ -36,34 +37,39 @@ class Flight:
     """The DELTAs of one session that are under way."""
 
     def __init__(self) -> None:
-        self.stall_s = STALL_S  # the link adds its round trips
+        self.stall_s = STALL_S  # and two round trips, once they are known
         self._drawn: deque[InFlight] = deque()
         self._pace: deque[Paced] = deque()
         self._pace_bytes = 0
+        self.arrived = 0  # updates that the peer has acknowledged so far
+        self.left_s = inf  # since when each draw has left something for the next
 
     def clear(self) -> None:
+        self.left_s = inf
         self._drawn.clear()
         self._pace.clear()
         self._pace_bytes = 0
 
-    def add(self, start: int, cursor: int, size: int, now_s: float) -> None:
-        """A DELTA was drawn that took the cursor from `start` to `cursor`."""
+    def add(self, start: int, cursor: int, size: int, now_s: float, updates: int) -> None:
+        """A DELTA of so many updates was drawn that took the cursor from `start` to `cursor`."""
         drawn_s = now_s
         if len(self._drawn) >= FLIGHT_MAX:
-            start, _, drawn_s = self._drawn.pop()
-        self._drawn.append(InFlight(start, cursor, drawn_s))
+            start, _, drawn_s, before = self._drawn.pop()
+            updates += before
+        self._drawn.append(InFlight(start, cursor, drawn_s, updates))
         self._pace.append(Paced(now_s, cursor, size))
         self._pace_bytes += size
 
     def acknowledged(self, cursor: int) -> None:
         """The peer has on disk what was drawn up to that cursor."""
         while self._drawn and self._drawn[0].cursor <= cursor:
-            self._drawn.popleft()
+            self.arrived += self._drawn.popleft().updates
         while self._pace and self._pace[0].cursor <= cursor:
             self._pace_bytes -= self._pace.popleft().size
 
-    def delivered(self, before_s: float) -> None:
+    def delivered(self, before_s: float, rtt_s: float = 0.0) -> None:
         """The peer has read everything that was drawn before that time."""
+        self.stall_s = STALL_S + 2 * rtt_s
         while self._pace and self._pace[0].drawn_s <= before_s:
             self._pace_bytes -= self._pace.popleft().size
 
@@ -77,6 +83,10 @@ class Flight:
     def stall_at(self) -> float:
         """The monotonic time from which what is under way has been so for too long."""
         return self._pace[0].drawn_s + self.stall_s if self._pace else inf
+
+    def drew(self, now_s: float, *, left: bool) -> None:
+        """All that could be sent was drawn, or some of it was left."""
+        self.left_s = min(self.left_s, now_s) if left else inf
 
     def acked(self, cursor: int) -> int:
         """The position below which the peer has all, if the session's cursor is `cursor`."""

@@ -12,9 +12,10 @@ but for who wants less: it gets what it wants, and the other all that remains. S
 the same end up with the same, over whomever they are linked.
 
 Exchanges cross each other on the way. So each is applied as a difference to the rates that were
-told: whatever happened meanwhile, one end gains just what the other loses. Who told several peers
-the same allowance may give more of it away than it has; it then stands below nought and makes up
-for that in its next exchanges.
+told: whatever happened meanwhile, one end gains just what the other loses. Who meets many peers at
+once tells all of them the same, and would give it away several times: it would swing to and fro,
+and with more than three peers ever wider. So only a `share` of the difference is applied, one part
+of the number of peers that the end with more of them has. (The paper's nodes meet one at a time.)
 
 *The adaptation* moves the sum. Once a round, whoever sends finds out whether what was to be sent
 did fit. If not, the node keeps a part of its allowance (ALPHA); if it did fit for some rounds,
@@ -29,7 +30,7 @@ hours after its slow link is gone. So a node begins without a limit (infinite), 
 first round that is over: from what is wanted just then, since a limit that nobody reaches says
 nothing about what can be carried. A cut may go deeper than ALPHA, if it's known that only a
 `part` of what was to be sent gets through. The step up is a part of the allowance at least, and
-doubles while nothing is over, like TCP's slow start. After a minute of that the limit is lifted.
+grows while nothing is over, as in TCP's slow start. After a minute of that the limit is lifted.
 
 Pure: who calls it says when a round is over. Both the simulator of the paper's experiment and the
 daemon run on it.                                   [the paper's section 4, DESIGN 5]
@@ -42,6 +43,7 @@ ALPHA = 0.9  # of its rate: what a node keeps when rounds were over
 OVER_ROUNDS = 1  # in a row, until it's cut
 BETA_PER_S = 0.2  # updates a second that it's allowed more when rounds were under
 UNDER_ROUNDS = 5  # in a row, until it's raised
+APPROACH_MAX = 4.0  # times faster in one step, be it known how much gets through
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,12 @@ class Laws:
     beta_per_s: float = BETA_PER_S
     under_rounds: int = UNDER_ROUNDS
     rise: float = 0.0  # a step up is at least this part of what is allowed...
-    hurry: float = 1.0  # ...and, while nothing is over, so many times the step before
+    hurry: float = 1.0  # ...and, while nothing is over, the next is so many times larger
     free_rounds: float = inf  # under in a row, until the limit is lifted
 
 
 PAPER = Laws()
-DAEMON = Laws(rise=0.02, hurry=2.0, free_rounds=60)  # rounds of a second: whole again in a minute
+DAEMON = Laws(rise=0.02, hurry=1.5, free_rounds=60)  # rounds of a second: whole again in a minute
 
 
 def exchange(mine: Rates, theirs: Rates) -> float:
@@ -89,7 +91,7 @@ class Flow:
     def __init__(self, allowed: float = inf, *, wanted: float = inf, laws: Laws = DAEMON) -> None:
         self.laws = laws
         self.wanted = wanted
-        self.allowed = allowed  # may be below nought for a while, see above
+        self.allowed = allowed  # below nought if late exchanges took what was gone by then
         self._over = self._under = 0  # rounds in a row
         self._step = 1.0  # how many times the least step the next one is
 
@@ -102,21 +104,30 @@ class Flow:
     def limited(self) -> bool:
         return self.allowed < inf
 
-    def meet(self, mine: Rates, theirs: Rates) -> None:
+    @property
+    def quiet_rounds(self) -> int:
+        """How many in a row were under."""
+        return self._under
+
+    def meet(self, mine: Rates, theirs: Rates, *, share: float = 1.0) -> None:
         """Exchange with a peer: `mine` are the rates that it was told, `theirs` what it said.
 
-        Both must be of the same exchange. With a node that has no limit there is none.
+        Both must be of the same exchange, and both ends take the same share. With a node that has
+        no limit there is none.
         """
         if max(self.allowed, mine.allowed, theirs.allowed) < inf:
-            self.allowed += exchange(mine, theirs) - mine.allowed
+            self.allowed += (exchange(mine, theirs) - mine.allowed) * share
 
-    def next_round(self, *, over: bool, part: float = 1.0) -> None:
-        """A round has passed; `over`: what was to be sent did not fit, only `part` of it did."""
+    def next_round(self, *, over: bool, part: float = 1.0, used: float | None = None) -> None:
+        """A round has passed; `over`: what was to be sent did not fit, only `part` of it did.
+
+        `used` is what was written in it, if that is known: writers need not obey.
+        """
         if over:
             self._over, self._under, self._step = self._over + 1, 0, 1.0
             if self._over >= self.laws.over_rounds:
                 self._over = 0
-                self._cut(part)
+                self._cut(part, min(self.allowed, self.wanted) if used is None else used)
         else:
             self._over, self._under = 0, self._under + 1
             if self._under >= self.laws.free_rounds:
@@ -124,8 +135,12 @@ class Flow:
             elif self._under % self.laws.under_rounds == 0:
                 self._raise()
 
-    def _cut(self, part: float) -> None:
-        used = min(self.allowed, self.wanted)
+    def approach(self, factor: float) -> None:
+        """It is known that so much more gets through: a node that wants it need not climb."""
+        if 0 < self.allowed < self.wanted and factor > 1:
+            self.allowed *= min(factor, APPROACH_MAX)
+
+    def _cut(self, part: float, used: float) -> None:
         if self.allowed > 0 and used < inf:
             self.allowed = used * min(self.laws.alpha, part)
 

@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from scuttled.core.messages import Ask, Code, Delta, Hello, Tell
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
+from scuttled.core.sharing import Sharing
 from scuttled.core.update import Instant, Source
 
 LinkT = TypeVar("LinkT")  # Link, which stands above this room
@@ -23,6 +24,7 @@ class Host(ABC, Generic[LinkT]):
     """What holds models and links."""
 
     max_skew_ms: int
+    sharing: Sharing | None = None  # of rates; a host without says nothing of them
 
     @abstractmethod
     def hello(self, now: Instant) -> Hello: ...

@@ -244,6 +244,7 @@ class Link:
     def _establish(self, now: Instant) -> None:
         self.host.establish(self, now)
         self.up = True
+        self.pulse.begin(self.peer, self.host.sharing, leads=bool(self.dialled))
         for model in self.host.models_to_share():
             self._to_open[model.name] = model
         self._ping(now)
@@ -372,11 +373,11 @@ class Link:
     def _ping(self, now: Instant) -> None:
         if len(self._outbox) >= OUTBOX_MAX:  # this is called where nobody expects an error
             return self.close(Code.PROTOCOL, f"{OUTBOX_MAX} messages wait, and the peer takes none")
-        self._say(self.pulse.ping(now, self._clocks_hash() if self.pulse.quiet else b""))
+        self._say(self.pulse.ping(now, self._clocks_hash))
 
     def _take_ping(self, ping: Ping) -> None:
         self._outbox = deque(m for m in self._outbox if not isinstance(m, Pong))
-        self._say(Pong(ping.sent_ms, self.heard_at.wall_ms))
+        self._say(self.pulse.answer(ping, self.heard_at))
         if ping.clocks and self.pulse.out_of_step(ping.clocks, self._clocks_hash()):
             self._to_open.update({s.model.name: s.model for s in self.sessions.values()})
 
@@ -384,8 +385,7 @@ class Link:
         asked_s, rtt_s = self.pulse.pong(pong, now), self.pulse.rtt_s
         if asked_s is not None and rtt_s is not None:
             for session in self.sessions.values():
-                session.flight.delivered(asked_s)
-                session.flight.stall_s = STALL_S + 2 * rtt_s
+                session.flight.delivered(asked_s, rtt_s)
 
     def _clocks_hash(self) -> bytes:
         """Over the clocks of all sessions; b"" while some update is refused, and one-way."""

@@ -17,6 +17,7 @@ After HELLO the two ends are the same: nothing below knows who dialled.
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from scuttled.core.flow import Rates
 from scuttled.core.update import NodeId, Run, Source
 
 PROTOCOL = (1, 1)  # oldest and newest version spoken here
@@ -113,16 +114,36 @@ class Have:
 
 
 @dataclass(frozen=True, slots=True)
+class Strait:
+    """A node from which no more than that gets through to one of its peers."""
+
+    node_id: NodeId
+    at_ms: int  # by that node's clock; what it says later takes the place of this
+    per_s: float  # updates
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a node says of the flow of one data type."""
+
+    rates: Rates
+    straits: tuple[Strait, ...] = ()
+    peers: int = 1  # with how many peers it exchanges
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     sent_ms: int  # comes back in PONG, for the round trip
     wall_ms: int
     clocks: bytes  # hash over all clocks; b"" while updates are under way
+    flows: dict[str, Told] = field(default_factory=dict)  # of data types; to who knows of RATES
 
 
 @dataclass(frozen=True, slots=True)
 class Pong:
     sent_ms: int  # of the PING that it answers
     wall_ms: int  # of who answers
+    flows: dict[str, Told] = field(default_factory=dict)  # before those of the PING are heeded
 
 
 @dataclass(frozen=True, slots=True)

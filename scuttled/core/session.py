@@ -112,10 +112,9 @@ class Session:
         self.theirs = {source: stamp(time) for source, time in times.items()}
         self.confirmed = dict(message.times)
         self.cursor = self._high = self._told = 0
-        self._skips.clear()
+        self._skips, self._peers = [], message
         self._turns.clear()
         self.flight.clear()
-        self._peers = message
         if message.again:  # it compares with what we say next
             self.answers, self._mine = True, None
         self._compare()
@@ -173,6 +172,7 @@ class Session:
             size += self._take_newest(runs, stop, bytes_max // 2)
             self.cursor, more = self._take(runs, self.cursor, stop, bytes_max - size)
             size += more
+        self.flight.drew(now.mono_s, left=self.cursor < stop)
         if self.serving:
             return self._next_reset(runs, start, size, now)
         commit = None
@@ -185,7 +185,7 @@ class Session:
         if not runs and not commit:
             return None
         if runs:
-            self.flight.add(start, self.cursor, size, now.mono_s)
+            self.flight.add(start, self.cursor, size, now.mono_s, sum(map(len, runs.values())))
         model, hurry = self.model, bool(runs) and start < self.model.hurry_to
         return Delta(model.name, self._their_round, [*runs.items()], self.cursor, commit, hurry)
 
@@ -195,7 +195,7 @@ class Session:
         """A part of our state or, once all of it was sent, the clock and floor that it has now."""
         model, end = self.model, None
         if runs:
-            self.flight.add(start, self.cursor, size, now.mono_s)
+            self.flight.add(start, self.cursor, size, now.mono_s, 0)
         elif not self.cursor >= model.log.visible == model.log.end:
             return None
         else:

@@ -26,6 +26,7 @@ from scuttled.core.messages import (
     Reset,
     Tell,
 )
+from scuttled.core.told import read_told, told_fields
 from scuttled.core.update import (
     NODE_ID_BYTES,
     RECORD_BYTES_MAX,
@@ -64,10 +65,10 @@ def _fields(message: Message) -> list[Any]:
             return [RESET, model, round_, list(chain.from_iterable(runs)), cursor, end]
         case Have(model, round_, times, cursor):
             return [HAVE, model, round_, times, cursor]
-        case Ping(sent, wall, clocks):
-            return [PING, sent, wall, clocks]
-        case Pong(sent, wall):
-            return [PONG, sent, wall]
+        case Ping(sent, wall, clocks, flows):
+            return [PING, sent, wall, clocks, *told_fields(flows)]
+        case Pong(sent, wall, flows):
+            return [PONG, sent, wall, *told_fields(flows)]
         case ClockMessage() as m:
             return [
                 CLOCK, m.model, m.data_type, m.times, m.floor, m.round, m.members, m.size,
@@ -289,12 +290,13 @@ def _read_have(model: object, round_: object, times: object, cursor: object) -> 
     )
 
 
-def _read_ping(sent: object, wall: object, clocks: object) -> Ping:
-    return Ping(_number(sent, "time"), _number(wall, "time"), _bytes(clocks, "hash", (0, 8)))
+def _read_ping(sent: object, wall: object, clocks: object, flows: object = None) -> Ping:
+    hashed = _bytes(clocks, "hash", (0, 8))
+    return Ping(_number(sent, "time"), _number(wall, "time"), hashed, read_told(flows))
 
 
-def _read_pong(sent: object, wall: object) -> Pong:
-    return Pong(_number(sent, "time"), _number(wall, "time"))
+def _read_pong(sent: object, wall: object, flows: object = None) -> Pong:
+    return Pong(_number(sent, "time"), _number(wall, "time"), read_told(flows))
 
 
 def _read_ask(number: object, model: object, at_ms: object, buckets: object) -> Ask:

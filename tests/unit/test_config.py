@@ -22,7 +22,9 @@ from scuttled.config import (
     paths,
     template,
 )
+from scuttled.config.settings import TYPES_KNOWN
 from scuttled.errors import CONFIG, ConfigError
+from scuttled.models import MODELS
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,6 +118,7 @@ def test_every_setting_can_be_given_in_every_place(named: Path) -> None:
         "forget_after": "3d",
         "keep_deleted": "5s",
         "rejoin": "all",
+        "enforce": "map,log",
         "memory": "yes",
         "sync": "full",
         "socket": "/s",
@@ -151,6 +154,7 @@ def test_every_setting_can_be_given_in_every_place(named: Path) -> None:
         forget_after_s=259_200.0,
         keep_deleted_s=5.0,
         rejoin="all",
+        enforce=("map", "log"),
         memory=True,
         sync="full",
         socket="/s",
@@ -379,6 +383,34 @@ def test_plain_tcp_beyond_this_machine_must_be_asked_for() -> None:
     assert caught.value.hint == "add --insecure to listen on plain TCP, or listen on 127.0.0.1"
     check_listen(dataclasses.replace(config, insecure=True))
     check_listen(load({}).config)
+
+
+# --- flow control --------------------------------------------------------------------------------
+
+
+def test_the_data_types_that_are_known_are_those_that_there_are() -> None:
+    assert set(TYPES_KNOWN) == set(MODELS)
+
+
+def test_no_data_type_at_all_may_be_slowed_down(named: Path) -> None:
+    assert _load(named, "[flow]\nenforce = []\n").config.enforce == ()
+
+
+def test_a_data_type_that_is_not_known_is_an_error_with_the_nearest_one(named: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _load(named, '[flow]\nenforce = ["log", "event"]\n')
+    assert caught.value.message.startswith(f"{named}:2: flow.enforce: 'event' is not one of map, ")
+    assert caught.value.message.endswith(": did you mean 'events'?")
+
+
+def test_types_of_ones_own_are_not_known_before_they_are_imported(named: Path) -> None:
+    text = '[node]\ntypes = ["a.b:C"]\n[flow]\nenforce = ["tally"]\n'
+    assert _load(named, text).config.enforce == ("tally",)
+
+
+def test_what_is_no_list_is_told_how_to_be_one(named: Path) -> None:
+    with pytest.raises(ConfigError, match="true is not a list of data types"):
+        _load(named, "[flow]\nenforce = true\n")
 
 
 @pytest.mark.parametrize("duration", ["20d", "1500ms", "0.0001ms", "36600d", "3h12m"])

@@ -1,5 +1,6 @@
 """The control socket: who may make it, and what becomes of requests, answers and streams."""
 
+import math
 import os
 import socket
 import stat
@@ -21,7 +22,9 @@ from scuttled.control import (
 )
 from scuttled.control_socket import open_control_socket
 from scuttled.errors import CantCreate, ConfigError
+from scuttled.pacing import Pacing
 from scuttled.requests import Daemon, Requests
+from scuttled.transport import bytes_unread
 from scuttled.waking import read_clocks
 
 HELLO = {"id": 0, "op": "hello", "protocol": list(rpc.VERSIONS)}
@@ -340,6 +343,110 @@ async def test_an_unknown_group_and_a_place_that_can_not_be_are_named(path: str)
     with pytest.raises(CantCreate, match="can't make the control socket /proc/x/y"):
         async with open_control_socket("/proc/x/y", 0o660, ""):
             pass
+
+
+# --- flow control --------------------------------------------------------------------------------
+
+
+def _limit(room: Room, per_s: float) -> None:
+    course = room.member.node.sharing.course("map")
+    assert course is not None
+    course.flow.allowed = per_s
+
+
+@pytest.fixture
+def paced_room() -> Room:
+    """Where writers of maps are held back."""
+    room = Room()
+    room.control.pacing = Pacing(room.member.node, ["map"])
+    _limit(room, 1)
+    return room
+
+
+def _exhaust(i: int) -> dict[str, Any]:
+    """It goes at once, and who comes after it has to wait for a quarter of an hour."""
+    return {"id": i, "op": "del", "keys": ["none"] * 1000}
+
+
+@on_sockets
+async def test_who_is_held_back_gets_its_answers_late_and_in_order(paced_room: Room) -> None:
+    async with paced_room.caller() as caller:
+        gets = ({"id": 100 + i, "op": "get", "key": "key"} for i in range(3))
+        await caller.say(_exhaust(1), *(_set(i, value=b"%d" % i) for i in range(2, 41)), *gets)
+        assert (await caller.heard() or {})["id"] == 1
+        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        assert paced_room.member.value("key") is None
+        _limit(paced_room, math.inf)
+        answers = [await caller.heard() for _ in range(42)]
+    assert [answer and answer["id"] for answer in answers] == [*range(2, 41), 100, 101, 102]
+    assert all(answer and "ok" in answer for answer in answers)
+    assert paced_room.member.value("key") == b"40"
+
+
+@on_sockets
+async def test_what_a_held_back_caller_sends_after_it_stays_in_the_socket(paced_room: Room) -> None:
+    async with paced_room.caller() as caller, trio.open_nursery() as nursery:
+        sent = trio.Event()
+
+        async def send() -> None:
+            await caller.say(_exhaust(1), *(_set(i, value=bytes(100_000)) for i in range(2, 99)))
+            sent.set()
+
+        nursery.start_soon(send)
+        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        (serving,) = paced_room.control._open
+        await until(lambda: bytes_unread(serving.stream) > 0)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not sent.is_set()  # the kernel's buffer is full, and ours hold one helping
+        nursery.cancel_scope.cancel()
+
+
+@on_sockets
+async def test_a_write_whose_time_is_over_is_not_made_and_said_so(paced_room: Room) -> None:
+    async with paced_room.caller() as caller:
+        await caller.say(_exhaust(1), {**_set(2, "late"), "hold_ms": 50}, {"id": 3, "op": "status"})
+        assert (await caller.heard() or {})["id"] == 1
+        answer = await caller.heard()
+        assert answer is not None
+        assert answer["id"] == 2
+        assert answer["error"]["code"] == 75
+        assert answer["error"]["message"].startswith("not written: held back for ")
+        assert "ok" in (await caller.heard() or {})
+    assert paced_room.member.value("late") is None
+
+
+@on_sockets
+async def test_a_write_whose_caller_has_gone_is_not_made(paced_room: Room) -> None:
+    async with paced_room.caller() as caller:
+        await caller.say(_exhaust(1), _set(2, "late"), _set(3, "later"))
+        await caller.heard()
+        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+    assert not paced_room.control._open  # it was noticed while held back
+    assert paced_room.member.value("late") is None
+    assert paced_room.control.pacing.facts(read_clocks())[0]["held"] == 0
+
+
+@on_sockets
+async def test_others_are_not_held_back_by_who_is(paced_room: Room) -> None:
+    async with paced_room.caller() as held, paced_room.caller() as reader:
+        paced_room.member.put("key", b"value")
+        await held.say(_exhaust(1), _set(2))
+        await held.heard()
+        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        await reader.say({"id": 1, "op": "get", "key": "key"})
+        assert (await reader.heard() or {})["ok"]["value"] == b"value"
+
+
+@on_sockets
+async def test_at_the_end_who_is_held_back_is_let_through(paced_room: Room) -> None:
+    async with paced_room.caller() as caller:
+        await caller.say(_exhaust(1), *(_set(i, f"k{i}") for i in range(2, 6)))
+        await caller.heard()
+        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(paced_room.control.finish)
+            assert [message["id"] for message in await caller.rest()] == [2, 3, 4, 5]
+    assert paced_room.member.value("k5") == b"value"
 
 
 @on_sockets

@@ -10,6 +10,7 @@ from scuttled.config import Config
 from scuttled.core.messages import Code
 from scuttled.core.update import Instant
 from scuttled.gossip import Peer
+from scuttled.pacing import Pacing
 from scuttled.report import Report
 from scuttled.storage import Storage
 from scuttled.waking import read_clocks
@@ -20,7 +21,9 @@ LATER = Instant(112.5, 1_700_000_012_500)
 
 def a_report(member: Member, tmp_path: Path, storage: Storage | None = None) -> Report:
     config = Config(name="n1", data=tmp_path, socket="/run/x.sock", peers=())
-    return Report(config, member.gossip, storage, "127.0.0.1:7960", BEGAN)
+    return Report(
+        config, member.gossip, storage, "127.0.0.1:7960", BEGAN, Pacing(member.node, ("log",))
+    )
 
 
 def words_of(report: Report) -> str:

@@ -18,7 +18,7 @@ from scuttled.core.changes import (
     slot_of,
 )
 from scuttled.core.clock import Clock
-from scuttled.core.update import RECORD_BYTES_MAX, Stamp, Update, outranks, stamp
+from scuttled.core.update import RECORD_BYTES_MAX, Instant, Stamp, Update, outranks, stamp
 from scuttled.errors import RemoteProtocolError
 from scuttled.models.map import Map
 
@@ -223,7 +223,7 @@ def test_expiry_is_not_gossip() -> None:
     one.put("k", TEXT, b"v", WALL, ttl_ms=100)
     a, _ = sync(one, two)
     one.expire(WALL + 100)
-    assert a.next_delta(10_000, (0.0, WALL + 100)) is None  # type: ignore[arg-type]
+    assert a.next_delta(10_000, Instant(0.0, WALL + 100)) is None
     assert two.find("k", WALL + 100) is None
 
 

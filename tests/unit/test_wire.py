@@ -1,4 +1,5 @@
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 import msgpack
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from scenes import examples, record, source
 
 from scuttled.core import wire
+from scuttled.core.flow import Rates
 from scuttled.core.messages import (
     Ask,
     Bye,
@@ -20,7 +22,9 @@ from scuttled.core.messages import (
     Ping,
     Pong,
     Reset,
+    Strait,
     Tell,
+    Told,
 )
 from scuttled.core.update import RECORD_BYTES_MAX, TIMESTAMP_MAX, NodeId, make_source
 from scuttled.errors import RemoteProtocolError
@@ -50,6 +54,17 @@ hellos = st.builds(
     numbers,
     st.lists(text, max_size=2).map(tuple),
 )
+rates = st.floats(0, 1e12)
+flows = st.dictionaries(
+    st.text(min_size=1, max_size=255),
+    st.builds(
+        Told,
+        st.builds(Rates, rates, st.floats(-1e12, 1e12) | st.just(inf)),
+        st.lists(st.builds(Strait, ids.map(NodeId), numbers, rates), max_size=3).map(tuple),
+        st.integers(1, 1 << 16),
+    ),
+    max_size=3,
+)
 MESSAGES = {
     "hello": hellos,
     "clock": st.builds(
@@ -60,8 +75,8 @@ MESSAGES = {
     "ask": st.builds(Ask, numbers, text, numbers, buckets),
     "tell": st.builds(Tell, numbers, text, ids, buckets, sums, rows),
     "have": st.builds(Have, text, numbers, clocks, numbers),
-    "ping": st.builds(Ping, numbers, numbers, st.just(b"") | ids),
-    "pong": st.builds(Pong, numbers, numbers),
+    "ping": st.builds(Ping, numbers, numbers, st.just(b"") | ids, flows),
+    "pong": st.builds(Pong, numbers, numbers, flows),
     "bye": st.builds(Bye, numbers, text),
     "error": st.builds(ErrorMessage, numbers, text, text),
 }
@@ -198,7 +213,20 @@ def bad(kind: str, at: int, value: object) -> list[object]:
         ([0], "unknown type 0"),
         ([99], "unknown type 99"),
         ([5], "ping: 0 fields"),
-        ([5, 1, 2, b"", 4], "ping: 4 fields"),
+        ([5, 1, 2, b"", {}, 5], "ping: 5 fields"),
+        ([5, 1, 2, b"", 4], "flows 4, expected at most 32"),
+        ([5, 1, 2, b"", {str(n): [1, 1, [], 1] for n in range(33)}], "at most 32 data types"),
+        ([6, 1, 2, {"": [1, 1, [], 1]}], "data type '', expected text"),
+        ([6, 1, 2, {"log": [1, 1]}], r"a flow \[1, 1\], expected"),
+        ([6, 1, 2, {"log": [1, 1, [], 0]}], "peers 0, expected 1 to"),
+        ([6, 1, 2, {"log": [-1, 1, [], 1]}], "rate -1, expected 0 to"),
+        ([6, 1, 2, {"log": [float("inf"), 1, [], 1]}], "rate inf"),
+        ([6, 1, 2, {"log": [float("nan"), 1, [], 1]}], "rate nan"),
+        ([6, 1, 2, {"log": [True, 1, [], 1]}], "rate True"),
+        ([6, 1, 2, {"log": [1, 1, [[b"i" * 8, 1, 1]] * 17, 1]}], "17 straits, at most 16"),
+        ([6, 1, 2, {"log": [1, 1, [[b"i" * 8, 1]], 1]}], "a strait"),
+        ([6, 1, 2, {"log": [1, 1, [[b"i" * 7, 1, 1]], 1]}], "node id"),
+        ([6, 1, 2, {"log": [1, 1, [[b"i" * 8, -1, 1]], 1]}], "time -1"),
         (GOOD["hello"][:-1], "hello: 10 fields"),
         (bad("hello", 1, -1), "version -1, expected a whole number"),
         (bad("hello", 1, True), "version True, expected a whole number"),
