@@ -30,7 +30,7 @@ def run_one(settings: Settings, plan: "Plan", seed: int) -> None:
         raise Refused(f"violated: {outcome.violation}", hint=_again(plan, seed))
     settings.say(
         f"{outcome.nodes} nodes, {format_duration(outcome.virtual_s)}, {outcome.updates:,} updates;"
-        f" a core of {len(outcome.core)} agreed {format_duration(outcome.converged_s)} after healing"
+        f" a core of {len(outcome.core)} agreed after {format_duration(outcome.converged_s)}"
     )
     settings.say(f"seed {seed}: all held, trace {outcome.trace}")
 
