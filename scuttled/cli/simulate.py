@@ -37,7 +37,7 @@ _GOES_WITH = {
 @click.option("--seed", type=click.IntRange(0), default=1, metavar="N", help="Of all chance (1).")
 @click.option("--seeds", type=click.IntRange(1), metavar="N", help="So many runs, from --seed on.")
 @click.option("--nodes", type=click.IntRange(2), metavar="N", help="So many [drawn].")
-@click.option("--for", "for_s", callback=seconds, metavar="D", help="Virtual time of faults (15s).")
+@click.option("--for", "for_s", callback=seconds, metavar="D", help="Virtual time of faults (8s).")
 @click.option("--faults", metavar="A,B", help="all, none, or some of them [drawn].")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes [one a core].")
 @click.option("--paper", type=click.Choice(["fig2", "flow"]), help="An experiment of the paper.")

@@ -43,13 +43,13 @@ from scuttled.simulation.network import PIPE_BYTES
 from scuttled.simulation.programs import CLASH, Hungup, Watcher, Writer, calling
 from scuttled.simulation.world import World, run
 
-NODES = (3, 3, 4, 5, 6, 8)
-SAFETY_S = 15.0
+NODES = (3, 3, 3, 4, 4, 5, 6, 8)
+SAFETY_S = 8.0
 LONG_S = 60.0
 LONG_RATE = 0.15  # writes a second, or bursts of them, in a run as long
 REST_S = 20.0  # for all to be told, where nothing breaks
 LIVENESS_S = 120.0  # for the core to converge; to find that a link is dead takes 10
-FORGET_AFTER_S = (4.0, 30.0)  # where members are forgotten at all; in a short run, in a long one
+FORGET_AFTER_S = (3.0, 30.0)  # where members are forgotten at all; in a short run, in a long one
 NEVER_S = 7 * 86_400.0
 TREES = 0.2  # share of the runs in which there is one way from each machine to each other one
 LOOK_S = 0.5  # between looks at what is bounded, and whether all have converged
@@ -94,7 +94,7 @@ class Trial:
         self.faults = Faults.drawn(rng) if faults is None else faults
         self.count = nodes or rng.choice(NODES)
         self.interval_s = rng.choice((0.3, 1.0, 3.0)) if for_s < LONG_S else 3.0
-        rate = rng.choice((1.0, 4.0, 15.0)) if for_s < LONG_S else LONG_RATE
+        rate = rng.choice((1.0, 4.0, 10.0)) if for_s < LONG_S else LONG_RATE
         self.rate = rate / self.count  # of each writer
         self.keys = rng.choice((2, 8, 60))
         self.world = World(rng.getrandbits(64))
