@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from scuttled.core.clock import Clock as Clock
     from scuttled.core.hlc import Author as Author
     from scuttled.core.scuttlebutt import Scuttlebutt as Scuttlebutt
+    from scuttled.core.security import Doubt as Doubt
+    from scuttled.core.security import Seal as Seal
     from scuttled.core.slots import Slots as Slots
     from scuttled.core.update import Update as Update
     from scuttled.library import load as load
     from scuttled.library import new_author as new_author
     from scuttled.library import save as save
+    from scuttled.library import signing_author as signing_author
     from scuttled.models.counter import Counter as Counter
     from scuttled.models.doc import Doc as Doc
     from scuttled.models.events import Events as Events
@@ -39,12 +42,14 @@ _ROOMS = {
     "Set": "models.set",
     "Value": "models.value",
     "Doc": "models.doc",
+    "Doubt": "core.security",
     "Sequence": "models.sequence",
     "Header": "replication",
     "Log": "models.log",
     "Map": "models.map",
     "Replicated": "replication",
     "Scuttlebutt": "core.scuttlebutt",
+    "Seal": "core.security",
     "Slots": "core.slots",
     "Update": "core.update",
     "load": "library",
@@ -53,6 +58,7 @@ _ROOMS = {
     "reading": "models.operations",
     "replicate": "replication",
     "save": "library",
+    "signing_author": "library",
 }
 
 

@@ -6,6 +6,7 @@ Here the core, which is told the time and draws nothing, gets a clock and an ide
 import os
 import secrets
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import IO
 
@@ -14,12 +15,15 @@ from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
 from scuttled.core.messages import ClockMessage, Delta
 from scuttled.core.scuttlebutt import Scuttlebutt
+from scuttled.core.security import Doubt, Seal, id_of_key
 from scuttled.core.update import NODE_ID_BYTES, TICKS_PER_MS, NodeId, Source, Stamp, stamp
-from scuttled.errors import DataError, RemoteProtocolError
+from scuttled.errors import DataError, RemoteProtocolError, UsageError
+from scuttled.signing import SEED_BYTES, check_with_ed25519, make_seal
 
 MAX_SKEW_MS = 60_000
 DUMP_BYTES = 64 << 10  # of updates, in one frame
 READ_BYTES = 256 << 10
+LIFE_MAX = 2**31  # of lives drawn at random; there is room to count on from there
 
 
 def wall_ms() -> int:
@@ -27,13 +31,38 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def new_author() -> Author:
+def new_author(
+    seal: Seal | None = None, doubt: Callable[[str, Source, bytes], str] | None = None
+) -> Author:
     """Somebody who never wrote before.
 
     A program that starts again and loads what it had is somebody new as well: so what it may have
-    forgotten can't be mixed up with what it writes now (I5).
+    forgotten can't be mixed up with what it writes now (I5). With a `seal` all that is written is
+    signed, and the id is that of the key, so that only the life is new; `doubt` says why an update
+    is not to be believed.
     """
-    return Author(NodeId(secrets.token_bytes(NODE_ID_BYTES)), now_ms=wall_ms)
+    if seal is None:
+        author = Author(NodeId(secrets.token_bytes(NODE_ID_BYTES)), now_ms=wall_ms)
+    else:
+        author = Author(id_of_key(seal.key), life=1 + secrets.randbelow(LIFE_MAX), now_ms=wall_ms)
+    author.seal, author.doubt = seal, doubt
+    return author
+
+
+def signing_author(seed: bytes | None = None, trust: Collection[str] = ()) -> Author:
+    """Somebody who signs with the Ed25519 key of that seed (32 bytes), a new one if there is none.
+
+    Believes what is signed by those whose ids are trusted, all who sign if none are named. Raises
+    Unavailable without the extra `secure`, UsageError at a seed or an id that is none.
+    """
+    seed = secrets.token_bytes(SEED_BYTES) if seed is None else seed
+    if len(seed) != SEED_BYTES:
+        raise UsageError(f"a seed of {len(seed)} bytes, expected {SEED_BYTES}")
+    try:
+        nodes = frozenset(NodeId(bytes.fromhex(node)) for node in trust)
+    except ValueError:
+        raise UsageError(f"trust in {trust!r:.80}, expected ids of 16 hexadecimal digits") from None
+    return new_author(make_seal(seed), Doubt(check_with_ed25519(), nodes))
 
 
 Scuttlebutt.new_author = staticmethod(new_author)
@@ -88,13 +117,14 @@ def load(model: Scuttlebutt, file: str | os.PathLike[str] | IO[bytes]) -> int:
     """Merge what `save` wrote into a model; how many updates were news to it.
 
     Raises DataError, and the model is as it was, if the file is damaged, ends too early, is of
-    another type, holds what is stamped too far in the future, or lies above what the model knows
-    of deletions.
+    another type, holds what is stamped too far in the future or not signed as it should be, or
+    lies above what the model knows of deletions.
     """
     if isinstance(file, str | os.PathLike):
         with Path(file).open("rb") as opened:
             return load(model, opened)
     gathered = type(model)(model.name, Author(model.author.node_id, now_ms=wall_ms))
+    gathered.author.doubt = model.author.doubt
     try:
         _gather(gathered, file)
     except RemoteProtocolError as error:
@@ -126,8 +156,11 @@ def _gather(model: Scuttlebutt, file: IO[bytes]) -> None:
             elif first or whole or not isinstance(message, Delta):
                 raise RemoteProtocolError(f"{type(message).__name__} where none belongs")
             else:
-                if refused := model.receive(message.runs, _limit()).refused:
-                    raise DataError(f"{refused} updates are stamped in the future")
+                received = model.receive(message.runs, _limit())
+                if received.refused:
+                    raise DataError(f"{received.refused} updates are stamped in the future")
+                if received.doubted:
+                    raise DataError(f"updates that are {', '.join(received.doubted)}")
                 if message.commit is not None:
                     model.commit(message.commit.items())
                     whole = True

@@ -14,7 +14,9 @@ from scuttled.core.log import ArrivalLog
 from scuttled.core.update import TIMESTAMP_MAX, Run, Source, Stamp, Update, stamp
 from scuttled.errors import UsageError
 
-EVENTS = ("update", "change", "stale", "removed", "unstream", "unclone", "dispose")
+EVENTS = (
+    "update", "change", "stale", "unverified", "removed", "unstream", "unclone", "dispose",
+)  # fmt: skip
 
 _EVER = stamp(TIMESTAMP_MAX)
 
@@ -72,6 +74,13 @@ class Observers:
     def fire(self, event: str, *args: object) -> None:
         for callback in tuple(self._callbacks.get(event, ())):
             callback(*args)
+
+    def doubted(self, runs: Iterable[Run], kept: Iterable[Run]) -> None:
+        """What of these was not believed: unverified."""
+        for (source, records), (_, believed) in zip(runs, kept, strict=True):
+            for record in records:
+                if record not in believed:
+                    self.fire("unverified", Update.of(record, source))
 
     def heard(self, runs: Iterable[Run], start: int) -> None:
         """What of these is not in the log from `start` on was known, or is outranked: stale."""

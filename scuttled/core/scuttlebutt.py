@@ -185,12 +185,12 @@ class Scuttlebutt(ABC):
         """
         start = self.log.end
         future: dict[Source, Stamp] = {}
-        refused = 0
-        if self.observers is not None:
-            runs = list(runs)
-        doubted: Counter[str] = Counter()
+        refused, doubted = 0, Counter[str]()
+        runs = runs if self.observers is None else list(runs)
         if self.author.doubt is not None:
-            runs, doubted, sources = believed(self.author.doubt, self.name, runs)
+            told, (runs, doubted, sources) = runs, believed(self.author.doubt, self.name, runs)
+            if doubted and self.observers is not None:
+                self.observers.doubted(told, runs)
             # As of the future: no commit is heeded, and it is asked for again later (I4).
             later = stamp(timestamp_of(limit) + DOUBT_AGAIN_TICKS)
             future.update(dict.fromkeys(sources, later))

@@ -3,6 +3,7 @@
 map      Model, expiry-model       ["key", value], a null deletes
 value    r-value                   the bare value
 events   ReliableEventEmitter      ["name", argument, ...]
+log      any other                 the change as it is: an entry each
 """
 
 import json
@@ -76,11 +77,11 @@ def _say_map(slot: Slot, now_ms: int) -> Any:
     return [key, _plain(slot.kind, slot.payload) if slot.shown(now_ms) else None]
 
 
-def _hear_value(change: Any, ticks: int, source: Source) -> Said:
+def _hear_entry(change: Any, ticks: int, source: Source) -> Said:
     return Said(entry_slot(ticks, source), *_pack(change))
 
 
-def _say_value(slot: Slot, now_ms: int) -> Any:
+def _say_entry(slot: Slot, now_ms: int) -> Any:
     if not slot.shown(now_ms):
         raise Unsayable("the end of an entry")
     return _plain(slot.kind, slot.payload)
@@ -113,8 +114,9 @@ def _say_event(slot: Slot, now_ms: int) -> Any:
 
 DIALECTS = {
     "map": Dialect(_hear_map, _say_map, last_wins=True),
-    "value": Dialect(_hear_value, _say_value, last_wins=False),
+    "value": Dialect(_hear_entry, _say_entry, last_wins=False),
     "events": Dialect(_hear_event, _say_event, last_wins=False),
+    "log": Dialect(_hear_entry, _say_entry, last_wins=False),
 }
 
 

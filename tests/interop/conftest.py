@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 
 from fleet import PATIENCE_S, Fleet, until
 
-PACKAGES = ("scuttlebutt@5.6.15", "scuttlebucket", "r-value", "expiry-model")
+PACKAGES = ("scuttlebutt@5.6.15", "scuttlebucket", "r-value", "expiry-model", "r-array")
 INSTALL_S = 180
 SCRIPT = Path(__file__).with_name("peer.js")
 

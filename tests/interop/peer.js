@@ -1,6 +1,7 @@
 // A program that uses the real npm packages, told what to do by lines of JSON on standard input.
 //
 //   node peer.js KIND ID [connect:PORT | listen:PORT]...      KIND: model events value expiry bucket
+//                                                      array
 'use strict'
 const net = require('net')
 const readline = require('readline')
@@ -18,6 +19,7 @@ const kinds = {
     b.add('chat', new (require('scuttlebutt/events'))())
     return b
   },
+  array: () => { const A = require('r-array'); const a = A(); a.setId(id); return a },
   signed: () => {
     const model = new (require('scuttlebutt/model'))({
       id,
@@ -60,6 +62,8 @@ const ops = {
   set: (k, v) => { model.set(k, v) },
   assign: (v) => { model.set(v) },
   many: (prefix, n) => { for (let i = 0; i < n; i++) model.set(prefix + i, { n: i }) },
+  push: (...values) => { for (const value of values) model.push(value) },
+  splice: (...args) => { model.splice(...args) },
   emit: (...args) => { on.emit(...args) },
   put: (k, v) => { model.get('meta').set(k, v) },
   state: () => kind === 'value' ? model.get() : kind === 'bucket' ? model.get('meta').toJSON() : model.toJSON(),

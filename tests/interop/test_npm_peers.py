@@ -247,6 +247,25 @@ def test_a_bucket_of_models_and_events(fleet: Fleet, npm: Start) -> None:
     second.becomes({"title": "T", "lang": "en"})
 
 
+def test_a_type_that_only_npm_has_is_joined_by_a_log_of_its_changes(
+    fleet: Fleet, npm: Start
+) -> None:
+    a, at_a = bridged(fleet, "a", target="log:npm")
+    _, at_b = bridged(fleet, "b", target="log:npm", peers=["a"])
+    one, two = npm("array", "ONE", at_a), npm("array", "TWO", at_b)
+    one("push", "a", {"b": 1}, "c")
+    one("splice", 0, 1)
+    two.becomes([{"b": 1}, "c"])
+    a.kill9()
+    two("splice", 1, 0, "x")
+    two("push", "d")
+    a.start()
+    for peer in (one, two, npm("array", "THREE", at_a)):
+        peer.becomes([{"b": 1}, "x", "c", "d"])
+    assert {update[2] for update in one("history")} <= {"ONE", "TWO"}
+    assert sorted(map(str, one("history"))) == sorted(map(str, two("history")))
+
+
 def test_a_stopped_peer_costs_nothing_and_gets_what_is_true_later(fleet: Fleet, npm: Start) -> None:
     daemon, port = bridged(fleet)
     stuck, other = npm("model", "STUCK", port), npm("model", "OTHER", port)

@@ -6,6 +6,7 @@ emitter; here, too.
 
 import io
 from collections.abc import Iterable
+from hashlib import blake2b
 
 import pytest
 import trio
@@ -14,17 +15,21 @@ from trio.testing import memory_stream_pair
 
 from scuttled import (
     Clock,
+    Doubt,
     Events,
     Header,
     Map,
     Scuttlebutt,
+    Seal,
     Update,
     load,
     new_author,
     replicate,
     save,
+    signing_author,
 )
 from scuttled.core.update import Stamp, make_source, stamp
+from scuttled.errors import DataError
 
 EVER = Stamp(stamp(2**62))
 
@@ -248,6 +253,77 @@ def test_persist_what_was_saved_gives_an_equal_history() -> None:
     assert history(two) == history(one)
     assert two.clock == one.clock
     assert len(told) == 3
+
+
+# --- secure.js -----------------------------------------------------------------------------------
+
+
+def test_secure_what_is_signed_can_be_verified_and_the_id_is_that_of_the_key() -> None:
+    author = signing_author(b"s" * 32)
+    assert author.node_id == signing_author(b"s" * 32).node_id != signing_author().node_id
+    assert author.life != signing_author(b"s" * 32).life  # a program that starts again (I5)
+    events = Events("e", author)
+    events.emit("msg", "hello")
+    (update,) = history(events)
+    assert author.doubt is not None
+    assert author.doubt("e", update.source, update.record) == ""
+    assert author.doubt("e", update.source, update.record[:-1] + b"x") == "with a bad signature"
+
+
+async def test_secure_who_is_trusted_is_heard_and_of_others_is_told_once() -> None:
+    known, unknown = Events("e", signing_author()), Events("e", signing_author())
+    listener = Events("e", signing_author(trust=[known.id]))
+    unverified, came = list[Update](), trio.Event()
+    told = heard(listener, "msg")
+    listener.on("unverified", unverified.append)
+    listener.on("unverified", lambda update: came.set())
+    known.emit("msg", "mine")
+    unknown.emit("msg", "not mine")
+    forged = history(unknown)
+    async with joined(known, listener):
+        await until(listener, lambda: bool(told))
+    async with joined(unknown, listener):
+        with trio.fail_after(60):
+            await came.wait()
+    assert told == ["mine"]
+    assert unverified == forged
+    assert listener.clock[unknown.author.source] == 0
+
+
+def test_secure_how_to_sign_and_to_verify_is_handed_in() -> None:
+    """The key stays secret among friends, as with npm's `sign` and `verify`."""
+
+    def sign(message: bytes) -> bytes:
+        return blake2b(message, key=b"secret").digest()
+
+    friends = Doubt(lambda key, signature, message: signature == sign(message))
+    one = Map("m", new_author(Seal(b"1" * 32, sign), friends))
+    two = Map("m", new_author(Seal(b"2" * 32, sign), friends))
+    stranger = Map("m", new_author(Seal(b"3" * 32, lambda message: bytes(64)), friends))
+    one.set("k", "of a friend")
+    stranger.set("k", "of a stranger")
+    for other in (one, stranger):
+        two.receive([(update.source, [update.record]) for update in history(other)], EVER)
+    assert two.to_json() == {"k": "of a friend"}
+
+
+def test_secure_a_file_is_verified_as_a_stream_is() -> None:
+    """A forged update in it must not silence its source (I4)."""
+    one, two = Map("m", signing_author()), Map("m", signing_author())
+    forger = Map("m", new_author())
+    one.set("k", "v")
+    forger.set("k", "forged")
+    file = io.BytesIO()
+    save(forger, file)
+    file.seek(0)
+    with pytest.raises(DataError, match="not signed"):
+        load(two, file)
+    assert len(two.clock) == 0
+    file = io.BytesIO()
+    save(one, file)
+    file.seek(0)
+    assert load(two, file) == 1
+    assert two.get("k") == "v"
 
 
 # --- sendclock.js --------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ TYPED_SHARE = 0.3  # of writes, to models of other types
 OPERATIONS: dict[str, list[tuple[str, list[Any]]]] = {
     "set": [("add", ["a"]), ("add", ["b"]), ("remove", ["a"]), ("remove", ["b"])],
     "counter": [("add", [1]), ("add", [-2])],
+    "value": [("set", ["v"]), ("set", [None])],
     "log": [("append", ["entry"])],
     "events": [("emit", ["event", 1])],
     "doc": [("put", ["r", {"f": 1}]), ("put", ["s", {"f": 2, "g": "x"}]), ("remove", ["r"])],
