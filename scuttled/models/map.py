@@ -3,6 +3,7 @@
 A slot is a key. A value is text, bytes or JSON, kept as the exact bytes that `get` writes out.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from scuttled.core.changes import DELETED, SLOT_BYTES_MAX, Slot
@@ -29,6 +30,22 @@ def key_slot(key: object) -> bytes:
     if slot[0] == 0:
         raise DataError(f"key {key!r:.80} begins with NUL, which is reserved")
     return slot
+
+
+_NONE = object()  # equals no value
+
+
+class _Branch(dict[str, Any]):
+    """An object that stands for a path, not a value that happens to be one."""
+
+
+def _leaves(path: str, tree: Any) -> Iterator[tuple[str, Any]]:
+    """The keys and values of a tree of objects; "" is the value at the path itself."""
+    if not isinstance(tree, dict):
+        yield path, tree
+        return
+    for name, value in tree.items():
+        yield from _leaves(f"{path}/{name}".strip("/") if name else path, value)
 
 
 class Map(Slots):
@@ -76,16 +93,64 @@ class Map(Slots):
         return None if found is None else plain_value(found)
 
     @operation
-    def set(self, key: str, value: Any) -> str:
-        """Set a key; the revision."""
+    def set(self, key: str, value: Any, ttl_ms: int = 0) -> str:
+        """Set a key, maybe for so many ms only; the revision."""
+        if type(ttl_ms) is not int or not 0 <= ttl_ms <= TTL_MS_MAX:
+            raise UsageError(f"ttl_ms {ttl_ms!r:.40}, expected 0 to {TTL_MS_MAX}")
         kind, data = pack(value)
-        update = self.put(key, kind, data, self.now_ms())
+        update = self.put(key, kind, data, self.now_ms(), ttl_ms)
         return Slot(b"", kind, b"", 0, update.timestamp, update.source).rev
 
     @operation
     def delete(self, key: str) -> bool:
         """Delete a key; whether it was there."""
         return self.discard(key, self.now_ms()) is not None
+
+    @reading
+    def tree(self, path: str = "") -> Any:
+        """What stands at a path and below it, as nested objects; null if nothing does.
+
+        Where a key is a value and a path to others as well, its own value goes by "".
+        """
+        root: dict[str, Any] = {}
+        for key, value in self._below(path).items():
+            *way, name = key.removeprefix(path).strip("/").split("/")
+            at = root
+            for step in way:
+                if not isinstance(inner := at.get(step), _Branch):
+                    inner = at[step] = _Branch({} if step not in at else {"": inner})
+                at = inner
+            if isinstance(at.get(name), _Branch):
+                at[name][""] = value
+            else:
+                at[name] = value
+        return root.get("") if set(root) == {""} else root or None
+
+    @operation
+    def plant(self, path: str, tree: Any) -> int:
+        """Make what stands at a path and below it that tree of objects; how many keys changed."""
+        wanted = dict(_leaves(path.rstrip("/"), tree))
+        for key in wanted:
+            key_slot(key)
+        held = self._below(path)
+        changed = {key: value for key, value in wanted.items() if held.get(key, _NONE) != value}
+        packed = {key: pack(value) for key, value in changed.items()}
+        gone = [key for key in held if key not in wanted]
+        for key, (kind, data) in packed.items():
+            self.put(key, kind, data, self.now_ms())
+        for key in gone:
+            self.discard(key, self.now_ms())
+        return len(packed) + len(gone)
+
+    def _below(self, path: str) -> dict[str, Any]:
+        """The keys at a path and below it, sorted, with their values."""
+        at = path.rstrip("/").encode("utf-8", "surrogateescape")
+        held = {
+            self.label(slot).decode(): plain_value(slot)
+            for slot in self.shown()
+            if not at or (self.label(slot) + b"/").startswith(at + b"/")
+        }
+        return dict(sorted(held.items()))
 
     @reading
     def has(self, key: str) -> bool:

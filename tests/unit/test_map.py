@@ -8,7 +8,8 @@ from scenes import WALL, a_map, put, values
 
 from scuttled.core.changes import BYTES, JSON, OPTIONS, OWN, TEXT, Slot
 from scuttled.errors import DataError, UsageError
-from scuttled.models.map import KEY_BYTES_MAX, TTL_MS_MAX, key_slot
+from scuttled.models.map import KEY_BYTES_MAX, TTL_MS_MAX, Map, key_slot
+from scuttled.models.operations import call
 from scuttled.models.values import VALUE_BYTES_MAX, check_value, plain_value
 
 DEEP = b"[" * 100_000
@@ -167,3 +168,61 @@ def test_every_ttl_that_is_allowed_can_be_written(ttl_ms: int) -> None:
     model.set_options(WALL, ttl_ms=ttl_ms)
     assert model.ttl_ms == ttl_ms
     assert json.loads(json.dumps(ttl_ms)) < sys.maxsize
+
+
+# --- keys as paths -------------------------------------------------------------------------------
+
+
+def a_tree() -> Map:
+    model = a_map()
+    for key, value in [("svc/web/a", 1), ("svc/web/b", {"port": 2}), ("svc/db", "x"), ("svcs", 3)]:
+        call(model, "set", [key, value])
+    return model
+
+
+def test_what_stands_below_a_path_is_told_as_nested_objects() -> None:
+    model = a_tree()
+    web = {"a": 1, "b": {"port": 2}}
+    assert call(model, "tree", ["svc/"]) == call(model, "tree", ["svc"]) == {"web": web, "db": "x"}
+    assert call(model, "tree", []) == {"svc": {"web": web, "db": "x"}, "svcs": 3}
+    assert call(model, "tree", ["svc/db"]) == "x"
+    assert call(model, "tree", ["sv"]) is None
+
+
+def test_a_key_that_is_a_path_as_well_tells_its_own_value_by_the_empty_name() -> None:
+    model = a_map()
+    for key in ("a", "a/b", "a/b/c"):
+        call(model, "set", [key, key])
+    assert call(model, "tree", []) == {"a": {"": "a", "b": {"": "a/b", "c": "a/b/c"}}}
+
+
+def test_a_tree_that_is_planted_takes_the_place_of_what_stood_there() -> None:
+    model = a_tree()
+    assert call(model, "plant", ["svc/", {"web": {"a": 1, "c": 4}, "db": {"main": "y"}}]) == 4
+    assert call(model, "tree", ["svc"]) == {"web": {"a": 1, "c": 4}, "db": {"main": "y"}}
+    assert call(model, "get", ["svcs"]) == 3
+    before = model.log.end
+    assert call(model, "plant", ["svc", {"web": {"a": 1, "c": 4}, "db": {"main": "y"}}]) == 0
+    assert model.log.end == before, "what is so already is not written"
+    assert call(model, "plant", ["svc", {}]) == 3
+    assert call(model, "tree", ["svc"]) is None
+
+
+@pytest.mark.parametrize("tree", [{"k": {"x" * 5000: 1}}, {"a": 1, "\0b": {"": float("nan")}}])
+def test_a_tree_of_which_a_part_can_not_be_written_changes_nothing(tree: object) -> None:
+    model = a_tree()
+    before = model.log.end
+    with pytest.raises((DataError, UsageError)):
+        call(model, "plant", ["svc", tree])
+    assert model.log.end == before
+
+
+def test_a_key_set_by_name_may_have_a_time_to_live() -> None:
+    model = a_map()
+    call(model, "set", ["k", "v", 1000])
+    found = model.find("k", model.now_ms())
+    assert found is not None
+    assert found.expires_ms == model.now_ms() + 1000
+    for bad in (-1, "1", True, 10**30):
+        with pytest.raises(UsageError, match="ttl_ms"):
+            call(model, "set", ["k", "v", bad])
