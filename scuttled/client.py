@@ -26,6 +26,7 @@ from typing import Any
 
 from scuttled import __version__, rpc
 from scuttled.errors import (
+    DataError,
     RemoteProtocolError,
     ScuttledError,
     TimedOut,
@@ -169,9 +170,10 @@ class Client:
     # -- what Stream uses
 
     def _send(self, op: str, fields: Fields) -> int:
+        frame = _encoded({"id": self._last_id + 1, "op": op, **fields})
         self._last_id += 1
         self._unread[self._last_id] = deque()
-        self._transmit(rpc.encode({"id": self._last_id, "op": op, **fields}))
+        self._transmit(frame)
         return self._last_id
 
     def _answer(self, number: int, timeout_s: float | None) -> Fields:
@@ -290,6 +292,18 @@ class Stream:
             self._client._forget(self._number)
             self.end = message["end"] or {}
         return rows
+
+
+def _encoded(message: rpc.Message) -> bytes:
+    """Raises DataError at what the protocol has no form for; nothing was sent then."""
+    try:
+        return rpc.encode(message)
+    except OverflowError:
+        raise DataError("a whole number beyond 64 bits: the daemon takes none") from None
+    except UnicodeEncodeError:
+        raise DataError("half a surrogate pair: the daemon takes none") from None
+    except ValueError as error:
+        raise DataError(f"this can't be sent to the daemon: {error}") from None
 
 
 def _patient(op: str, fields: Fields, timeout_s: float | None) -> Fields:

@@ -7,10 +7,10 @@ they are sent. So a file may be larger than memory, and a damaged one is found b
 import os
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 from scuttled.cli.files import lines_of
-from scuttled.cli.load import Entry, Header, JsonLines, Section, TabLines
+from scuttled.cli.load import DATA_TYPE, Entry, Header, JsonLines, Section, TabLines
 from scuttled.cli.progress import Progress
 from scuttled.client import KEY_BYTES_MAX
 from scuttled.errors import DataError, StorageError
@@ -23,6 +23,12 @@ class Part:
     ttl_ms: int | None = None  # None: nothing of the model itself
     places: dict[str, int] = field(default_factory=dict)  # of each key, the line that counts
     expired: set[str] = field(default_factory=set)
+    data_type: str = DATA_TYPE
+    state: Any = None  # all of a model that is no map
+
+    @property
+    def is_map(self) -> bool:
+        return self.data_type == DATA_TYPE
 
     def has(self, key: str) -> bool:
         return key in self.places and key not in self.expired
@@ -54,6 +60,7 @@ class Contents:
         for item in reader:
             if isinstance(item, Section):
                 part = self.parts[item.model] = Part(item.ttl_ms)
+                part.data_type, part.state = item.data_type, item.state
                 continue
             key = self._whole_key(item.key, reader.number)
             part.places[key] = reader.number

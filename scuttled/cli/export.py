@@ -18,7 +18,7 @@ from scuttled.cli.load import DATA_TYPE, FORMAT
 from scuttled.cli.ls import latest
 from scuttled.cli.options import Settings, verb
 from scuttled.cli.progress import Progress
-from scuttled.cli.text import dump_json, value_fields
+from scuttled.cli.text import dump_json, parse_json, value_fields
 from scuttled.client import Client, Row
 from scuttled.errors import Refused, UsageError
 from scuttled.units import format_bytes
@@ -66,8 +66,9 @@ def command(settings: Settings, file: str, prefix: str, all_models: bool, tsv: b
 def _one(settings: Settings, client: Client, prefix: str) -> tuple[Fields, Iterable[Section]]:
     model = client.request("model_info", model=settings.model)
     if model["type"] != DATA_TYPE:
-        kind = model["type"]
-        raise Refused(f"model '{settings.model}' is a {kind}: only a {DATA_TYPE} can be exported")
+        if prefix:
+            raise Refused(f"model '{settings.model}' is a {model['type']}: only a map has prefixes")
+        return _header(client, models=1), [_whole(client, model)]
     with Progress("exporting", model["keys"], settings) as progress:
         rows = _rows(client, settings.model, prefix, progress)
     return _header(client, model=settings.model), [(None, rows)]
@@ -76,21 +77,30 @@ def _one(settings: Settings, client: Client, prefix: str) -> tuple[Fields, Itera
 def _every(settings: Settings, client: Client, prefix: str) -> tuple[Fields, Iterable[Section]]:
     """One model after the other, each read when it is written: only one is in memory."""
     models = sorted(client.request("model_list")["models"], key=lambda model: str(model["name"]))
-    for model in models:
-        if model["type"] != DATA_TYPE:
-            kind, name = model["type"], model["name"]
-            output.say(f"scuttled: model {name} left out: it is a {kind}, not a {DATA_TYPE}")
-    models = [model for model in models if model["type"] == DATA_TYPE]
+    if prefix:
+        models = [model for model in models if model["type"] == DATA_TYPE]
 
     def sections() -> Iterator[Section]:
         with Progress("exporting", sum(model["keys"] for model in models), settings) as progress:
             for model in models:
                 name = model["name"]
+                if model["type"] != DATA_TYPE:
+                    yield _whole(client, model)
+                    continue
                 ttl_ms = client.request("model_info", model=name)["ttl_ms"]
                 line = {"model": name, "type": DATA_TYPE, "ttl_ms": ttl_ms}
                 yield line, _rows(client, name, prefix, progress)
 
     return _header(client, models=len(models)), sections()
+
+
+def _whole(client: Client, model: Fields) -> Section:
+    """A model of another type: all of it in its line, as `get` writes it."""
+    got = client.request("get", model=model["name"])
+    text = got["value"].decode("utf-8", "backslashreplace")
+    parsed = parse_json(text) if got["kind"] == "json" else (text,)
+    assert parsed is not None, f"a model whose JSON is none: {model['name']}"
+    return {"model": model["name"], "type": model["type"], "state": parsed[0]}, []
 
 
 def _header(client: Client, **what: object) -> Fields:

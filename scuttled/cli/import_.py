@@ -15,6 +15,7 @@ from scuttled.cli.load import DATA_TYPE, Entry
 from scuttled.cli.options import Settings, verb
 from scuttled.cli.output import counted
 from scuttled.cli.progress import Progress
+from scuttled.cli.restore import calls
 from scuttled.client import Client
 from scuttled.errors import DataError, Refused, UsageError
 
@@ -60,8 +61,9 @@ def command(
     keys; with --under, or after export --prefix, only among the keys that begin so.
 
     A FILE of all models goes to its models, which are made where they are missing; with -m
-    MODEL only that one is taken from it. Keys of an export expire when they would have, others
-    after the model's TTL, if it has one; keys whose time is over are skipped.
+    MODEL only that one is taken from it. Models that are no maps are made anew where there is
+    nothing of them, or by replace; else they are left alone. Keys of an export expire when they
+    would have, others after the model's TTL, if it has one; keys whose time is over are skipped.
     """
     _check_prefix(under)
     name = "standard input" if file == "-" else file
@@ -70,13 +72,17 @@ def command(
         _check(settings, contents, name, replace=mode == "replace")
         targets = _targets(settings, contents, name)
         with settings.connect() as client:
-            known = _known(client, targets)
-            extra = _extra(client, contents, targets, known) if mode == "replace" else {}
+            known = _known(client, contents, targets)
+            maps = {of: to for of, to in targets.items() if contents.parts[of].is_map}
+            typed = {of: to for of, to in targets.items() if of not in maps}
+            extra = _extra(client, contents, maps, known) if mode == "replace" else {}
             if not dry_run:
                 _confirm(settings, extra, name, yes=yes)
-                _create(client, contents, targets, known, replace=mode == "replace")
-            counts = _send(settings, client, contents, targets, mode=mode, dry_run=dry_run)
+                _confirm_again(settings, known, typed, yes=yes or mode != "replace")
+                _create(client, contents, maps, known, replace=mode == "replace")
+            counts = _send(settings, client, contents, maps, mode=mode, dry_run=dry_run)
             _delete(settings, client, extra, counts, dry_run=dry_run)
+            counts |= _restore(client, contents, typed, known, mode=mode, dry_run=dry_run)
     _tell(settings, counts, dry_run=dry_run)
     if len(targets) < len(contents.parts):
         others = len(contents.parts) - len(targets)
@@ -115,14 +121,46 @@ def _targets(settings: Settings, contents: Contents, name: str) -> Targets:
     return {wanted: wanted}
 
 
-def _known(client: Client, targets: Targets) -> Known:
-    """The models that are there. Raises Refused if one that is to be written can hold no keys."""
+def _known(client: Client, contents: Contents, targets: Targets) -> Known:
+    """The models that are there. Raises Refused if one that is to be written is of another type."""
     models = {model["name"]: model for model in client.request("model_list")["models"]}
-    for name in targets.values():
-        kind = models[name]["type"] if name in models else DATA_TYPE
-        if kind != DATA_TYPE:
-            raise Refused(f"nothing imported: model '{name}' is a {kind}, not a {DATA_TYPE}")
+    for part, name in targets.items():
+        wanted = contents.parts[part].data_type
+        kind = models[name]["type"] if name in models else wanted
+        if kind != wanted:
+            raise Refused(f"nothing imported: model '{name}' is a {kind}, not a {wanted}")
     return {name: model["keys"] for name, model in models.items()}
+
+
+def _restore(
+    client: Client,
+    contents: Contents,
+    targets: Targets,
+    known: Known,
+    *,
+    mode: str,
+    dry_run: bool,
+) -> Counts:
+    """Models that are no maps: made where there is nothing of them, or in place of what is."""
+    counts = {model: Counter(count=0, left=0, expired=0, deleted=0) for model in targets.values()}
+    for name, model in targets.items():
+        part, held, count = contents.parts[name], known.get(model, 0), counts[model]
+        if held and mode != "replace":
+            count["left"] = held
+            continue
+        todo = [
+            ("call", {"model": model, "operation": operation, "args": args})
+            for operation, args in calls(part.data_type, part.state)
+        ]
+        count["count"], count["deleted"] = len(todo), held
+        if dry_run:
+            continue
+        if held:
+            client.request("model_drop", model=model)
+        client.request("model_create", model=model, type=part.data_type)
+        for _ in client.pipeline(todo):
+            pass
+    return counts
 
 
 def _extra(
@@ -144,6 +182,15 @@ def _confirm(settings: Settings, extra: dict[str, list[str]], name: str, *, yes:
         count = sum(map(len, extra.values()))
         word = "model" if len(extra) == 1 else "models"
         what = f"delete {counted(count)} of {word} {', '.join(extra)} not in {name}"
+        settings.check_can_ask(what, yes=yes)
+        settings.confirm(what, yes=yes)
+
+
+def _confirm_again(settings: Settings, known: Known, typed: Targets, *, yes: bool) -> None:
+    """Of models that are no maps all is deleted, to be made anew."""
+    held = [model for model in typed.values() if known.get(model)]
+    if held and not yes:
+        what = f"make anew what is there: {', '.join(held)}"
         settings.check_can_ask(what, yes=yes)
         settings.confirm(what, yes=yes)
 

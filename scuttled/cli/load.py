@@ -6,7 +6,8 @@ all items knows that the file is good: an export's checksum stands in its last l
 
     an export:             {"v":1,"scuttled_export":1,"model":"tags",...}    and the keys, or
                            {"v":1,"scuttled_export":1,"models":2,...}        and for each model
-        its line           {"v":1,"model":"tags","type":"map","ttl_ms":0}    and its keys
+        its line           {"v":1,"model":"tags","type":"map","ttl_ms":0}    and its keys, or
+                           {"v":1,"model":"seen","type":"set","state":[1]}   all of it
         a key              {"v":1,"key":"k","value":"text"}
         the last line      {"v":1,"end":true,"keys":1,"sha256":"..."}
 """
@@ -15,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from scuttled.cli.restore import is_restorable
 from scuttled.cli.text import dump_json, kind_of, parse_json, unescape
 from scuttled.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from scuttled.errors import DataError
@@ -39,6 +41,8 @@ class Section(NamedTuple):
 
     model: str
     ttl_ms: int
+    data_type: str = DATA_TYPE
+    state: Any = None  # all of a model that is no map
 
 
 class Entry(NamedTuple):
@@ -191,9 +195,13 @@ def _section(number: int, fields: dict[str, Any], line: bytes) -> Section:
         raise _wrong(
             number, 'neither a "key" nor a "model" with a name that a model can have', line
         )
-    if fields.get("type") != DATA_TYPE:
-        seen = fields.get("type")
-        raise _wrong(number, f'model of "type" {seen!r:.40}, only a {DATA_TYPE} has keys', line)
+    data_type = fields.get("type")
+    if data_type != DATA_TYPE:
+        state = fields.get("state")
+        if not isinstance(data_type, str) or not is_restorable(data_type, state):
+            words = f'model of "type" {data_type!r:.40} with no "state" that is one'
+            raise _wrong(number, words, line)
+        return Section(model, 0, data_type, state)
     if not _is_ms(ttl_ms, TTL_MS_MAX):
         raise _wrong(number, f'"ttl_ms" is no whole number from 0 to {TTL_MS_MAX}', line)
     return Section(model, ttl_ms)

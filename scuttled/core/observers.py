@@ -77,7 +77,8 @@ class Observers:
 
     def doubted(self, runs: Iterable[Run], kept: Iterable[Run]) -> None:
         """What of these was not believed: unverified."""
-        for (source, records), (_, believed) in zip(runs, kept, strict=True):
+        for (source, records), (_, taken) in zip(runs, kept, strict=True):
+            believed = set(taken)
             for record in records:
                 if record not in believed:
                     self.fire("unverified", Update.of(record, source))

@@ -186,11 +186,9 @@ class Scuttlebutt(ABC):
         start = self.log.end
         future: dict[Source, Stamp] = {}
         refused, doubted = 0, Counter[str]()
-        runs = runs if self.observers is None else list(runs)
+        told = runs = runs if self.observers is None else list(runs)
         if self.author.doubt is not None:
-            told, (runs, doubted, sources) = runs, believed(self.author.doubt, self.name, runs)
-            if doubted and self.observers is not None:
-                self.observers.doubted(told, runs)
+            runs, doubted, sources = believed(self.author.doubt, self.name, runs)
             # As of the future: no commit is heeded, and it is asked for again later (I4).
             later = stamp(timestamp_of(limit) + DOUBT_AGAIN_TICKS)
             future.update(dict.fromkeys(sources, later))
@@ -210,6 +208,8 @@ class Scuttlebutt(ABC):
             self._accept(source, records)
         received = Received(start, self.log.end, future, refused, doubted)
         if self.observers is not None:
+            if doubted:
+                self.observers.doubted(told, runs)
             self.observers.heard(runs, start)
             self.observers.tell()
         return received

@@ -113,11 +113,13 @@ class Doc(Groups):
     @reading
     def find(self, field: str, value: Any) -> list[str]:
         """The rows in which a field has that value (what npm crdt calls a Set)."""
+        _name(field, "field")
         return [row for row, fields in self.to_json().items() if _same(fields.get(field), value)]
 
     @reading
     def sort(self, field: str) -> list[str]:
         """The rows that have a field, in its order (what npm crdt calls a Seq)."""
+        _name(field, "field")
         having = [(fields[field], row) for row, fields in self.to_json().items() if field in fields]
         numbers = [pair for pair in having if type(pair[0]) in (int, float)]
         others = [(str(value), row) for value, row in having if type(value) not in (int, float)]

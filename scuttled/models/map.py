@@ -129,10 +129,10 @@ class Map(Slots):
     @operation
     def plant(self, path: str, tree: Any) -> int:
         """Make what stands at a path and below it that tree of objects; how many keys changed."""
+        held = self._below(path)
         wanted = dict(_leaves(path.rstrip("/"), tree))
         for key in wanted:
             key_slot(key)
-        held = self._below(path)
         changed = {key: value for key, value in wanted.items() if held.get(key, _NONE) != value}
         packed = {key: pack(value) for key, value in changed.items()}
         gone = [key for key in held if key not in wanted]
@@ -144,6 +144,8 @@ class Map(Slots):
 
     def _below(self, path: str) -> dict[str, Any]:
         """The keys at a path and below it, sorted, with their values."""
+        if not isinstance(path, str):
+            raise UsageError(f"a path that is a {type(path).__name__}, not text")
         at = path.rstrip("/").encode("utf-8", "surrogateescape")
         held = {
             self.label(slot).decode(): plain_value(slot)

@@ -59,7 +59,10 @@ def pack(value: Any) -> tuple[int, bytes]:
     Raises UsageError, DataError.
     """
     if isinstance(value, str):
-        return check_value("text", value)
+        try:
+            return check_value("text", value)
+        except UnicodeEncodeError:
+            raise UsageError(f"half a surrogate pair in the value {value!r:.60}") from None
     try:
         text = json.dumps(value, ensure_ascii=False)
         text.encode()

@@ -278,7 +278,9 @@ class DataOperations(Operations):
             raise Refused("model 'default' is always there", hint="scuttled del --prefix ''")
         if isinstance(known, Slots) and known.cleared:
             raise Refused(f"no model '{name}'")
-        model = self._map_to_write(name)
+        model = self.node.model_to_write(name, known.data_type)
+        if not isinstance(model, Slots):
+            raise Refused(f"model '{name}' is a {model.data_type}, which can't be dropped")
         count = model.clear(now.wall_ms)
         self.node.accepted(model)
         return Answer({"count": count}, (model, model.log.end))

@@ -126,12 +126,14 @@ def test_a_model_of_another_type_is_found_before_anything_is_written(
         "scuttled: nothing imported: model 'default' is a set, not a map\n",
     )
     assert daemon.asked("load") == daemon.asked("model_create") == []
+    daemon.answers["get"] = ok(kind="json", value=b'["a"]')
     done = scuttled("export", "--all-models")
-    assert [line.get("models") for line in done.objects] == [0, None]
-    assert done.err == "scuttled: model default left out: it is a set, not a map\n"
-    daemon.answers["model_info"] = ok(type="set", keys=0)
-    assert scuttled("export").err == (
-        "scuttled: model 'default' is a set: only a map can be exported\n"
+    assert done.objects[0]["models"] == 1
+    assert done.objects[1] == {"v": 1, "model": "default", "type": "set", "state": ["a"]}
+    daemon.answers["model_info"] = ok(name="default", type="set", keys=1)
+    assert scuttled("export").objects[1] == done.objects[1]
+    assert scuttled("export", "--prefix", "a").err == (
+        "scuttled: model 'default' is a set: only a map has prefixes\n"
     )
 
 

@@ -312,3 +312,18 @@ def test_the_first_error_ends_a_pipeline(daemon: ScriptedDaemon, client: Client)
         list(answers)
     daemon.answers["get"] = ok(value=b"v")
     assert client.request("get") == {"value": b"v"}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(2**64, "a whole number beyond 64 bits"), ("\ud800", "half a surrogate pair")],
+)
+def test_what_can_not_be_sent_is_bad_data_and_the_connection_goes_on(
+    tmp_path: Path, value: object, words: str
+) -> None:
+    with ScriptedDaemon(tmp_path / "control.sock") as daemon:
+        daemon.answers["call"] = ok(result=1)
+        with Client.connect([str(tmp_path / "control.sock")]) as client:
+            with pytest.raises(errors.DataError, match=words):
+                client.request("call", args=[value])
+            assert client.request("call", args=[1]) == {"result": 1}

@@ -27,7 +27,7 @@ def test_an_operation_is_told_by_name_arguments_and_first_line() -> None:
 
 def test_every_operation_of_a_map_has_words() -> None:
     known = operations(Map)
-    assert [op.name for op in known] == ["delete", "get", "has", "set", "size"]
+    assert [op.name for op in known] == ["delete", "get", "has", "plant", "set", "size", "tree"]
     assert all(op.words for op in known)
 
 

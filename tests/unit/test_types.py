@@ -200,3 +200,22 @@ def test_texts_of_many_equal_lines_are_edited_at_once() -> None:
     call(model, "text", ["same\n" * 3000])
     new = ("same\n" * 5 + "other\n") * 500
     assert call(model, "text", [new]) == new
+
+
+@pytest.mark.parametrize(
+    ("data_type", "name", "args"),
+    [
+        ("doc", "sort", [[1]]),
+        ("doc", "find", [{}, 1]),
+        ("map", "tree", [5]),
+        ("map", "plant", [None, {}]),
+        ("map", "set", ["k", "\ud800"]),
+        ("log", "append", ["\ud800"]),
+        ("sequence", "push", ["\ud800"]),
+    ],
+)
+def test_what_an_operation_can_not_take_is_our_own_error(
+    data_type: str, name: str, args: list[object]
+) -> None:
+    with pytest.raises((UsageError, DataError)):
+        call(make(MODELS[data_type]), name, args)
