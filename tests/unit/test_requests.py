@@ -303,7 +303,9 @@ def test_what_is_known_of_a_model_is_told() -> None:
     assert info["name"] == "default"
     assert info["log"] == {"first": 0, "end": 1, "live": 1}
     assert info["clock"] == {f"{'01' * 8}.1": update.timestamp}
-    assert {op["name"] for op in info["operations"]} == {"delete", "get", "has", "set", "size"}
+    assert {op["name"] for op in info["operations"]} == {
+        *("delete", "get", "has", "plant", "set", "size", "tree"),
+    }
 
 
 # --- the cluster ---------------------------------------------------------------------------------
