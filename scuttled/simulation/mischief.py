@@ -24,8 +24,6 @@ COPIES_MAX = 2
 LIES = (b"", b"\0\0\0\5", b"\xff\xff\xff\xff", b"GET / HTTP/1.1\n")  # that garbage begins with
 RATE_MIN_S = 0.2  # on average between two faults, at the least
 
-Start = Callable[[Machine], None]  # a machine's daemon
-
 
 class Mischief:
     """All that befalls the machines of one run."""
