@@ -20,8 +20,10 @@ from scuttled.cli.options import Settings, verb
 from scuttled.cli.progress import Progress
 from scuttled.cli.text import dump_json, parse_json, value_fields
 from scuttled.client import Client, Row
-from scuttled.errors import Refused, UsageError
+from scuttled.errors import DataError, Refused, UsageError
 from scuttled.units import format_bytes
+
+_SURELY_FITS_BYTES = 100 << 10  # of updates: not even escapes make more than one answer of them
 
 Fields = dict[str, Any]
 Section = tuple[Fields | None, list[Row]]  # the line of a model, if it has one, and its keys
@@ -79,6 +81,7 @@ def _every(settings: Settings, client: Client, prefix: str) -> tuple[Fields, Ite
     models = sorted(client.request("model_list")["models"], key=lambda model: str(model["name"]))
     if prefix:
         models = [model for model in models if model["type"] == DATA_TYPE]
+    models = [model for model in models if _fits(client, model)]
 
     def sections() -> Iterator[Section]:
         with Progress("exporting", sum(model["keys"] for model in models), settings) as progress:
@@ -92,6 +95,18 @@ def _every(settings: Settings, client: Client, prefix: str) -> tuple[Fields, Ite
                 yield line, _rows(client, name, prefix, progress)
 
     return _header(client, models=len(models)), sections()
+
+
+def _fits(client: Client, model: Fields) -> bool:
+    """Whether it can be got at once, if it has to be. Says so if not: the rest is exported."""
+    if model["type"] == DATA_TYPE or model["bytes"] <= _SURELY_FITS_BYTES:
+        return True
+    try:
+        client.request("get", model=model["name"])
+    except DataError as error:
+        output.say(f"scuttled: left out: {error.message}")
+        return False
+    return True
 
 
 def _whole(client: Client, model: Fields) -> Section:

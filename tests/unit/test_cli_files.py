@@ -118,7 +118,7 @@ def test_a_model_of_another_type_is_found_before_anything_is_written(
     daemon: ScriptedDaemon, scuttled: Scuttled
 ) -> None:
     file = scuttled("export", "--all-models").out
-    models = [{"name": "default", "type": "set", "keys": 0}]
+    models = [{"name": "default", "type": "set", "keys": 0, "bytes": 0}]
     daemon.answers["model_list"] = ok(models=models)
     done = scuttled("import", "-", stdin=file)
     assert (done.code, done.err) == (
@@ -135,6 +135,19 @@ def test_a_model_of_another_type_is_found_before_anything_is_written(
     assert scuttled("export", "--prefix", "a").err == (
         "scuttled: model 'default' is a set: only a map has prefixes\n"
     )
+
+
+def test_a_model_too_large_to_be_got_at_once_is_left_out_and_the_rest_is_exported(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    models = [{"name": "big", "type": "log", "keys": 9, "bytes": 10**6}]
+    daemon.answers["model_list"] = ok(models=models)
+    daemon.answers["get"] = lambda _: [error(65, "model big is 1,000,000 bytes as JSON")]
+    done = scuttled("export", "--all-models")
+    assert (done.code, done.objects[0]["models"]) == (0, 0)
+    assert done.err == "scuttled: left out: model big is 1,000,000 bytes as JSON\n"
+    daemon.answers["model_info"] = ok(**models[0])
+    assert scuttled("-m", "big", "export").code == 65
 
 
 def test_the_default_model_of_a_new_node_gets_the_settings_of_the_file(
