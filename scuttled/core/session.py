@@ -113,7 +113,7 @@ class Session:
         self.confirmed = dict(message.times)
         self.cursor = self._high = self._told = 0
         self._skips, self._peers = [], message
-        self._turns.clear()
+        self._turns = Turns(self.model)
         self.flight.clear()
         if message.again:  # it compares with what we say next
             self.answers, self._mine = True, None
@@ -172,7 +172,8 @@ class Session:
             size += self._take_newest(runs, stop, bytes_max // 2)
             self.cursor, more = self._take(runs, self.cursor, stop, bytes_max - size)
             size += more
-        self.flight.drew(now.mono_s, left=self.cursor < stop)
+        self._turns.lags = self.cursor < stop
+        self.flight.drew(now.mono_s, left=self._turns.lags)
         if self.serving:
             return self._next_reset(runs, start, size, now)
         commit = None

@@ -6,6 +6,9 @@ long as the peer lags, while its copy there gets older and older. So the log rem
 what fills its slot now (`Heir`), and whoever comes to the hole sends that, unless the peer had what
 stood there. It need not be sent in its own turn, then; such positions are in `early`.
 
+That is for peers that lag. To one that keeps up updates go in the order in which they came here,
+and so a watcher there sees them.
+
 Under the paper's overload this is the difference between a peak staleness a little below that of
 scuttle-depth, and a fifth below; at the worst node, as bad as there, and a third below it:
 docs/paper.md.
@@ -31,6 +34,7 @@ class Turns:
 
     def __init__(self, model: Scuttlebutt) -> None:
         self.model = model
+        self.lags = True  # the last frame could not hold all that was missing
         self._early: set[int] = set()
 
     def clear(self) -> None:
@@ -56,7 +60,7 @@ class Turns:
         first record of a frame is taken however large it is. `skips` are stretches that the peer
         needs nothing of.
         """
-        heirs, early, size, at = piece.heirs, self._early, 0, 0
+        heirs, early, size, at = piece.heirs if self.lags else {}, self._early, 0, 0
         positions = piece.positions
         for record, source in zip(piece.records, piece.sources, strict=True):
             ahead = -1

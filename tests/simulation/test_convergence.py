@@ -176,7 +176,7 @@ def test_the_simulation_sees_when_a_rule_is_broken(
 ) -> None:
     monkeypatch.setattr(*BREAKS[rule])
     with pytest.raises(Violation):
-        _run_many(60)
+        _run_many(200)
 
 
 def _run_many(seeds: int) -> None:

@@ -199,6 +199,15 @@ def test_a_key_that_is_written_again_while_it_waits_keeps_its_place_in_line() ->
     assert (latest.source, latest.record) in sent([delta] if delta is not None else [])
 
 
+def test_to_a_peer_that_keeps_up_updates_go_in_the_order_in_which_they_came() -> None:
+    one = filled(5)
+    a, _ = sessions(one, a_map(2))
+    assert a.next_delta(10_000, NOW) is not None
+    for key in ("a", "b", "c", "a", "d", "b"):
+        put(one, key)
+    assert keys(a.next_delta(10_000, NOW)) == ["c", "a", "d", "b"]
+
+
 @given(st.data())
 def test_whatever_is_written_while_a_peer_lags_comes_once_and_in_the_end_all_is_the_same(
     data: st.DataObject,
