@@ -11,7 +11,7 @@ from scuttled.errors import RemoteProtocolError
 from scuttled.node import Node
 from scuttled.npm import talk as room
 from scuttled.npm.bridge import Bridge
-from scuttled.npm.lines import ticks_of
+from scuttled.npm.lines import Lines, ticks_of
 from scuttled.npm.talk import CAUSES_MAX, Talk
 
 HEADER = {"id": "A", "clock": {}}
@@ -75,3 +75,13 @@ def test_what_npm_has_no_word_for_is_left_out_and_the_rest_is_said() -> None:
     changes = [message[0] for message in said(talk) if isinstance(message, list)]
     assert ["good", 1] in changes
     assert ["k", "1e999"] in changes
+
+
+def test_characters_that_come_in_pieces_are_whole_again() -> None:
+    """In the seed a chunk that ends within a character puts a replacement in its place."""
+    said = [["é→\u2028😀", 1], {"id": "ü"}]
+    data = b"".join(json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in said)
+    for size in (1, 2, 3, 7, len(data)):
+        lines = Lines()
+        pieces = [data[at : at + size] for at in range(0, len(data), size)]
+        assert [each for piece in pieces for each in lines.feed(piece)] == said
