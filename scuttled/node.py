@@ -78,6 +78,7 @@ class Node(Host[Link]):
         self.wall_ms = 0  # when `tend` was called last
         self.alone = True  # this state has never met another node
         self._dirty: dict[str, Scuttlebutt] = {}  # has something that storage lacks
+        self._crowded: set[str] = set()  # models of whose many sources was told
         self._announced_s = self._collected_s = -math.inf
         self._hlc_saved = author.hlc.last
 
@@ -194,12 +195,22 @@ class Node(Host[Link]):
         if now.mono_s - self._collected_s >= COLLECT_S:
             self._collected_s = now.mono_s
             self._collect(now.wall_ms)
+            self._tell_crowds()
 
     def _collect(self, wall_ms: int) -> None:
         for model in self.user_models():
             if isinstance(model, Slots) and model.grave_count and not model.keeps_deleted:
                 if self.members.collect(model, self.links.values(), wall_ms, alone=self.alone):
                     self._dirty[model.name] = model
+
+    def _tell_crowds(self) -> None:
+        """Of a model that gets full of sources, once at each step that changes what it can do."""
+        for model in self.models.values():
+            words = model.crowding
+            step = f"{model.name}{words.partition(':')[2]}"
+            if words and step not in self._crowded:
+                self._crowded.add(step)
+                self.notices.warn(words)
 
     def hurry(self, model: Scuttlebutt) -> None:
         """A writer waits until others have on disk what this model holds now."""

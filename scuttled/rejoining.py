@@ -87,8 +87,10 @@ def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rej
         if 0 < slot.expires_ms <= report.at_ms:
             continue
         own = node_of(slot.source) == author.node_id
-        # A CLEAR of now would void what others wrote since.
-        if slot.slot != CLEAR and (mode is Rejoin.ALL or (mode is Rejoin.OWN and own)):
+        # A CLEAR of now would void what others wrote since. And a peer's state may be so full of
+        # sources that there is no place for our new life.
+        wanted = mode is Rejoin.ALL or (mode is Rejoin.OWN and own)
+        if slot.slot != CLEAR and wanted and model.has_room:
             model.write(unsealed(entry.record)[STAMP_BYTES:], report.at_ms)
             report.issued_count += 1
             _note(report.issued, slot)

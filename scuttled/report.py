@@ -138,6 +138,7 @@ class Report:
         """What an operator should look at, in words."""
         found = [f"the disk fails: {self.node.failing}"] if self.node.failing else []
         found += self._silent_members(now)
+        found += [words for model in self.node.models.values() if (words := model.crowding)]
         for peer in self.gossip.peers.values():
             state, reason = self._state(peer)
             if state not in ("up", "self"):

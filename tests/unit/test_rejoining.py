@@ -24,6 +24,7 @@ from scenes import (
     write,
 )
 
+from scuttled.core import sources
 from scuttled.core.changes import CLEAR, TEXT, slot_of
 from scuttled.core.messages import Code, Have, Reset
 from scuttled.core.scuttlebutt import Scuttlebutt
@@ -577,3 +578,16 @@ def test_a_state_whose_clock_does_not_cover_its_own_floor_is_not_taken() -> None
     gone = {source: time for source, time in times.items() if source not in floor}
     with pytest.raises(RemoteProtocolError, match="a clock below its own floor"):
         mine.receive_reset(replace(last, end=(gone, floor)), NOW)
+
+
+def test_what_finds_no_place_in_a_state_full_of_sources_is_told_as_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The new life would be a source too many; an error in the midst of it would be worse."""
+    monkeypatch.setattr(sources, "SOURCES_MAX", 50)
+    model, peer = a_map(1), a_peer("k")
+    put(model, "mine", "1")
+    peer.clock.merge([(source(n), 1) for n in range(10, 59)])
+    report = take_over(model, peer)
+    assert (report.issued, report.dropped, report.life) == ([], ["mine"], 2)
+    assert values(model) == values(peer)

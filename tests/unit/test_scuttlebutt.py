@@ -26,7 +26,8 @@ from scenes import (
 
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
-from scuttled.core.scuttlebutt import COMPACT_ENTRIES_MIN, SOURCES_MAX, Scuttlebutt
+from scuttled.core.scuttlebutt import COMPACT_ENTRIES_MIN, Scuttlebutt
+from scuttled.core.sources import SOURCES_MAX
 from scuttled.core.update import Stamp, Update, stamp
 from scuttled.errors import RemoteProtocolError
 
