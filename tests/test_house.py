@@ -112,9 +112,6 @@ IMPURE_FOR_A_REASON = {
     ("client", "time"),  # it blocks in a command's process, never in the daemon: its deadlines
 }
 
-LINES_MAX = 400
-LONG_FOR_A_REASON: dict[str, str] = {}  # "core/session.py": "why it can't be two rooms"
-
 TOP_LEVEL = {
     *("scuttled", "tests", "systemd", "config"),
     *("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"),
@@ -261,15 +258,6 @@ def _last_two(node: ast.Attribute) -> str:
     owner = node.value
     name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
     return f"{name}.{node.attr}"
-
-
-def test_no_room_is_too_long() -> None:
-    lines = {
-        path.relative_to(PACKAGE).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
-        for path in SOURCES.values()
-    }
-    long = {name: count for name, count in lines.items() if count > LINES_MAX}
-    assert long.keys() == LONG_FOR_A_REASON.keys(), f"over {LINES_MAX} lines: {long}"
 
 
 @pytest.mark.parametrize("module", ["scuttled.client", "scuttled.cli"])
