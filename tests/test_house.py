@@ -112,6 +112,8 @@ IMPURE_FOR_A_REASON = {
     ("client", "time"),  # it blocks in a command's process, never in the daemon: its deadlines
 }
 
+SUMMARY_CHARS_MAX = 64  # of a command, beside the longest name, on 80 columns
+
 TOP_LEVEL = {
     *("scuttled", "tests", "systemd", "config"),
     *("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"),
@@ -280,6 +282,22 @@ def _with_subcommands(command: click.Command, words: tuple[str, ...]) -> Iterato
             inner = command.get_command(context, name)
             assert inner is not None, f"{' '.join(words)} lists {name}, which does not load"
             yield from _with_subcommands(inner, (*words, name))
+
+
+def summaries(group: click.Group) -> Iterator[tuple[str, str]]:
+    """What the list of commands says of each, and of each command within it."""
+    with click.Context(group) as ctx:
+        for name in group.list_commands(ctx):
+            command = group.get_command(ctx, name)
+            assert command is not None
+            yield name, command.get_short_help_str(limit=SUMMARY_CHARS_MAX)
+            if isinstance(command, click.Group):
+                yield from summaries(command)
+
+
+def test_no_summary_of_a_command_is_cut_on_a_terminal_of_80_columns() -> None:
+    cut = {name: words for name, words in summaries(cli) if words.endswith("...")}
+    assert not cut, "the first sentence of a command's docstring is its summary: make it shorter"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
