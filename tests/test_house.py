@@ -66,6 +66,7 @@ HOUSE = {
     """,
     "shell": "gossip saving",
     "roof": """
+        problems
         report
         daemon
         simulation

@@ -232,3 +232,20 @@ def test_config_show_asks_the_daemon_that_runs(daemon: ScriptedDaemon, scuttled:
     assert scuttled("config", "show", "--origin", "-j").objects == [
         {"v": 1, "key": "node.name", "value": '"web1"', "origin": "flag --name"}
     ]
+
+
+def test_a_hint_stands_below_its_problem_and_below_the_error_of_check(
+    daemon: ScriptedDaemon, scuttled: Scuttled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diagnoses = [
+        {"code": "skew", "words": "clock 0.7 s off", "hint": "", "about": "db1"},
+        {"code": "disk", "words": "disk slow", "hint": "buy another", "about": ""},
+    ]
+    daemon.answers["status"] = lambda request: [{"ok": {**STATUS, "diagnoses": diagnoses}}]
+    assert scuttled("status", "--check").err == (
+        "scuttled: web1 is degraded: clock 0.7 s off; disk slow\nhint: buy another\n"
+    )
+    monkeypatch.setenv("SCUTTLED_OUTPUT", "table")
+    lines = scuttled("status").out.decode().splitlines()
+    place = lines.index("problem: clock 0.7 s off")
+    assert lines[place + 1 : place + 3] == ["problem: disk slow", "   hint: buy another"]
