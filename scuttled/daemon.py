@@ -111,7 +111,6 @@ class Daemon:
                     await stack.enter_async_context(listener)
                 self.listen = bound_address(gossip_listeners[0])
                 self._make_node()
-                self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.outside.rng)
                 await self.npm.open(config.npm, config.npm_connect, stack)
                 if "control" in inherited:
                     sock = trio.socket.from_stdlib_socket(inherited["control"])
@@ -244,7 +243,9 @@ class Daemon:
         self.node.wake_tending = self._tending.ring
         self.gossip = Gossip(self.node, insecure=config.insecure, outside=self.outside)
         self.pacing = pacing = Pacing(self.node, config.enforce)
-        report = Report(config, self.gossip, self.storage, self.listen, self.began, pacing)
+        self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.outside.rng)
+        guests = self.npm.guests
+        report = Report(config, self.gossip, self.storage, self.listen, self.began, pacing, guests)
         self.report = report
         door = DaemonDoor(report.facts, report.peers, self._join, self._leave, self.loaded.settings)
         requests = Requests(self.node, door)
@@ -269,8 +270,8 @@ class Daemon:
                 doors.start_soon(serve, self.control.serve, [control_listener])
                 for bridge, listeners in self.npm.listeners:
                     doors.start_soon(serve, partial(self.npm.serve, bridge), listeners)
-                for address, bridge in self.npm.dials:
-                    nursery.start_soon(self.npm.keep_dialling, address, bridge)
+                for dialled, bridge in self.npm.dials:
+                    nursery.start_soon(self.npm.keep_dialling, dialled, bridge)
                 self._dial(self.config.peers)
                 self._dial(self.storage.read_peers() if self.storage else ())
                 self._report_up()

@@ -13,6 +13,7 @@ from scuttled.core.link import Link
 from scuttled.core.update import Instant
 from scuttled.gossip import SKEW_MS, Gossip, Peer
 from scuttled.holding import graves
+from scuttled.npm.guests import Guests
 from scuttled.pacing import Pacing
 from scuttled.problems import Problem
 from scuttled.rejoining import Rejoined
@@ -56,6 +57,7 @@ class Report:
         listen: str,
         began: Instant,
         pacing: Pacing,
+        guests: Guests | None = None,
     ) -> None:
         self.config = config
         self.gossip = gossip
@@ -64,6 +66,7 @@ class Report:
         self.listen = listen
         self.began = began
         self.pacing = pacing
+        self.guests = guests or Guests()
         self._samples: list[tuple[float, Counts]] = []
 
     def counts(self) -> Counts:
@@ -156,7 +159,7 @@ class Report:
         for link in self.node.links.values():
             assert link.peer is not None
             found += self._link_problems(link, link.peer.name)
-        return found
+        return found + self.guests.problems(now)
 
     def _link_problems(self, link: Link, who: str) -> list[Problem]:
         """What is wrong although that link is up."""
@@ -198,7 +201,7 @@ class Report:
         return [Problem("deletions", words, hint)]
 
     def peers(self, now: Instant) -> list[dict[str, Any]]:
-        """This node, the configured peers, and whoever else is linked."""
+        """This node, the configured peers, whoever else is linked, and npm peers."""
         settings, node = self.node.settings, self.node
         rows = [
             {
@@ -227,7 +230,7 @@ class Report:
             if node_id not in shown:
                 assert link.peer is not None
                 rows.append(_row(link.peer.address, "up", "", None, link, now))
-        return rows
+        return rows + self.guests.rows(now)
 
     def _state(self, peer: Peer) -> tuple[str, str]:
         """A peer may be linked although it is another task that dialled it."""

@@ -6,6 +6,7 @@ and all its addresses are tried (trio does that, happy eyeballs included).
 
 import errno
 import fcntl
+import os
 import select
 import struct
 import termios
@@ -67,6 +68,13 @@ async def dial(text: str, *, insecure: bool) -> trio.SocketStream:
             hint="add --insecure to allow plain TCP between machines",
         )
     return stream
+
+
+def dial_reason(error: Exception) -> str:
+    """The kernel's own words where there are any: trio's name the address, which is said anyway."""
+    while isinstance(error.__cause__, ExceptionGroup):
+        error = error.__cause__.exceptions[0]
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
 
 
 def remote_name(stream: trio.abc.Stream) -> str:

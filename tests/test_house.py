@@ -51,7 +51,7 @@ HOUSE = {
     "rooms": "models storage config rpc refusals signing",
     "hall": """
         library
-        rejoining unsaved verifying notices links
+        rejoining unsaved verifying notices links problems
         members
         node client
         loading holding measuring
@@ -67,7 +67,6 @@ HOUSE = {
     """,
     "shell": "gossip saving",
     "roof": """
-        problems
         report
         daemon
         simulation

@@ -9,7 +9,16 @@ from scuttled.cli.text import escape, rfc3339
 from scuttled.units import format_duration
 
 HEADER = ["NODE", "ADDRESS", "STATE", "RTT", "LAG", "SEEN", "VERSION", "WHY"]
-STYLES = {"up": "32", "connecting": "33", "refused": "31", "down": "31", "never": "33"}
+STYLES = {
+    "up": "32",
+    "connecting": "33",
+    "refused": "31",
+    "down": "31",
+    "never": "33",
+    "npm": "32",
+    "npm-down": "31",
+    "npm-gone": "33",
+}
 _COLUMNS = (
     "name",
     "node",
@@ -29,8 +38,11 @@ def command(settings: Settings) -> None:
     """Show this node and its peers.
 
     LAG is what the peer has not yet acknowledged: updates, and for how long. STATE is self, up,
-    connecting, refused, down or never. In a pipe: lines of NAME NODE ADDRESS STATE RTT_MS LAG
-    LAG_MS SEEN_MS VERSION WHY; what is not known is empty.
+    connecting, refused, down or never. Of an npm peer it is npm, npm-down (we dial it) or npm-gone
+    (it left something behind), and WHY tells what was left out.
+
+    In a pipe: lines of NAME NODE ADDRESS STATE RTT_MS LAG LAG_MS SEEN_MS VERSION WHY; what is not
+    known is empty.
     """
     with settings.connect() as client:
         peers = client.request("peers")["peers"]
