@@ -27,7 +27,7 @@ HOUSE = {
     "cellar": """
         scuttled core
         errors
-        units
+        units printable
         core.update core.flow
         core.clock
         core.hlc

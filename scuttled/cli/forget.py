@@ -4,7 +4,6 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
-from scuttled.cli.text import escape
 
 
 @verb(
@@ -26,4 +25,4 @@ def command(settings: Settings, node: str) -> None:
         done = client.request("forget", node=node)
     if settings.json:
         output.emit({"node": done["node"], "name": done["name"]})
-    settings.say(f"{escape(done['name'] or done['node'])} is forgotten")
+    settings.say(f"{done['name'] or done['node']} is forgotten")

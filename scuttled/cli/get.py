@@ -60,9 +60,18 @@ def _show_whole(settings: Settings, *, long: bool) -> None:
 
         output.emit({"model": settings.model, **value_fields(found["kind"], found["value"])})
     elif found["kind"] == "json":
-        output.write(found["value"] + b"\n")
+        _show_json(settings, found["value"])
     else:
         _show_value(settings, found["value"])
+
+
+def _show_json(settings: Settings, text: bytes) -> None:
+    if settings.form == "table":
+        from scuttled.cli.text import json_safe
+
+        output.write(json_safe(text.decode("utf-8", "surrogateescape")) + "\n")
+    else:
+        output.write(text + b"\n")
 
 
 def _not_one_key(key: str) -> UsageError:
@@ -114,8 +123,8 @@ def _show_long(settings: Settings, key: str, found: dict[str, Any]) -> None:
         output.write(output.plain_line(columns))
         return
     facts = {
-        "key": escape(key),
-        "value": escape(found["value"]),
+        "key": key,
+        "value": found["value"],
         "kind": f"{kind}, {len(found['value']):,} bytes",
         "rev": found["rev"],
         "node": f"{found['name']} ({node})" if found["name"] else node,
@@ -123,4 +132,4 @@ def _show_long(settings: Settings, key: str, found: dict[str, Any]) -> None:
         "expires": rfc3339(expires_ms) if expires_ms else "never",
     }
     for name, fact in facts.items():
-        output.write(f"{name:<8} {fact}\n")
+        output.write(f"{name:<8} {escape(fact)}\n")

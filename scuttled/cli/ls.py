@@ -8,7 +8,7 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, complete_keys, verb
-from scuttled.cli.text import escape, expiry_fields, revision, update_fields, value_fields
+from scuttled.cli.text import expiry_fields, revision, update_fields, value_fields
 from scuttled.client import Row
 from scuttled.errors import UsageError
 from scuttled.units import format_duration
@@ -97,7 +97,7 @@ def _show_folds(settings: Settings, folds: dict[str, int], count: bool) -> None:
         for name, number in folds.items():
             output.write(output.plain_line([name, number]))
     else:
-        settings.show(["KEY", "KEYS"], [[escape(n), f"{c:,}"] for n, c in folds.items()])
+        settings.show(["KEY", "KEYS"], [[n, f"{c:,}"] for n, c in folds.items()])
 
 
 def _show_rows(settings: Settings, rows: list[Row], *, long: bool, deleted: bool) -> None:
@@ -112,7 +112,7 @@ def _show_rows(settings: Settings, rows: list[Row], *, long: bool, deleted: bool
         cells = [_cells(row, now_ms) for row in rows]
         settings.show(["KEY", "VALUE", "REV", "NODE", "AGE"], cells, {"(deleted)": "2"})
     else:
-        settings.show(["KEY"], [[escape(row[0])] for row in rows])
+        settings.show(["KEY"], [[row[0]] for row in rows])
 
 
 def _columns(row: Row, *, long: bool, deleted: bool) -> list[object]:
@@ -126,11 +126,11 @@ def _columns(row: Row, *, long: bool, deleted: bool) -> list[object]:
     return columns
 
 
-def _cells(row: Row, now_ms: int) -> list[str]:
+def _cells(row: Row, now_ms: int) -> list[bytes | str]:
     key, kind, value, rev, name = row[:5]
     node, ms = revision(rev)
-    shown = "(deleted)" if kind == "deleted" else escape(value)
-    return [escape(key), shown, rev, name or node, format_duration(max(now_ms - ms, 0) / 1000)]
+    shown = "(deleted)" if kind == "deleted" else value
+    return [key, shown, rev, name or node, format_duration(max(now_ms - ms, 0) / 1000)]
 
 
 def _fields(row: Row) -> dict[str, Any]:

@@ -11,7 +11,7 @@ ones over earlier ones, and those over the environment. A command is a function 
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -107,7 +107,10 @@ class Settings:
             output.say(text)
 
     def show(
-        self, header: list[str], rows: list[list[str]], styles: Mapping[str, str] | None = None
+        self,
+        header: list[str],
+        rows: Sequence[Sequence[bytes | str]],
+        styles: Mapping[str, str] | None = None,
     ) -> None:
         """A table as wide as the terminal."""
         colors = (styles or {}) if self.colored else None
@@ -207,7 +210,7 @@ class VerbGroup(_Street, click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
-            output.say(ctx.get_help())
+            output.show(ctx.get_help())
             raise click.exceptions.Exit(UsageError.code)
         return super().parse_args(ctx, args)
 

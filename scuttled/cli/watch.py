@@ -266,14 +266,13 @@ def _sentence(row: Row, styles: dict[str, str], *, models: bool) -> str:
     op, model, key, kind, value, rev, name = row[:7]
     shown = f"\x1b[{styles[op]}m{op}\x1b[0m" if op in styles else op
     if op not in _CHANGES:
-        reason = f": {_reason(value)}" if op == "reset" else ""
+        reason = f": {escape(_reason(value))}" if op == "reset" else ""
         return f"{clock_time(int(time.time() * 1000))} {shown}{reason}\n"
     front = f"{clock_time(row[8])} {op} {escape(key)}"
-    back = f"  {name or revision(rev)[0]}" + (f"  {model}" if models else "")
+    back = f"  {escape(name or revision(rev)[0])}" + (f"  {escape(model)}" if models else "")
     if kind != "deleted":
         room = max((output.width() or 1 << 30) - len(front) - len(back) - 3, 20)
-        text = escape(value[: 4 * room])
-        front += " = " + (text if len(text) <= room else text[: room - 1] + "…")
+        front += " = " + output.cut(escape(value[: 4 * room]), room)
     return front.replace(f" {op} ", f" {shown} ", 1) + back + "\n"
 
 
