@@ -94,9 +94,9 @@ def screen(status: dict[str, Any]) -> list[str]:
         lines.append(f"trust  updates not taken: {words}")
     lines += _resets(status)
     for problem in _problems(status):
-        lines.append(f"problem: {escape(problem['words'])}")
+        lines.append(f"problem: {problem['words']}")
         if problem["hint"]:
-            lines.append(f"   hint: {escape(problem['hint'])}")
+            lines.append(f"   hint: {problem['hint']}")
     return lines
 
 
