@@ -197,6 +197,8 @@ class TabLines:
 def _fields(row: Row) -> dict[str, Any]:
     key, kind, value, _, _, expires_ms = row[:6]
     held = value_fields(kind, value)
+    if kind == "json" and "value_b64" in held:  # a peer's doing, and no JSON: it stays what it is
+        del held["kind"]
     if kind == "json" and "value" in held and dump_json(held["value"]).encode() != value:
         held["raw"] = value.decode()
     return {"key": key, **held, **({"expires_ms": expires_ms} if expires_ms else {})}

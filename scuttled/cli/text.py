@@ -147,14 +147,21 @@ def _base64(value: bytes) -> dict[str, Any]:
 
 
 def parse_json(text: bytes | str) -> tuple[Any] | None:
-    """(the value,), or None if it is not JSON. NaN and Infinity are not, whatever Python says."""
+    """(the value,), or None if it is not JSON, or can't be said as such again: NaN, 1e999."""
     import json
+    import math
 
-    def refuse(word: str) -> None:
+    def refuse(word: str) -> float:
         raise ValueError(f"{word} is not JSON")
 
+    def finite(digits: str) -> float:
+        number = float(digits)
+        return number if math.isfinite(number) else refuse(digits)
+
     try:
-        return (json.loads(text, parse_constant=refuse),)
+        if isinstance(text, bytes):
+            text = text.decode()  # json would take UTF-16, too, and a mark in front
+        return (json.loads(text, parse_constant=refuse, parse_float=finite),)
     except (ValueError, RecursionError):
         return None
 
