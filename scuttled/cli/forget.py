@@ -3,11 +3,13 @@
 import click
 
 from scuttled.cli import output
+from scuttled.cli.loose import DashedVerb
 from scuttled.cli.options import Settings, verb
 
 
 @verb(
     "forget",
+    cls=DashedVerb,
     examples="""
         scuttled members                  # who is silent
         scuttled forget db7 || echo 'no such member, or it is still there'

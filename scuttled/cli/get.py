@@ -6,17 +6,20 @@ from typing import Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, complete_keys, is_pattern, verb
+from scuttled.cli.loose import DashedVerb
+from scuttled.cli.options import Settings, complete_keys, verb
 from scuttled.errors import Refused, UsageError
 
 
 @verb(
     "get",
+    cls=DashedVerb,
     examples="""
         scuttled set greeting hello && scuttled get greeting
         scuttled get -l greeting
         scuttled get -j greeting
         scuttled get no/such/key --default nothing
+        scuttled set -5 below && scuttled get -5
         scuttled get
     """,
 )
@@ -25,6 +28,8 @@ from scuttled.errors import Refused, UsageError
 @click.option("--default", metavar="V", help="Write V if there is no such key, and exit 0.")
 def command(settings: Settings, key: str | None, long: bool, default: str | None) -> None:
     """Write the value of KEY; without KEY all of the model, as JSON.
+
+    KEY is taken as it stands; one that begins with -- stands behind --.
 
     Into a pipe go exactly the bytes that were stored; on a terminal a newline follows, and what
     can't be printed is shown as \\xNN.
@@ -36,6 +41,8 @@ def command(settings: Settings, key: str | None, long: bool, default: str | None
         with settings.connect() as client:
             found = client.request("get", model=settings.model, key=key)
     except Refused:
+        from scuttled.patterns import is_pattern
+
         if is_pattern(key):
             raise _not_one_key(key) from None
         if default is None:

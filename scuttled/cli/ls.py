@@ -7,24 +7,28 @@ from typing import Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, complete_keys, verb
+from scuttled.cli.loose import DashedVerb
+from scuttled.cli.options import Settings, complete_patterns, verb
 from scuttled.cli.text import expiry_fields, revision, update_fields, value_fields
 from scuttled.client import Row
 from scuttled.errors import UsageError
+from scuttled.patterns import prefix_of
 from scuttled.units import format_duration
 
 
 @verb(
     "ls",
+    cls=DashedVerb,
     examples="""
         scuttled ls
         scuttled ls -l svc/
         scuttled ls 'svc/*/port'
         scuttled ls --depth 1
+        scuttled set 'a*b' star && scuttled ls 'a\\*b'
         scuttled ls -j | head -1
     """,
 )
-@click.argument("pattern", default="", shell_complete=complete_keys)
+@click.argument("pattern", default="", shell_complete=complete_patterns)
 @click.option("-l", "long", is_flag=True, help="Value, revision, node and age too.")
 @click.option("--depth", type=click.IntRange(1), metavar="N", help="Fold keys at the N-th slash.")
 @click.option("--count", is_flag=True, help="Only how many.")
@@ -39,9 +43,11 @@ def command(
     limit: int | None,
     deleted: bool,
 ) -> None:
-    """List keys, sorted: all, or those that match PATTERN.
+    r"""List keys, sorted: all, or those that match PATTERN.
 
-    A PATTERN that ends in / is a prefix, one with * or ? a glob (quote it), else it is one key.
+    A PATTERN that ends in / is a prefix, one with * or ? a glob (quote it), else it is one key. A
+    backslash before * ? / \ = or - takes it as it is: 'a\*b' and 'dir\/' are one key each.
+
     In a pipe: lines of KEY, with -l KEY VALUE REV NODE TIME_MS, separated by tabs.
     """
     if depth and (long or deleted):
@@ -53,7 +59,7 @@ def command(
         )
         rows = latest(batches, deleted=deleted)
     if depth:
-        folds = fold(rows, depth, pattern if pattern.endswith("/") else "")
+        folds = fold(rows, depth, prefix_of(pattern))
         _show_folds(settings, dict(list(folds.items())[:limit]), count)
     elif count:
         _show_count(settings, len(rows[:limit]))

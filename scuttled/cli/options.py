@@ -248,13 +248,16 @@ def complete_keys(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
     return keys(ctx.ensure_object(Settings), incomplete)
 
 
+def complete_patterns(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Completion of an argument that is a pattern: keys, each as the pattern that means it."""
+    from scuttled.cli.completion import keys
+    from scuttled.patterns import escaped, unescaped
+
+    return [escaped(key) for key in keys(ctx.ensure_object(Settings), unescaped(incomplete))]
+
+
 def complete_models(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Completion of an argument or option that is a model."""
     from scuttled.cli.completion import models
 
     return models(ctx.ensure_object(Settings), incomplete)
-
-
-def is_pattern(text: str) -> bool:
-    """Whether `ls` and `watch` would take it for more than one key."""
-    return text.endswith("/") or "*" in text or "?" in text
