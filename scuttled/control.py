@@ -227,7 +227,7 @@ class Caller:
                 assert_never(result)
 
     def _cancel(self, i: int, stream: object) -> None:
-        if isinstance(stream, int) and self._streams.pop(stream, None) is not None:
+        if type(stream) is int and self._streams.pop(stream, None) is not None:
             self._say({"id": stream, "end": {"cancelled": True}})
         self._say({"id": i, "ok": {}})
 

@@ -40,6 +40,7 @@ from scuttled.core.update import (
     stamp,
 )
 from scuttled.models.map import Map
+from scuttled.printable import one_line
 from scuttled.rejoining import Rejoin
 
 MEMBERS = "_members"
@@ -53,6 +54,9 @@ FORGET_AFTER_MS = 7 * 86_400_000
 FORGOTTEN = "this node was forgotten by the others: it tells them of itself again"
 
 COLLECT_AGE_MS = 60_000  # nothing younger is forgotten: watchers may be behind for so long
+
+LIFE_MAX = 2**32 - 1
+NAME_CHARS_MAX = 255  # of a name, an address, a version
 
 _PAIR = SOURCE_BYTES + STAMP_BYTES
 
@@ -141,7 +145,8 @@ class Members:
             facts = None
         facts = facts if isinstance(facts, dict) else {}
         life = facts.get("life")
-        member.listed, member.life = True, life if isinstance(life, int) else 0
+        member.listed = True
+        member.life = life if type(life) is int and 0 <= life <= LIFE_MAX else 0
         member.name, member.address, member.version = (
             _short(facts.get(what)) for what in ("name", "address", "version")
         )
@@ -277,5 +282,7 @@ def _unpack(packed: bytes) -> dict[Source, int]:
 
 
 def _short(value: object) -> str:
-    """A peer's text, as far as we keep it."""
-    return value[:255].encode(errors="replace").decode() if isinstance(value, str) else ""
+    """A peer's text, as far as we keep it; the row itself spreads as it is, or nodes would
+    differ.
+    """
+    return one_line(value[:NAME_CHARS_MAX]) if isinstance(value, str) else ""

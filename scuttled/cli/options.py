@@ -11,7 +11,7 @@ ones over earlier ones, and those over the environment. A command is a function 
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -109,7 +109,7 @@ class Settings:
     def show(
         self,
         header: list[str],
-        rows: list[list[str]],
+        rows: Sequence[Sequence[bytes | str]],
         styles: Mapping[str, str] | None = None,
         *,
         wide: bool = False,
@@ -213,7 +213,7 @@ class VerbGroup(_Street, click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
-            output.say(ctx.get_help())
+            output.show(ctx.get_help())
             raise click.exceptions.Exit(UsageError.code)
         return super().parse_args(ctx, args)
 
@@ -251,13 +251,16 @@ def complete_keys(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
     return keys(ctx.ensure_object(Settings), incomplete)
 
 
+def complete_patterns(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Completion of an argument that is a pattern: keys, each as the pattern that means it."""
+    from scuttled.cli.completion import keys
+    from scuttled.patterns import escaped, unescaped
+
+    return [escaped(key) for key in keys(ctx.ensure_object(Settings), unescaped(incomplete))]
+
+
 def complete_models(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Completion of an argument or option that is a model."""
     from scuttled.cli.completion import models
 
     return models(ctx.ensure_object(Settings), incomplete)
-
-
-def is_pattern(text: str) -> bool:
-    """Whether `ls` and `watch` would take it for more than one key."""
-    return text.endswith("/") or "*" in text or "?" in text

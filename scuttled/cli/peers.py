@@ -5,7 +5,7 @@ from typing import Any
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
-from scuttled.cli.text import escape, rfc3339
+from scuttled.cli.text import rfc3339
 from scuttled.units import format_duration
 
 HEADER = ["NODE", "ADDRESS", "STATE", "RTT", "LAG", "SEEN", "VERSION", "WHY"]
@@ -54,14 +54,14 @@ def rows(peers: list[dict[str, Any]], now_ms: int) -> list[list[str]]:
     """Table rows; a dash is what is not known."""
     return [
         [
-            escape(peer.get("name") or peer.get("node") or "-"),
-            escape(peer.get("address") or "-"),
+            peer.get("name") or peer.get("node") or "-",
+            peer.get("address") or "-",
             peer["state"],
             _rtt(peer.get("rtt_ms")),
             _lag(peer),
             _seen(peer, now_ms),
-            escape(peer.get("version") or "-"),
-            escape(peer.get("reason") or ""),
+            peer.get("version") or "-",
+            peer.get("reason") or "",
         ]
         for peer in peers
     ]
