@@ -28,7 +28,11 @@ class Caller:
             join=self._join,
             leave=lambda: 3,
             settings=lambda: [("node.name", "n1", "default")],
+            part=lambda addresses: {"parted": addresses, "configured": []},
+            decided=lambda addresses: self.decided,
+            verdicts=lambda addresses: [{"address": a, "state": "up"} for a in addresses],
         )
+        self.decided = False
         self.requests = Requests(self.node, daemon)
 
     def _join(self, addresses: list[str], save: bool) -> dict[str, Any]:
