@@ -109,7 +109,7 @@ def _show_rows(settings: Settings, rows: list[Row], *, long: bool, deleted: bool
             output.write(output.plain_line(_columns(row, long=long, deleted=deleted)))
     elif long:
         now_ms = int(time.time() * 1000)
-        cells = [_cells(row, now_ms) for row in rows]
+        cells = [_cells(settings, row, now_ms) for row in rows]
         settings.show(["KEY", "VALUE", "REV", "NODE", "AGE"], cells, {"(deleted)": "2"})
     else:
         settings.show(["KEY"], [[escape(row[0])] for row in rows])
@@ -126,11 +126,12 @@ def _columns(row: Row, *, long: bool, deleted: bool) -> list[object]:
     return columns
 
 
-def _cells(row: Row, now_ms: int) -> list[str]:
+def _cells(settings: Settings, row: Row, now_ms: int) -> list[str]:
     key, kind, value, rev, name = row[:5]
     node, ms = revision(rev)
     shown = "(deleted)" if kind == "deleted" else escape(value)
-    return [escape(key), shown, rev, name or node, format_duration(max(now_ms - ms, 0) / 1000)]
+    writer = settings.label(name, node)
+    return [escape(key), shown, rev, writer, format_duration(max(now_ms - ms, 0) / 1000)]
 
 
 def _fields(row: Row) -> dict[str, Any]:

@@ -209,7 +209,7 @@ class Lines(_Sink):
             return output.json_line(_fields(row))
         if self._form == "plain":
             return output.plain_line(_columns(row, models=self._models))
-        return _sentence(row, self._styles, models=self._models)
+        return _sentence(self.settings, row, self._styles, models=self._models)
 
 
 class Runs(_Sink):
@@ -262,7 +262,7 @@ def _columns(row: Row, *, models: bool) -> list[object]:
     return [*columns, model] if models else columns
 
 
-def _sentence(row: Row, styles: dict[str, str], *, models: bool) -> str:
+def _sentence(settings: Settings, row: Row, styles: dict[str, str], *, models: bool) -> str:
     """`10:02:11.120 set svc/web = 10.0.0.9:80  web1`, as wide as the terminal."""
     op, model, key, kind, value, rev, name = row[:7]
     shown = f"\x1b[{styles[op]}m{op}\x1b[0m" if op in styles else op
@@ -270,7 +270,7 @@ def _sentence(row: Row, styles: dict[str, str], *, models: bool) -> str:
         reason = f": {_reason(value)}" if op == "reset" else ""
         return f"{clock_time(int(time.time() * 1000))} {shown}{reason}\n"
     front = f"{clock_time(row[8])} {op} {escape(key)}"
-    back = f"  {name or revision(rev)[0]}" + (f"  {model}" if models else "")
+    back = f"  {settings.label(name, revision(rev)[0])}" + (f"  {model}" if models else "")
     if kind != "deleted":
         room = max((output.width() or 1 << 30) - len(front) - len(back) - 3, 20)
         text = escape(value[: 4 * room])

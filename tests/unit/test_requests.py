@@ -68,6 +68,7 @@ def test_hello_settles_the_protocol_and_says_who_this_is() -> None:
         "version": __version__,
         "incarnation": (b"\x01" * 8).hex(),
         "cluster": "test",
+        "namesakes": [],
     }
 
 
