@@ -28,9 +28,9 @@ def command(settings: Settings, addresses: tuple[str, ...], save: bool) -> None:
     """Add peers, and say whether they are up.
 
     ADDR is host, host:port or [address]:port. It waits a moment for that (3s, or --timeout), and
-    ends with 1 if one of them is not; the daemon goes on trying. A name of several addresses is several peers, and up with one of them.
-    `scuttled part ADDR` takes one back. In a pipe: lines of ADDRESS, added or known, STATE, NAME,
-    PEER, WHY.
+    ends with 1 if one of them is not; the daemon goes on trying. A name of several addresses is
+    several peers, and up with one of them. `scuttled part ADDR` takes one back. In a pipe: lines
+    of ADDRESS, added or known, STATE, NAME, PEER, WHY.
     """
     words = split_addresses(addresses)
     wait_s = settings.timeout_s or MOMENT_S
