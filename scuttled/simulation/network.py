@@ -241,7 +241,8 @@ class Network:
         self.note = note
         self.delay_s = 0.001  # of ways to come
         self.listeners: dict[str, Listener] = {}
-        self.names: dict[str, tuple[str, ...]] = {}  # of machines; a machine's own leads to it
+        self.names: dict[str, tuple[str, ...]] = {}  # where they lead; a machine's own, to it
+        self.homes: dict[str, tuple[str, str]] = {}  # of names: who asks, and whom they are for
         self.ways: dict[tuple[str, str], Way] = {}
         self.connections: dict[tuple[str, str, int], tuple[Pipe, Pipe]] = {}  # (dialler, listener)
         self._count = 0
@@ -252,6 +253,13 @@ class Network:
     def listen(self, name: str) -> Listener:
         listener = self.listeners[name] = Listener(self, name)
         return listener
+
+    def name_for(self, asker: str, target: str) -> str:
+        """A name by which one machine dials another; where it leads may change."""
+        name = f"{asker}-{target}"
+        self.homes[name] = asker, target
+        self.names.setdefault(name, (target,))
+        return name
 
     async def look_up(self, name: str) -> list[str]:
         """The machines that a name leads to now. Raises OSError if there is none."""
