@@ -336,7 +336,7 @@ class Dialler:
         elif isinstance(error, trio.TooSlowError):
             reason = f"no answer within {DIAL_S:.0f} s"
             hint = "is it on, and does a firewall let that port through?"
-        elif error.errno == errno.ECONNREFUSED:  # type: ignore[attr-defined]
+        elif _number(error) == errno.ECONNREFUSED:
             hint = "nobody listens there: scuttled serve --listen ADDR, on that machine"
         if reason != peer.reason:
             logger.info("peer %s: %s%s", peer.label, reason, f" (hint: {hint})" if hint else "")
@@ -419,8 +419,7 @@ def _was_reached(peer: Peer) -> bool:
 
 def words_of(error: BaseException) -> str:
     """The kernel's own words where there are any: trio's name the address, which is said anyway."""
-    while isinstance(error, OSError) and isinstance(error.__cause__, BaseExceptionGroup):
-        error = error.__cause__.exceptions[0]
+    error = _root(error)
     if isinstance(error, ConfigError):
         return error.message
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
@@ -428,3 +427,15 @@ def words_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
+
+
+def _root(error: BaseException) -> BaseException:
+    """What trio wraps, where a connection was tried at several addresses."""
+    while isinstance(error, OSError) and isinstance(error.__cause__, BaseExceptionGroup):
+        error = error.__cause__.exceptions[0]
+    return error
+
+
+def _number(error: BaseException) -> int | None:
+    error = _root(error)
+    return error.errno if isinstance(error, OSError) else None

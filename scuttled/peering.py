@@ -64,7 +64,7 @@ class Peering:
         good = []
         for line in self.storage.read_peers():
             try:
-                parse_address(line)
+                check_peer(line)
             except ConfigError as error:
                 logger.warning("a saved peer is left out: %s", error.message)
             else:
@@ -78,7 +78,7 @@ class Peering:
     def join(self, addresses: list[str], save: bool) -> dict[str, Any]:
         """Dial these, too. Raises ScuttledError; then nothing was changed."""
         for text in addresses:
-            parse_address(text)
+            check_peer(text)
         known = [text for text in addresses if self.dialler.find(text) is not None]
         if len(self.dialler.targets) + len(addresses) - len(known) > TARGETS_MAX:
             raise UsageError(f"{len(addresses)} more peers, there can be at most {TARGETS_MAX}")
@@ -184,6 +184,12 @@ class Peering:
             more.append(("cluster.peers joined", toml(joined), "join, until the daemon stops"))
         at = 1 + max((n for n, row in enumerate(rows) if row[0] == "cluster.peers"), default=-1)
         return [*rows[:at], *more, *rows[at:]]
+
+
+def check_peer(text: str) -> None:
+    """Raises ConfigError if nobody can ever answer there."""
+    if parse_address(text).port == 0 and not text.startswith("unix:"):
+        raise ConfigError(f"{text!r} has port 0, where nobody answers: 1 to 65535")
 
 
 def _normal(text: str) -> str:

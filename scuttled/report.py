@@ -185,7 +185,7 @@ class Report:
     def _alone_hint(self, members: list[Member]) -> str:
         """What brings somebody here, as far as this node can tell."""
         hints = [peer.hint for peer in self.dialler.peers() if peer.hint]
-        addresses = [member.address for member in members if member.address]
+        addresses = [member.address for member in members if _can_be_dialled(member.address)]
         loopback = is_loopback(parse_address(self.listen).host)
         if hints:
             return hints[0]
@@ -294,6 +294,11 @@ class Report:
         if peer is not target.nowhere and (why := target.nowhere.reason):
             reason = "; ".join(filter(None, (reason, f"{target.text}: {why}")))
         return ("down" if peer.state == "up" else peer.state), reason
+
+
+def _can_be_dialled(address: str) -> bool:
+    """Not one of "wherever", by which a daemon that listens everywhere is known."""
+    return bool(address) and not address.startswith(("0.0.0.0:", "[::]:"))
 
 
 def _row(

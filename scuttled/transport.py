@@ -73,7 +73,7 @@ async def look_up(text: str) -> list[str]:
     try:
         found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=_look_ups)
     except UnicodeError as error:
-        raise ConfigError(f"{address.host!r} can't be a host's name: {error}") from error
+        raise ConfigError(f"{address.host!r} can't be the name of a host") from error
     return list(dict.fromkeys(_numeric(where) for *_, where in found))
 
 
