@@ -64,9 +64,13 @@ HOUSE = {
         outside
         control npm trio_client replication
     """,
-    "shell": "gossip saving",
+    "shell": """
+        dialling
+        gossip saving
+    """,
     "roof": """
         problems
+        peering
         report
         daemon
         simulation
@@ -95,6 +99,7 @@ HOMES = {
         "control",
         "npm",
         "trio_client",
+        "dialling",
         "gossip",
         "saving",
         "daemon",
