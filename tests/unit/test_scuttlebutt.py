@@ -24,7 +24,7 @@ from scenes import (
     values,
 )
 
-from scuttled.core.changes import SEAL_BYTES, SLOT_BYTES_MAX, TEXT
+from scuttled.core.changes import SEAL_BYTES, SLOT_BYTES_MAX, TEXT, make_change
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
 from scuttled.core.scuttlebutt import COMPACT_ENTRIES_MIN, Scuttlebutt
@@ -244,3 +244,14 @@ def test_a_slot_longer_than_peers_take_is_refused_by_who_writes_it() -> None:
             model.fill(b"k" * size, TEXT, b"v", WALL)
     assert model.log.end == 0
     model.fill(b"k" * SLOT_BYTES_MAX, TEXT, b"v", WALL)
+
+
+def test_of_a_bridged_source_nothing_is_taken_that_does_not_rise() -> None:
+    model = a_map()
+    change = make_change(b"k", TEXT, b"first")
+    assert model.adopt(change, TICKS, source(9))
+    before = state(model)
+    for late in (TICKS, TICKS - 1):
+        assert not model.adopt(make_change(b"k", TEXT, b"second"), late, source(9))
+        assert not model.adopt(make_change(b"other", TEXT, b"v"), late, source(9))
+    assert state(model) == before
