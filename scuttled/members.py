@@ -217,8 +217,13 @@ class Members:
         return ROW_S * max(1.0, self.count(wall_ms) / MEMBERS_PER_ROW_S)
 
     def announce(self, models: Collection[Scuttlebutt], wall_ms: int) -> bool:
-        """Write what is no longer true in our rows; whether anything was."""
-        if self.retired:
+        """Write what is no longer true in our rows; whether anything was.
+
+        Without a place for our source among them, others do not count this node. That costs it a
+        RESET if something is forgotten that it has not seen, as with any node that was away.
+        """
+        self.forgot_me = self.forgot_me and self.model.has_room
+        if self.retired or not self.model.has_room:
             return False
         key = self.author.node_id.hex()
         mine = self.settings
@@ -234,7 +239,9 @@ class Members:
             if model.name != MEMBERS and self._told.get(model.name) != (clock, clock.revision):
                 packed = b"".join(source + stamp(time) for source, time in clock.items())
                 self._told[model.name] = (clock, clock.revision)
-                if packed:
+                if model.overfull:  # no peer would take such a row
+                    wrote |= self.model.discard(f"{key}/{model.name}", wall_ms) is not None
+                elif packed:
                     wrote |= self._write(f"{key}/{model.name}", BYTES, packed, wall_ms)
         self.forgot_me = False
         return wrote
@@ -272,7 +279,8 @@ class Members:
     def retire(self, wall_ms: int) -> None:
         """This node will not come back: nobody is to wait for it."""
         self.retired = True
-        self.forget(self.author.node_id, wall_ms)
+        if self.model.has_room:
+            self.forget(self.author.node_id, wall_ms)
 
     # --- what may be forgotten ---
 

@@ -38,6 +38,7 @@ HOUSE = {
         core.wire
         core.log
         core.observers
+        core.sources
         core.scuttlebutt
         core.slots
         core.following
