@@ -27,7 +27,8 @@ HOUSE = {
     "cellar": """
         scuttled core
         errors
-        units
+        extras
+        units printable patterns
         core.update core.flow
         core.clock
         core.hlc
@@ -57,7 +58,7 @@ HOUSE = {
         loading holding measuring
         pacing
         watching
-        hearing
+        hearing tally
     """,
     "doors": """
         waking
@@ -65,8 +66,12 @@ HOUSE = {
         outside
         control npm trio_client replication
     """,
-    "shell": "gossip saving",
+    "shell": """
+        dialling
+        gossip saving
+    """,
     "roof": """
+        peering
         report
         daemon
         simulation
@@ -95,6 +100,7 @@ HOMES = {
         "control",
         "npm",
         "trio_client",
+        "dialling",
         "gossip",
         "saving",
         "daemon",

@@ -33,6 +33,7 @@ from scuttled.core.sources import (
     overfull,
 )
 from scuttled.core.update import (
+    CHANGE_BYTES_MAX,
     STAMP_BYTES,
     TICKS_PER_MS,
     Run,
@@ -43,7 +44,7 @@ from scuttled.core.update import (
     stamp,
     timestamp_of,
 )
-from scuttled.errors import UsageError
+from scuttled.errors import DataError, UsageError
 
 COMPACT_ENTRIES_MIN = 1024
 RESET_GAP = 1 << 24  # positions: more than anybody writes while a state is gathered
@@ -150,9 +151,12 @@ class Scuttlebutt(ABC):
     def write(self, change: bytes, wall_ms: int) -> Update:
         """Stamp, apply and number a change of this node's own.
 
-        Raises Refused, and nothing was done, if its author would be a source too many (I7).
+        Raises, and nothing was done: Refused if its author would be a source too many, DataError
+        at a change larger than peers take (I7).
         """
         author = self.author
+        if len(change) > CHANGE_BYTES_MAX:
+            raise DataError(f"a change of {len(change)} bytes, at most {CHANGE_BYTES_MAX}")
         if not self.clock[author.source]:
             check_author(self.clock, author, self.name)
         update = Update(change, author.hlc.next(wall_ms), author.source)

@@ -163,6 +163,8 @@ def _blank(address: str, state: str, why: str, target: str, *, dialled: bool) ->
         "seen_ms": None,
         "version": "",
         "reason": why,
+        "hint": "",
+        "configured": address if dialled else "",
         "npm": {
             "model": target,
             "dialled": dialled,

@@ -23,6 +23,7 @@ from scuttled.waking import Bell, Outlet, read_clocks
 logger = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 256
+DIAL_S = 20.0  # for a connection to come about, to whichever address of a name
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 30.0
 
@@ -74,12 +75,14 @@ class NpmDoor:
         failures = 0
         while True:
             try:
-                stream = await dial(dialled.address, insecure=self.insecure)
-            except (OSError, ScuttledError, ValueError) as error:  # ValueError: no host's name
+                with trio.fail_after(DIAL_S):
+                    stream = await dial(dialled.address, insecure=self.insecure)
+            except (OSError, ScuttledError, trio.TooSlowError) as error:
                 failures += 1
-                if dial_reason(error) != dialled.why:
-                    dialled.why = dial_reason(error)
-                    logger.info("npm peer %s: %s", dialled.address, dialled.why)
+                words = _why_not(error)
+                if words != dialled.why:
+                    dialled.why = words
+                    logger.info("npm peer %s: %s", dialled.address, words)
             else:
                 now = read_clocks()
                 talk = Talk(bridge, now)
@@ -162,6 +165,15 @@ class NpmDoor:
         words = guest_words(talk)
         more = f"; {words}" if words else ""
         logger.info("npm peer %s ended: %s; %s%s", name, guest.why, counts, more)
+
+
+def _why_not(error: OSError | ScuttledError | trio.TooSlowError) -> str:
+    """Why there is no connection, and what helps."""
+    if isinstance(error, ScuttledError):
+        return f"{error.message} (hint: {error.hint})" if error.hint else error.message
+    if isinstance(error, trio.TooSlowError):
+        return f"no answer within {DIAL_S:.0f} s"
+    return dial_reason(error)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> str:

@@ -35,7 +35,7 @@ from scuttled.errors import RemoteProtocolError
 from scuttled.measuring import Measure
 from scuttled.models.map import Map
 from scuttled.node import MEMBERS, Node
-from scuttled.rejoining import KEYS_MAX, NAMED_MAX, Rejoin, Rejoined, rejoin
+from scuttled.rejoining import KEYS_BYTES_MAX, KEYS_MAX, NAMED_MAX, Rejoin, Rejoined, rejoin
 from scuttled.simulation.heap import Disk
 
 EVER = Stamp(stamp(2**62))
@@ -667,3 +667,13 @@ def test_what_finds_no_place_in_a_state_full_of_sources_is_told_as_dropped(
     report = take_over(model, peer)
     assert (report.issued, report.dropped, report.life) == ([], ["mine"], 2)
     assert values(model) == values(peer)
+
+
+def test_keys_are_named_as_far_as_an_answer_of_status_has_room() -> None:
+    model, peer = a_map(1), a_peer("k")
+    for n in range(100):
+        put(model, f"{n:04}" * 900, "mine")
+    report = take_over(model, peer)
+    assert report.issued_count == 100
+    assert sum(map(len, report.issued)) <= KEYS_BYTES_MAX
+    assert len(report.issued) == KEYS_BYTES_MAX // 3600
