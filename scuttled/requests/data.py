@@ -15,7 +15,8 @@ from scuttled.models import MODELS
 from scuttled.models.events import Events, check_name
 from scuttled.models.map import TTL_MS_MAX, Map, key_slot
 from scuttled.models.operations import call, operations
-from scuttled.models.values import check_value
+from scuttled.models.values import check_value, exact
+from scuttled.models.whole import whole
 from scuttled.node import DEFAULT_MODEL
 from scuttled.requests.results import (
     Answer,
@@ -63,7 +64,7 @@ class DataOperations(Operations):
         )
 
     def _whole(self, model: Scuttlebutt) -> Answer:
-        kind, value = model.whole()
+        kind, value = whole(model)
         if len(value) > WHOLE_BYTES_MAX:
             size, most = len(value), WHOLE_BYTES_MAX
             raise DataError(
@@ -187,7 +188,7 @@ class DataOperations(Operations):
         operation = text(request, "operation")
         if any(op.name == operation and op.writes for op in operations(type(model))):
             self.node.check_writable()
-        result = call(model, operation, args)
+        result = exact(call(model, operation, args))
         try:
             rpc.encode({"result": result})
         except (ValueError, TypeError, OverflowError) as error:
