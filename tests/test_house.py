@@ -38,6 +38,7 @@ HOUSE = {
         core.wire
         core.log
         core.observers
+        core.sources
         core.scuttlebutt
         core.slots
         core.following
@@ -64,9 +65,13 @@ HOUSE = {
         outside
         control npm trio_client replication
     """,
-    "shell": "gossip saving",
+    "shell": """
+        dialling
+        gossip saving
+    """,
     "roof": """
         problems
+        peering
         report
         daemon
         simulation
@@ -95,6 +100,7 @@ HOMES = {
         "control",
         "npm",
         "trio_client",
+        "dialling",
         "gossip",
         "saving",
         "daemon",

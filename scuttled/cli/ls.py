@@ -127,7 +127,7 @@ def _show_rows(
             output.write(output.plain_line(_columns(row, long=long, deleted=deleted)))
     elif long:
         now_ms = int(time.time() * 1000)
-        cells = [_cells(row, now_ms, wide=wide) for row in rows]
+        cells = [_cells(settings, row, now_ms, wide=wide) for row in rows]
         header, styles = ["KEY", "VALUE", "REV", "NODE", "AGE"], {"(deleted)": "2"}
         settings.show(header, cells, styles, wide=wide)
     else:
@@ -145,12 +145,13 @@ def _columns(row: Row, *, long: bool, deleted: bool) -> list[object]:
     return columns
 
 
-def _cells(row: Row, now_ms: int, *, wide: bool) -> list[bytes | str]:
+def _cells(settings: Settings, row: Row, now_ms: int, *, wide: bool) -> list[bytes | str]:
     key, kind, value, rev, name = row[:5]
     node, ms = revision(rev)
     shown = "(deleted)" if kind == "deleted" else value
     age = format_duration(max(now_ms - ms, 0) / 1000)
-    return [key, shown, rev if wide else _short_rev(rev), name or node, age]
+    writer = settings.label(name, node)
+    return [key, shown, rev if wide else _short_rev(rev), writer, age]
 
 
 def _short_rev(rev: str) -> str:

@@ -32,7 +32,8 @@ def command(settings: Settings) -> None:
             output.write(output.plain_line(member.get(column) for column in _COLUMNS))
     else:
         now_ms = int(time.time() * 1000)
-        settings.show(_HEADER, [_cells(member, now_ms) for member in members], _STYLES)
+        cells = [_cells(member, now_ms) for member in members]
+        settings.show(_HEADER, cells, _STYLES)
 
 
 def _cells(member: dict[str, Any], now_ms: int) -> list[str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scuttled.client import Client
 
 OUTPUTS = ("auto", "table", "plain", "json")
+_ID_CHARS = 8  # of a node's id, beside a name that is not its alone
 _GLOBALS = "-m MODEL  -j  -q  -v  --socket PATH  --timeout D  --color WHEN"
 
 
@@ -39,6 +40,7 @@ class Settings:
         self.quiet = False
         self.verbose = 0
         self.color = "auto"
+        self._client: Client | None = None  # the latest one
 
     @property
     def model(self) -> str:
@@ -99,7 +101,17 @@ class Settings:
         client = Client.connect(self.paths(), TIMEOUT_S if timeout_s is None else timeout_s)
         if self.verbose:
             output.say(f"scuttled: connected to {client.path}")
+        self._client = client
         return client
+
+    def label(self, name: str | None, node: str | None) -> str:
+        """A node as people are shown it: its name, with the beginning of its id if others bear
+        that name, too; its id if no name is known.
+        """
+        if not name:
+            return node or "-"
+        shared = self._client is not None and name in self._client.namesakes
+        return f"{name} ({node[:_ID_CHARS]})" if node and shared else name
 
     def say(self, text: str) -> None:
         """A message on stderr that -q silences."""
@@ -112,12 +124,13 @@ class Settings:
         rows: Sequence[Sequence[bytes | str]],
         styles: Mapping[str, str] | None = None,
         *,
+        notes: Sequence[Sequence[str]] = (),
         wide: bool = False,
     ) -> None:
-        """A table as wide as the terminal, or as `wide` as it is."""
+        """A table as wide as the terminal, or as `wide` as it is; `notes`: lines below each row."""
         colors = (styles or {}) if self.colored else None
         columns = None if wide else output.width()
-        output.write(output.table(header, rows, columns=columns, styles=colors))
+        output.write(output.table(header, rows, columns=columns, styles=colors, notes=notes))
 
     def check_can_ask(self, what: str, *, yes: bool) -> None:
         """Before any work: without a person to ask it takes --yes, for no answer is not a yes."""

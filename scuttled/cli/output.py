@@ -14,6 +14,9 @@ from scuttled.printable import one_line
 
 _CELL_WIDTH_MIN = 8  # no column of a table is cut below this
 _GAP = 2
+_NOTE_INDENT = 4
+_NOTE_WIDTH = 100  # where no terminal says
+_NOTE_WIDTH_MIN = 40
 
 
 def is_tty() -> bool:
@@ -106,8 +109,11 @@ def table(
     *,
     columns: int | None,
     styles: Mapping[str, str] | None = None,
+    notes: Sequence[Sequence[str]] = (),
 ) -> str:
     """Aligned text with a header, cut with … where it is wider than `columns`. Cells are escaped.
+
+    `notes` are lines below each row, wrapped and not cut.
 
     `styles` gives the colour (SGR numbers) of cells that hold exactly these words; None: no colour.
     """
@@ -124,7 +130,20 @@ def table(
             shown = ("1",) * len(row) if number == 0 else tuple(styles.get(c) for c in row)
             cells = [_paint(c, style) for c, style in zip(cells, shown, strict=True)]
         lines.append((" " * _GAP).join(cells).rstrip() + "\n")
+        if number and number <= len(notes):
+            lines += [_below(note, columns) for note in notes[number - 1]]
     return "".join(lines)
+
+
+def _below(note: str, columns: int | None) -> str:
+    """A sentence below the row that it is about."""
+    from textwrap import fill
+
+    from scuttled.cli.text import escape
+
+    width = max((columns or _NOTE_WIDTH) - 1, _NOTE_WIDTH_MIN)
+    indent = " " * _NOTE_INDENT
+    return fill(escape(note), width, initial_indent=indent, subsequent_indent=2 * indent) + "\n"
 
 
 def _shrink(widths: list[int], columns: int | None) -> None:

@@ -7,7 +7,7 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
-from scuttled.cli.peers import HEADER, STYLES, rows
+from scuttled.cli.peers import show
 from scuttled.cli.text import dump_json
 from scuttled.errors import Refused
 from scuttled.units import format_bytes, format_duration
@@ -40,7 +40,7 @@ def command(settings: Settings, check: bool) -> None:
             output.line(line)
         if status["links"]:
             output.write("\n")
-            settings.show(HEADER, rows(status["links"], int(time.time() * 1000)), STYLES)
+            show(settings, status["links"])
     if check and not status["healthy"]:
         if settings.quiet:
             raise click.exceptions.Exit(Refused.code)

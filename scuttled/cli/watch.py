@@ -215,7 +215,7 @@ class Lines(_Sink):
             return output.json_line(_fields(row))
         if self._form == "plain":
             return output.plain_line(_columns(row, models=self._models))
-        return _sentence(row, self._styles, models=self._models)
+        return _sentence(self.settings, row, self._styles, models=self._models)
 
 
 class Runs(_Sink):
@@ -268,7 +268,7 @@ def _columns(row: Row, *, models: bool) -> list[object]:
     return [*columns, model] if models else columns
 
 
-def _sentence(row: Row, styles: dict[str, str], *, models: bool) -> str:
+def _sentence(settings: Settings, row: Row, styles: dict[str, str], *, models: bool) -> str:
     """`10:02:11.120 set svc/web = 10.0.0.9:80  web1`, as wide as the terminal."""
     op, model, key, kind, value, rev, name = row[:7]
     shown = f"\x1b[{styles[op]}m{op}\x1b[0m" if op in styles else op
@@ -276,7 +276,8 @@ def _sentence(row: Row, styles: dict[str, str], *, models: bool) -> str:
         reason = f": {escape(_reason(value))}" if op == "reset" else ""
         return f"{clock_time(int(time.time() * 1000))} {shown}{reason}\n"
     front = f"{clock_time(row[8])} {op} {escape(key)}"
-    back = f"  {escape(name or revision(rev)[0])}" + (f"  {escape(model)}" if models else "")
+    writer = settings.label(name, revision(rev)[0])
+    back = f"  {escape(writer)}" + (f"  {escape(model)}" if models else "")
     if kind != "deleted":
         room = max((output.width() or 1 << 30) - len(front) - len(back) - 3, 20)
         front += " = " + output.cut(escape(value[: 4 * room]), room)

@@ -76,5 +76,6 @@ class Requests(DataOperations, ClusterOperations):
                 "version": __version__,
                 "incarnation": mine.incarnation.hex(),
                 "cluster": mine.cluster,
+                "namesakes": sorted(self.node.members.namesakes(now.wall_ms)),
             }
         )

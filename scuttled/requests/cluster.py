@@ -30,6 +30,7 @@ from scuttled.verifying import Finding
 WAIT_MS_MAX = 7 * 86_400_000
 VERIFY_MS = 30_000  # for peers to answer, if nothing is said
 VERIFY_AHEAD_MS = 60_000  # what expires so soon is not compared: one clock may be ahead
+JOIN_MS_MAX = 3_600_000  # for peers that were joined to come up
 ID_CHARS_MIN = 4  # of a node's id, to name it
 
 
@@ -37,11 +38,22 @@ class ClusterOperations(Operations):
     def op_peers(self, request: Fields, now: Instant) -> Answer:
         return Answer({"peers": self.daemon.peers(now)})
 
-    def op_join(self, request: Fields, now: Instant) -> Answer:
-        addresses = request.get("addresses")
-        if not isinstance(addresses, list) or not all(isinstance(a, str) for a in addresses):
-            raise UsageError("join wants addresses: [text, ...]")
-        return Answer(self.daemon.join(addresses, flag(request, "save")))
+    def op_join(self, request: Fields, now: Instant) -> Answer | Waiting:
+        addresses = _addresses(request, "join")
+        wait_s = number(request, "wait_ms", 0, JOIN_MS_MAX) / 1000
+        done = self.daemon.join(addresses, flag(request, "save"))
+
+        def answer(_: Instant) -> dict[str, Any]:
+            return {**done, "peers": self.daemon.verdicts(addresses)}
+
+        if not wait_s:
+            return Answer(done)
+        return Waiting(
+            lambda _: self.daemon.decided(addresses), answer, None, now.mono_s + wait_s, answer
+        )
+
+    def op_part(self, request: Fields, now: Instant) -> Answer:
+        return Answer(self.daemon.part(_addresses(request, "part")))
 
     def op_leave(self, request: Fields, now: Instant) -> Answer:
         return Answer({"peers": self.daemon.leave()})
@@ -158,6 +170,13 @@ class ClusterOperations(Operations):
             raise TimedOut("not all was exchanged in time; it goes on")
 
         return Waiting(holds, lambda _: facts, None, deadline_s, late)
+
+
+def _addresses(request: Fields, op: str) -> list[str]:
+    addresses = request.get("addresses")
+    if not isinstance(addresses, list) or not all(isinstance(a, str) for a in addresses):
+        raise UsageError(f"{op} wants addresses: [text, ...]")
+    return list(dict.fromkeys(addresses))
 
 
 def _waiting(conditions: list[Condition], request: Fields, now: Instant) -> Waiting:

@@ -198,14 +198,17 @@ class DataOperations(Operations):
         operation = text(request, "operation")
         if any(op.name == operation and op.writes for op in operations(type(model))):
             self.node.check_writable()
-        result = exact(call(model, operation, args))
+        try:
+            result = exact(call(model, operation, args))
+        finally:  # what it wrote before it failed is there
+            if model.log.end != before:
+                self.node.accepted(model)
         try:
             rpc.encode({"result": result})
         except (ValueError, TypeError, OverflowError) as error:
             raise DataError(f"the result can't be told: {error}") from None
         if model.log.end == before:
             return Answer({"result": result})
-        self.node.accepted(model)
         return self._written(model, {"result": result}, request, now)
 
     # --- events ---

@@ -49,6 +49,9 @@ class Daemon:
     join: Callable[[list[str], bool], dict[str, Any]]
     leave: Callable[[], int]  # how many peers are told; the daemon then stops
     settings: Callable[[], list[tuple[str, str, str]]]
+    part: Callable[[list[str]], dict[str, Any]]
+    decided: Callable[[list[str]], bool]  # how it goes with peers that were joined
+    verdicts: Callable[[list[str]], list[dict[str, Any]]]
 
 
 class Operations:

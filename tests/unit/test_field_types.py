@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scenes import NOW, a_node, default, write
+from scenes import NOW, a_door, a_node, default, write
 
 from scuttled.cli.load import Entry, JsonLines, Section, TabLines
 from scuttled.config import SETTINGS, load
@@ -16,7 +16,7 @@ from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.errors import ConfigError, DataError, ScuttledError
 from scuttled.models import MODELS
 from scuttled.models.operations import operations
-from scuttled.requests import Daemon, Requests
+from scuttled.requests import Requests
 
 JSON_TYPES: dict[str, Any] = {
     "null": None,
@@ -226,8 +226,7 @@ CASES = [
 def requests_of_a_node() -> Requests:
     node = a_node(1)
     write(node, "k")
-    door = Daemon(lambda _: {}, lambda _: [], lambda a, s: {}, lambda: 0, lambda: [])
-    return Requests(node, door)
+    return Requests(node, a_door())
 
 
 def code_of(requests: Requests, asked: dict[str, Any]) -> int:
