@@ -15,7 +15,8 @@ from scuttled.models import MODELS
 from scuttled.models.events import Events, check_name
 from scuttled.models.map import TTL_MS_MAX, Map, key_slot
 from scuttled.models.operations import call, operations
-from scuttled.models.values import check_value
+from scuttled.models.values import check_value, exact
+from scuttled.models.whole import whole
 from scuttled.node import DEFAULT_MODEL
 from scuttled.requests.results import (
     Answer,
@@ -65,7 +66,7 @@ class DataOperations(Operations):
         )
 
     def _whole(self, model: Scuttlebutt) -> Answer:
-        kind, value = model.whole()
+        kind, value = whole(model)
         if len(value) > WHOLE_BYTES_MAX:
             size, most = len(value), WHOLE_BYTES_MAX
             raise DataError(
@@ -169,7 +170,7 @@ class DataOperations(Operations):
             self._slots(text(request, "model", DEFAULT_MODEL)),
             text(request, "pattern", ""),
             depth=number(request, "depth", 0, DEPTH_MAX),
-            deleted=bool(request.get("deleted")),
+            deleted=flag(request, "deleted"),
         )
 
     def op_watch(self, request: Fields, now: Instant) -> Watch:
@@ -198,7 +199,7 @@ class DataOperations(Operations):
         if any(op.name == operation and op.writes for op in operations(type(model))):
             self.node.check_writable()
         try:
-            result = call(model, operation, args)
+            result = exact(call(model, operation, args))
         finally:  # what it wrote before it failed is there
             if model.log.end != before:
                 self.node.accepted(model)
