@@ -49,9 +49,11 @@ class Observers:
 
     def __init__(self, model: Observed) -> None:
         self.model = model
+        self.guards: set[Callable[[], None]] = set()  # raise where it must not be changed from
         self.wakers: set[Callable[[], None]] = set()  # something is new, be it the clock alone
         self.closers: set[Callable[[], None]] = set()  # of streams; `dispose` calls them
         self.clones: set[Callable[[], None]] = set()
+        self.joined: set[Observers] = set()  # of the clones
         self._callbacks: dict[str, list[Callback]] = {}
         self._cursor = model.log.end
         self._telling = False
@@ -93,6 +95,20 @@ class Observers:
                 if (record, source) not in taken:
                     self.fire("stale", Update.of(record, source))
 
+    def admit(self) -> None:
+        """Ask the guards, and those of all clones, whether the model may be changed from here.
+
+        Called before anything moves. Raises what a guard raises.
+        """
+        asked, to_ask = {self}, [self]
+        while to_ask:
+            observers = to_ask.pop()
+            for guard in tuple(observers.guards):
+                guard()
+            more = observers.joined - asked
+            asked |= more
+            to_ask += more
+
     def tell(self) -> None:
         """The log has grown, or the clock has moved."""
         for wake in tuple(self.wakers):
@@ -130,12 +146,16 @@ class Observers:
         def part() -> None:
             self.wakers.discard(there)
             other.wakers.discard(back)
+            self.joined.discard(other)
+            other.joined.discard(self)
             for one in (self, other):
                 one.clones.discard(part)
                 one.fire("unclone", len(one.clones))
 
         self.clones.add(part)
         other.clones.add(part)
+        self.joined.add(other)
+        other.joined.add(self)
         there()
 
 

@@ -148,6 +148,8 @@ class Scuttlebutt(ABC):
 
     def write(self, change: bytes, wall_ms: int) -> Update:
         """Stamp, apply and number a change of this node's own."""
+        if self.observers is not None:
+            self.observers.admit()
         author = self.author
         update = Update(change, author.hlc.next(wall_ms), author.source)
         if author.seal is not None:
@@ -183,6 +185,7 @@ class Scuttlebutt(ABC):
         Updates stamped above `limit` are refused (I9). Raises RemoteProtocolError at a record
         that is none; runs before it are kept, which is harmless, since no clock claims them.
         """
+        self._admit()
         start = self.log.end
         future: dict[Source, Stamp] = {}
         refused, doubted = 0, Counter[str]()
@@ -219,6 +222,7 @@ class Scuttlebutt(ABC):
 
         Raises RemoteProtocolError at more sources than a clock can have; it has not moved then.
         """
+        self._admit()
         times, clock = list(times), self.clock
         if len(clock) + len(times) > SOURCES_MAX:
             check_sources(len(clock) + sum(clock[source] == 0 for source, _ in times), self.name)
@@ -226,6 +230,10 @@ class Scuttlebutt(ABC):
         self.author.hlc.observe(clock[self.author.source])  # our next write lies above it (I1)
         self._tell()
         return rose
+
+    def _admit(self) -> None:
+        if self.observers is not None:
+            self.observers.admit()
 
     def _tell(self) -> None:
         if self.observers is not None:
@@ -298,8 +306,13 @@ class Scuttlebutt(ABC):
         return clone
 
     def dispose(self) -> None:
-        """End its streams, and part from its clones. It can still be used, alone."""
+        """End its streams, and part from its clones. It can still be used, alone.
+
+        What was written until now is sent first, and a stream is over once the other end has it,
+        or takes no more of it.
+        """
         observed = self.observed
+        observed.admit()
         observed.fire("dispose")
         for end in (*observed.closers, *observed.clones):
             end()
