@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scuttled.core.security import Seal as Seal
     from scuttled.core.slots import Slots as Slots
     from scuttled.core.update import Update as Update
+    from scuttled.library import UncheckedFile as UncheckedFile
     from scuttled.library import load as load
     from scuttled.library import new_author as new_author
     from scuttled.library import save as save
@@ -40,6 +41,7 @@ _ROOMS = {
     "Events": "models.events",
     "Counter": "models.counter",
     "Set": "models.set",
+    "UncheckedFile": "library",
     "Value": "models.value",
     "Doc": "models.doc",
     "Doubt": "core.security",
