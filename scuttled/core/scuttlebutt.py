@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
@@ -87,12 +87,21 @@ def change_bytes(change: Any) -> bytes:
 
 
 class Scuttlebutt(ABC):
-    """One model on one node. Pure: time comes in as an argument, bytes go out."""
+    """One model on one node. Pure: time comes in as an argument, bytes go out.
+
+    Its name is what both ends of a stream know it by. Without an author it has one of its own,
+    who never wrote before; models that share a stream share an author. Raises UsageError at
+    arguments of another kind.
+    """
 
     data_type: ClassVar[str]
     new_author: ClassVar[Callable[..., Author]]  # for a model outside of a daemon: see library
 
     def __init__(self, name: str = "default", author: Author | None = None) -> None:
+        if not isinstance(name, str):
+            raise UsageError(f"a model's name that is a {type(name).__name__}, not text")
+        if not (author is None or isinstance(author, Author)):
+            raise UsageError(f"an author that is a {type(author).__name__}: see new_author")
         self.name = name
         self.author = author or type(self).new_author()
         self.clock = Clock()
@@ -127,6 +136,15 @@ class Scuttlebutt(ABC):
         # JSON's own escape for half of a surrogate pair, which UTF-8 can't hold.
         text = json.dumps(self.to_json(), ensure_ascii=False)
         return "json", text.encode(errors="backslashreplace")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} of {self.id}>"
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} can't be pickled or copied, since two replicas must not "
+            "write as one author: use save() and load(), clone(), or to_json() for what it holds"
+        )
 
     @property
     def id(self) -> str:
@@ -266,15 +284,18 @@ class Scuttlebutt(ABC):
     def on(self, event: str, callback: Callback) -> Callback:
         """Have a callback told of an event from now on; the callback, for `off`.
 
-        update(Update)      was accepted, a write of one's own or another's
-        change(key, value)  the same, as the data type shows it; value None: it is gone
+        update(event)       an update was accepted, a write of one's own or another's: key, value
+                            and source in one UpdateEvent; or three arguments: f(key, value, source)
+        change(key, value)  the same, as the data type shows it; value GONE: it is deleted
+        change:KEY(value)   the same, of that key alone
         stale(Update)       came, but was known or is outranked
         removed(Update)     is no longer part of the history
+        unverified(Update)  came, but is not signed as it should be
         unstream(left)      a stream ended, so many are left; unclone(left): likewise
         dispose()
 
-        It is called after everything has its place, so it may write. Raises UsageError at
-        another event.
+        It is called after everything has its place, so it may write. What it raises comes out
+        where the update came in, once all others were told. Raises UsageError at another event.
         """
         self.observed.add(event, callback)
         return callback
@@ -290,8 +311,8 @@ class Scuttlebutt(ABC):
             self.observers = Observers(self)
         return self.observers
 
-    def told(self, update: Update) -> tuple[Any, Any]:
-        """An update as the event `change` tells it."""
+    def told(self, update: Update) -> tuple[str, Any]:
+        """An update as events tell it: key and value. Here: the source, and the bytes."""
         return source_text(update.source), update.change
 
     @property
