@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scuttled.errors import RemoteProtocolError as RemoteProtocolError
     from scuttled.errors import ScuttledError as ScuttledError
     from scuttled.errors import UsageError as UsageError
+    from scuttled.keeping import StateDirectory as StateDirectory
     from scuttled.library import UncheckedFile as UncheckedFile
     from scuttled.library import load as load
     from scuttled.library import new_author as new_author
@@ -63,6 +64,7 @@ _ROOMS = {
     "Sequence": "models.sequence",
     "Set": "models.set",
     "Slots": "core.slots",
+    "StateDirectory": "keeping",
     "UncheckedFile": "library",
     "Update": "core.update",
     "UpdateEvent": "core.observers",

@@ -12,6 +12,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO
+from weakref import WeakSet
 
 from scuttled.core import wire
 from scuttled.core.clock import Clock
@@ -46,11 +47,30 @@ def new_author(
     is not to be believed.
     """
     if seal is None:
-        author = Author(NodeId(secrets.token_bytes(NODE_ID_BYTES)), now_ms=wall_ms)
+        author = same_author(NodeId(secrets.token_bytes(NODE_ID_BYTES)), 1)
     else:
-        author = Author(id_of_key(seal.key), life=1 + secrets.randbelow(LIFE_MAX), now_ms=wall_ms)
+        author = same_author(id_of_key(seal.key), 1 + secrets.randbelow(LIFE_MAX))
     author.seal, author.doubt = seal, doubt
     return author
+
+
+def same_author(node_id: NodeId, life: int) -> Author:
+    """Somebody who wrote before under that life, and has forgotten nothing of it (I5)."""
+    author = Author(node_id, life, now_ms=wall_ms)
+    _AUTHORS.add(author)
+    return author
+
+
+_AUTHORS: WeakSet[Author] = WeakSet()  # of this process
+
+
+def _renew_all() -> None:
+    """A process that was forked off writes as others than the one it comes from (I5)."""
+    for author in tuple(_AUTHORS):
+        author.live_as(1 + secrets.randbelow(LIFE_MAX))
+
+
+os.register_at_fork(after_in_child=_renew_all)
 
 
 def signing_author(seed: bytes | None = None, trust: Collection[str] = ()) -> Author:

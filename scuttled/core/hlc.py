@@ -47,7 +47,17 @@ class Author:
     highest timestamp that it knows of. Raises UsageError at arguments that can't be.
     """
 
-    __slots__ = ("another_id", "doubt", "hlc", "life", "node_id", "now_ms", "seal", "source")
+    __slots__ = (
+        "__weakref__",
+        "another_id",
+        "doubt",
+        "hlc",
+        "life",
+        "node_id",
+        "now_ms",
+        "seal",
+        "source",
+    )
 
     def __init__(
         self,
