@@ -47,6 +47,8 @@ class Gone(Enum):
     def __repr__(self) -> str:
         return "GONE"
 
+    __str__ = __repr__
+
 
 GONE: Final = Gone.GONE
 
