@@ -20,8 +20,9 @@ from scuttled.core.hlc import Author
 from scuttled.core.messages import ClockMessage, Delta
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.security import Doubt, Seal, id_of_key
+from scuttled.core.sources import check_together
 from scuttled.core.update import NODE_ID_BYTES, TICKS_PER_MS, NodeId, Source, Stamp, stamp
-from scuttled.errors import DataError, RemoteProtocolError, UsageError
+from scuttled.errors import DataError, RemoteProtocolError, TooManySources, UsageError
 from scuttled.signing import SEED_BYTES, check_with_ed25519, make_seal
 
 MAX_SKEW_MS = 60_000
@@ -56,7 +57,7 @@ def new_author(
 
 def same_author(node_id: NodeId, life: int) -> Author:
     """Somebody who wrote before under that life, and has forgotten nothing of it (I5)."""
-    author = Author(node_id, life, now_ms=wall_ms)
+    author = Author(node_id, life, now_ms=wall_ms, is_guest=True)
     _AUTHORS.add(author)
     return author
 
@@ -180,9 +181,9 @@ def load(model: Scuttlebutt, file: str | os.PathLike[str] | IO[bytes]) -> int:
     """Merge what `save` wrote into a model; how many updates were news to it.
 
     Raises DataError, and the model is as it was, if the file is damaged, ends too early, is of
-    another type, holds what is stamped too far in the future or not signed as it should be, or
-    lies above what the model knows of deletions. Warns of UncheckedFile if it is so old that it
-    has no check.
+    another type, holds what is stamped too far in the future or not signed as it should be, lies
+    above what the model knows of deletions, or brings more sources than a clock can have. Warns
+    of UncheckedFile if it is so old that it has no check.
     """
     if isinstance(file, str | os.PathLike):
         with Path(file).open("rb") as opened:
@@ -199,11 +200,20 @@ def load(model: Scuttlebutt, file: str | os.PathLike[str] | IO[bytes]) -> int:
             "load it into an empty one"
         )
     model.observed.admit()
+    if len(model.clock):
+        # A file that alone has too many sources was written by a version that did not look: it can
+        # still be read into an empty model, though no peer can be told of that.
+        try:
+            check_together(model.clock, gathered.clock.copy_times(), model.name)
+        except TooManySources as error:
+            words = f"together with what is there {error.message}: load it into an empty one"
+            raise DataError(words) from None
     model.floor.merge(gathered.floor.items())
     before = model.log.end
     held = [(update.source, [update.record]) for update in gathered.history(Clock())]
     model.receive(held, _limit())
-    model.commit(gathered.clock.items())
+    model.clock.merge(gathered.clock.items())
+    model.commit(())
     return model.log.end - before
 
 
@@ -230,7 +240,7 @@ def _gather(model: Scuttlebutt, file: IO[bytes]) -> None:
             if received.doubted:
                 raise DataError(f"updates that are {', '.join(received.doubted)}")
             if message.commit is not None:
-                model.commit(message.commit.items())
+                model.clock.merge(message.commit.items())
         before.update(frame)
     if not whole:
         raise DataError("the file ends too early: what was saved is not all there")

@@ -27,7 +27,7 @@ HOUSE = {
     "cellar": """
         scuttled core
         errors
-        units
+        units printable patterns
         core.update core.flow
         core.clock
         core.hlc
@@ -38,6 +38,7 @@ HOUSE = {
         core.wire
         core.log
         core.observers
+        core.sources
         core.scuttlebutt
         core.slots
         core.following
@@ -57,7 +58,7 @@ HOUSE = {
         loading holding measuring
         pacing
         watching
-        hearing
+        hearing tally
     """,
     "doors": """
         waking
@@ -65,9 +66,13 @@ HOUSE = {
         outside
         control npm trio_client replication
     """,
-    "shell": "gossip saving",
+    "shell": """
+        dialling
+        gossip saving
+    """,
     "roof": """
         problems
+        peering
         report
         daemon
         simulation
@@ -96,6 +101,7 @@ HOMES = {
         "control",
         "npm",
         "trio_client",
+        "dialling",
         "gossip",
         "saving",
         "daemon",

@@ -7,8 +7,8 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
-from scuttled.cli.peers import HEADER, STYLES, rows
-from scuttled.cli.text import dump_json, escape
+from scuttled.cli.peers import show
+from scuttled.cli.text import dump_json
 from scuttled.errors import Refused
 from scuttled.units import format_bytes, format_duration
 
@@ -36,10 +36,11 @@ def command(settings: Settings, check: bool) -> None:
         for name, value in _facts(status):
             output.write(output.plain_line([name, value]))
     else:
-        output.write("".join(f"{line}\n" for line in screen(status)))
+        for line in screen(status):
+            output.line(line)
         if status["links"]:
             output.write("\n")
-            settings.show(HEADER, rows(status["links"], int(time.time() * 1000)), STYLES)
+            show(settings, status["links"])
     if check and not status["healthy"]:
         if settings.quiet:
             raise click.exceptions.Exit(Refused.code)
@@ -93,9 +94,9 @@ def screen(status: dict[str, Any]) -> list[str]:
         lines.append(f"trust  updates not taken: {words}")
     lines += _resets(status)
     for problem in _problems(status):
-        lines.append(f"problem: {escape(problem['words'])}")
+        lines.append(f"problem: {problem['words']}")
         if problem["hint"]:
-            lines.append(f"   hint: {escape(problem['hint'])}")
+            lines.append(f"   hint: {problem['hint']}")
     return lines
 
 
@@ -121,8 +122,8 @@ def _flow(flows: list[dict[str, Any]]) -> list[str]:
 def _limited(flow: dict[str, Any]) -> str:
     way = f"{flow['held']} held back" if flow["enforced"] else "not enforced"
     return (
-        f"flow   {escape(flow['type'])}: writers want {flow['wanted_per_s']:,.1f}/s,"
-        f" allowed {flow['allowed_per_s']:,.1f}/s, {way}: {escape(flow['why'])}"
+        f"flow   {flow['type']}: writers want {flow['wanted_per_s']:,.1f}/s,"
+        f" allowed {flow['allowed_per_s']:,.1f}/s, {way}: {flow['why']}"
     )
 
 
@@ -134,15 +135,14 @@ def _deleted(status: dict[str, Any]) -> str:
         return line
     waiting = f"{line}  to be forgotten {deleted['count']:,}"
     waiting += f", oldest {format_duration(deleted['oldest_ms'] / 1000)}"
-    names = ", ".join(escape(name) for name in deleted["held_up_by"])
+    names = ", ".join(deleted["held_up_by"])
     return f"{waiting}, not yet seen by {names}" if names else waiting
 
 
 def _resets(status: dict[str, Any]) -> list[str]:
     now_ms = int(time.time() * 1000)
     return [
-        f"reset  {format_duration(max(now_ms - reset['at_ms'], 0) / 1000)} ago:"
-        f" {escape(reset['words'])}"
+        f"reset  {format_duration(max(now_ms - reset['at_ms'], 0) / 1000)} ago: {reset['words']}"
         for reset in status["resets"]
     ]
 

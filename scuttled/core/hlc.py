@@ -52,6 +52,7 @@ class Author:
         "another_id",
         "doubt",
         "hlc",
+        "is_guest",
         "life",
         "node_id",
         "now_ms",
@@ -65,6 +66,8 @@ class Author:
         life: int = 1,
         last: int = 0,
         now_ms: Callable[[], int] | None = None,
+        *,
+        is_guest: bool = False,
     ) -> None:
         if not isinstance(node_id, bytes) or len(node_id) != NODE_ID_BYTES:
             raise UsageError(f"an author's node id {node_id!r:.60}, expected {NODE_ID_BYTES} bytes")
@@ -73,6 +76,7 @@ class Author:
         if not (now_ms is None or callable(now_ms)):
             raise UsageError(f"an author's now_ms {now_ms!r:.40}, expected a function")
         self.node_id = node_id
+        self.is_guest = is_guest  # a program, not a daemon: see scuttlebutt.GUEST_SOURCES_MAX
         self.hlc = Hlc(last)
         # How its writes are signed, and why others' are not believed: see security. None: not.
         self.seal: Callable[[str, Source, bytes], bytes] | None = None
