@@ -52,6 +52,7 @@ HOUSE = {
     "rooms": "models storage config rpc refusals signing",
     "hall": """
         library
+        keeping
         rejoining unsaved verifying notices links
         members
         node client
@@ -117,6 +118,7 @@ IMPURE_NAMES = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today
 IMPURE_FOR_A_REASON = {
     ("library", "time"),  # models in a program of one's own want an identity and the time
     ("library", "secrets"),
+    ("keeping", "secrets"),  # likewise
     ("client", "time"),  # it blocks in a command's process, never in the daemon: its deadlines
 }
 

@@ -296,7 +296,7 @@ class DataOperations(Operations):
         model = self.node.model_to_write(name, known.data_type)
         if not isinstance(model, Slots):
             raise Refused(f"model '{name}' is a {model.data_type}, which can't be dropped")
-        count = model.clear(now.wall_ms)
+        count = model.drop(now.wall_ms)
         self.node.accepted(model)
         return Answer({"count": count}, (model, model.log.end))
 

@@ -66,9 +66,9 @@ def model_line(model: Scuttlebutt) -> dict[str, Any]:
     return {
         "name": model.name,
         "type": model.data_type,
-        "keys": held.keys if held else model.log.live,
-        "tombstones": held.tombstones if held else 0,
-        "bytes": held.bytes if held else 0,
+        "keys": held.count if held is not None else model.log.live,
+        "tombstones": held.tombstones if held is not None else 0,
+        "bytes": held.bytes if held is not None else 0,
     }
 
 

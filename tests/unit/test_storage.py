@@ -104,7 +104,7 @@ def test_what_was_saved_is_there_when_it_is_opened_again(tmp_path: Path) -> None
         assert state(model) == state(node.models[name])
         assert model.log.end == node.models[name].log.end
         assert model.is_saved
-    assert default(again).keys == default(node).keys
+    assert default(again).count == default(node).count
     storage.close()
 
 
@@ -146,7 +146,7 @@ def test_a_kill_between_two_batches_leaves_the_first(
     node.saved(batch)
     after = as_after_a_kill(storage, tmp_path / "copy")
     again = begun(after)
-    assert default(again).keys == 4
+    assert default(again).count == 4
     assert default(again).clock[source(1)] == updates[3].timestamp
     assert write(again, "new", wall_ms=0).timestamp > updates[3].timestamp
     after.close()
@@ -317,7 +317,7 @@ def test_the_write_ahead_log_is_folded_in(tmp_path: Path, monkeypatch: pytest.Mo
     storage.close()
     assert (tmp_path / FILE).stat().st_size > 400_000
     again = opened(tmp_path)
-    assert default(begun(again)).keys == 40
+    assert default(begun(again)).count == 40
     again.close()
 
 

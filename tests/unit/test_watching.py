@@ -179,7 +179,7 @@ def test_who_lists_while_the_model_is_dropped_is_told_when_it_watches_from_there
         put(default(node), f"k{n}")
     listing = Listing(node, default(node), "", values=True, deleted=False)
     assert listing.rows(NOW)
-    default(node).clear(WALL)
+    default(node).drop(WALL)
     write(node, "after")
     while not listing.done:
         listing.rows(NOW)
@@ -350,7 +350,7 @@ def test_a_watch_and_a_dict_say_the_same_whatever_is_written(data: st.DataObject
         elif what < 8:
             default(node).put(key, TEXT, b"ttl", wall_ms, ttl_ms=40)
         elif what < 9:
-            default(node).clear(wall_ms)
+            default(node).drop(wall_ms)
         if data.draw(st.booleans()):
             default(node).expire(wall_ms)
             cursor = ""
@@ -486,7 +486,7 @@ def test_when_a_model_is_dropped_a_watch_starts_over() -> None:
     write(node, "gone")
     watch = a_watch(node)
     seen(watch)
-    default(node).clear(WALL)
+    default(node).drop(WALL)
     write(node, "after")
     assert told(watch) == [
         ("reset", "model default was dropped"),
@@ -499,7 +499,7 @@ def test_when_a_model_is_dropped_a_watch_starts_over() -> None:
 
 def test_a_model_that_was_dropped_before_is_no_news() -> None:
     node = a_node(1)
-    default(node).clear(WALL)
+    default(node).drop(WALL)
     assert told(a_watch(node, snapshot=True)) == [("live",)]
 
 
