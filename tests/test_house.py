@@ -48,7 +48,10 @@ HOUSE = {
         core.host
         core.link
     """,
-    "rooms": "models storage config rpc refusals signing",
+    "rooms": """
+        models storage config rpc refusals signing cursors
+        covering telling
+    """,
     "hall": """
         library
         rejoining unsaved verifying notices links
@@ -57,7 +60,7 @@ HOUSE = {
         loading holding measuring
         pacing
         watching
-        hearing tally
+        hearing listing tally
     """,
     "doors": """
         waking
