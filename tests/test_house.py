@@ -49,7 +49,10 @@ HOUSE = {
         core.host
         core.link
     """,
-    "rooms": "models storage config rpc refusals signing",
+    "rooms": """
+        models storage config rpc refusals signing cursors
+        covering telling
+    """,
     "hall": """
         library
         keeping
@@ -59,7 +62,7 @@ HOUSE = {
         loading holding measuring
         pacing
         watching
-        hearing tally
+        hearing listing tally
     """,
     "doors": """
         waking

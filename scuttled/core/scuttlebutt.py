@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
-from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog, Segment
+from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog, Marks, Segment
 from scuttled.core.observers import Callback, Observers
 from scuttled.core.security import believed
 from scuttled.core.sources import (
@@ -401,6 +401,11 @@ class Scuttlebutt(ABC):
         return self.name.startswith("_")
 
     @property
+    def expired_ms(self) -> int:
+        """What expired by then stands where its readers meet it; 0 where nothing expires."""
+        return 0
+
+    @property
     def durable_clock(self) -> Clock:
         """What is covered by what is on disk (or needs no disk)."""
         return self.saved_clock if self.log.stored else self.clock
@@ -414,13 +419,14 @@ class Scuttlebutt(ABC):
         sources: list[Source],
         clock: Mapping[Source, int],
         floor: Mapping[Source, int] | None = None,
+        marks: Marks = Marks(),  # noqa: B008 - it can't be changed
     ) -> None:
         """Take up what storage kept, once, before anything else.
 
         The saved clock may lag behind. What this node wrote itself it has all of, so its own
         entry covers its latest record; of others it claims what was saved, no more.
         """
-        self.log.restore(positions, records, sources)
+        self.log.restore(positions, records, sources, marks)
         self._index(positions, records, sources)
         self.clock.merge(clock.items())
         self.saved_revision = self.clock.revision
