@@ -37,6 +37,7 @@ from scuttled.report import Report
 from scuttled.requests import Daemon as DaemonDoor
 from scuttled.requests import Requests
 from scuttled.saving import Saving
+from scuttled.signals import Signals, StopAsked
 from scuttled.storage import Damaged, Identity, Storage, another_life
 from scuttled.transport import bound_address
 from scuttled.waking import Bell
@@ -87,10 +88,29 @@ class Daemon:
         self.saving: Saving | None = None
         self.listen = ""
         self._stop = trio.Event()
+        self._is_up = False
+        self._coming_up = trio.CancelScope()
+        self._signals = Signals()
         self._tending = Bell()
 
     async def run(self) -> None:
-        """Serve until SIGTERM, SIGINT or `leave`. Raises ScuttledError if it can't."""
+        """Serve until SIGTERM, SIGINT or `leave`. Raises ScuttledError if it can't.
+
+        Signals are heeded before there is anything that an end would leave behind, and until all
+        is closed: so the state is opened within, and whoever is told READY may stop us at once.
+        """
+        with self.outside.signals() as self._signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._heed_signals)
+                with self._coming_up:
+                    try:
+                        await self._live()
+                    except StopAsked:
+                        logger.info("stopped while it was loading, as a signal asked")
+                nursery.cancel_scope.cancel()
+
+    async def _live(self) -> None:
+        """From the first look at the configuration to the last file that is closed."""
         config = self.config
         configuration.check_listen(config)
         for text in config.types:
@@ -205,7 +225,7 @@ class Daemon:
         self._open_doors()
 
     def _begun_node(self) -> Node:
-        """With all that is on disk. Raises Damaged."""
+        """With all that is on disk. Raises Damaged, StopAsked."""
         config, identity = self.config, self.identity
         author = Author(
             identity.node_id, identity.life, identity.last, lambda: self.outside.now().wall_ms
@@ -228,7 +248,8 @@ class Daemon:
         )
         node = Node(author, settings, stored=self.storage is not None)
         began = self.outside.now()
-        node.begin(self.storage.load(self._tell_loading) if self.storage else (), began.wall_ms)
+        with self._signals.breaking_off():
+            node.begin(self.storage.load(self._tell_loading) if self.storage else (), began.wall_ms)
         took_s = self.outside.now().mono_s - began.mono_s
         if took_s > LOAD_TOLD_S:
             keys = sum(model.log.live for model in node.user_models())
@@ -247,13 +268,13 @@ class Daemon:
         self.control = Control(self.node, requests, self.outside.now, self.pacing)
 
     async def _serve(self, gossip_listeners: list[Listener], control_listener: Listener) -> None:
+        self._is_up = True
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._keep_expiring)
             nursery.start_soon(self._keep_tending)
             nursery.start_soon(self._keep_verifying)
             nursery.start_soon(self._keep_counting)
-            nursery.start_soon(self._heed_signals)
             if self.saving is not None:
                 nursery.start_soon(self.saving.keep_saving)
                 nursery.start_soon(self.saving.keep_saving_clocks)
@@ -292,13 +313,19 @@ class Daemon:
     # --- going down ---
 
     async def _heed_signals(self) -> None:
-        with self.outside.signals() as signals:
-            async for number in signals:
-                if self._stop.is_set() and number == signal.SIGINT:
-                    raise KeyboardInterrupt
-                if not self._stop.is_set():
-                    logger.info("stopping on %s", signal.Signals(number).name)
-                    self._stop.set()
+        """Never returns. Raises KeyboardInterrupt at a second SIGINT: who is told waits for us."""
+        while True:
+            number = await self._signals.next()
+            name = signal.Signals(number).name
+            if number == signal.SIGHUP:
+                logger.warning("SIGHUP: nothing is read anew; what was changed needs a restart")
+            elif not self._stop.is_set():
+                logger.info("stopping on %s", name)
+                self._stop.set()
+                if not self._is_up:
+                    self._coming_up.cancel()
+            elif number == signal.SIGINT:
+                raise KeyboardInterrupt
 
     async def _say_goodbye(self) -> None:
         """Answer callers, save what is not saved, and tell every peer that this is no failure."""

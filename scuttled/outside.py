@@ -7,8 +7,7 @@ can hand in a machine and a network of its own and run the daemon unchanged.
 import gc
 import os
 import random
-import signal
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +16,7 @@ import trio
 
 from scuttled.control_socket import open_control_socket
 from scuttled.core.update import Instant
+from scuttled.signals import Signals
 from scuttled.transport import dial, open_listeners
 from scuttled.waking import read_clocks
 
@@ -42,9 +42,9 @@ class Outside:
         except OSError:
             return "unknown"
 
-    def signals(self) -> AbstractContextManager[AsyncIterator[int]]:
-        """The signals that end a daemon, while the context is open."""
-        return trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT)
+    def signals(self) -> AbstractContextManager[Signals]:
+        """The signals that a daemon heeds, while the context is open."""
+        return Signals().installed()
 
     async def beside(self, work: Callable[..., T], *args: object) -> T:
         """Do what blocks, while the loop goes on; whatever it raises is raised here."""

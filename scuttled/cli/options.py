@@ -115,7 +115,7 @@ class Settings:
 
     def check_can_ask(self, what: str, *, yes: bool) -> None:
         """Before any work: without a person to ask it takes --yes, for no answer is not a yes."""
-        person = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+        person = sys.stdin is not None and sys.stdin.isatty() and output.is_watched()
         if not (yes or person):
             raise UsageError(f"no terminal to ask on: to {what} it takes --yes")
 

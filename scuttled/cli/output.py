@@ -18,6 +18,11 @@ def is_tty() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
+def is_watched() -> bool:
+    """Whether a person reads our messages."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def write(data: bytes | str) -> None:
     """Part of the answer, as it is. A reader that went away is a BrokenPipeError, for main()."""
     if isinstance(data, str):
@@ -68,6 +73,8 @@ def _text(value: object) -> bytes | str:
 
 def say(text: str) -> None:
     """A message for people. A stderr that is gone is no reason to stop."""
+    if sys.stderr is None:  # closed from the start; print() would take stdout instead
+        return
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:

@@ -1,10 +1,10 @@
 """`scuttled serve`: run the daemon, in the foreground."""
 
 import os
-import sys
 
 import click
 
+from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
 
 
@@ -47,8 +47,4 @@ def command(settings: Settings, peers: tuple[str, ...], file: str | None, **flag
     given = {**flags, "peers": peers, "socket": settings.socket}
     loaded = config.load(os.environ, file=file, flags=given)
     set_up_logging(loaded.config.log_level, loaded.config.log_format)
-    daemon.serve(loaded, say=_say)
-
-
-def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+    daemon.serve(loaded, say=output.say)
