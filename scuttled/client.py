@@ -337,7 +337,7 @@ def _timeval(seconds: float) -> bytes:
 
 
 def _timed_out(timeout_s: float | None) -> TimedOut:
-    return TimedOut(f"daemon does not answer: not a byte in {timeout_s or 0:g} s")
+    return TimedOut(f"daemon does not answer: not a byte in {round(timeout_s or 0, 2):g} s")
 
 
 def _from_daemon(error: object) -> ScuttledError:

@@ -32,6 +32,7 @@ from scuttled.node import Node
 from scuttled.npm.serving import NpmDoor
 from scuttled.outside import Outside
 from scuttled.pacing import Pacing
+from scuttled.problems import ProblemLog
 from scuttled.rejoining import Rejoin
 from scuttled.report import Report
 from scuttled.requests import Daemon as DaemonDoor
@@ -51,6 +52,9 @@ RETIRE_S = 0.5  # for peers to hear that a node without disk is gone for good
 GRACE_S = 2.0  # for callers and links at the end
 EXPIRE_S = 0.2  # between looks at what expires, while something is due soon
 TURN_S = 1.0  # between looks at rates and the watchdog
+LOOK_S = 5.0  # between looks for problems to be logged...
+STANDS_S = 10.0  # ...which is done when they have stood so long: links take a moment to come
+LOGGED_ELSEWHERE = ("disk", "peer", "skew", "model", "future")  # when they come, in detail
 LOAD_TOLD_S = 1.0  # of loading, after which it is told how long it took
 LOAD_EXTENDS_S = 60  # what systemd is to grant, at each sign of progress
 
@@ -275,6 +279,7 @@ class Daemon:
             nursery.start_soon(self._keep_tending)
             nursery.start_soon(self._keep_verifying)
             nursery.start_soon(self._keep_counting)
+            nursery.start_soon(self._keep_telling_problems)
             if self.saving is not None:
                 nursery.start_soon(self.saving.keep_saving)
                 nursery.start_soon(self.saving.keep_saving_clocks)
@@ -394,6 +399,18 @@ class Daemon:
             if interval_s is not None:
                 readiness.notify("WATCHDOG=1", self.outside.environ)
             await trio.sleep(min(interval_s or TURN_S, TURN_S))
+
+    async def _keep_telling_problems(self) -> None:
+        """What `status` would say is wrong is in the log, too: once each time it comes."""
+        problem_log = ProblemLog(LOGGED_ELSEWHERE)
+        while True:
+            await trio.sleep(LOOK_S)
+            now = self.outside.now()
+            for problem in problem_log.news(
+                self.report.problems(now), now.mono_s, after_s=STANDS_S
+            ):
+                hint = f" (hint: {problem.hint})" if problem.hint else ""
+                logger.warning("%s%s", problem.words, hint)
 
     # --- peers ---
 

@@ -10,12 +10,14 @@ from scuttled import __version__
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import Slots
 from scuttled.core.update import TICKS_PER_MS, NodeId, stamp
-from scuttled.errors import TimedOut, UsageError
+from scuttled.errors import Refused, TimedOut, UsageError
 from scuttled.members import FRESH_MS, Member
 from scuttled.node import Node
+from scuttled.units import format_duration
 
 ALL, MAJORITY = "all", "majority"
 OTHERS_MAX = 10_000
+NAMED_MAX = 5  # of the members that a late writer waits for; the rest is counted
 
 
 def check_level(level: object) -> int | str:
@@ -25,6 +27,17 @@ def check_level(level: object) -> int | str:
     if type(level) is int and 0 < level <= OTHERS_MAX:
         return level
     raise UsageError(f"wait {level!r:.40}, allowed are 1 to {OTHERS_MAX}, majority and all")
+
+
+def check_can_hold(node: Node, level: int | str, wall_ms: int) -> None:
+    """Before anything is written: raises Refused if there are not so many other members."""
+    others = node.members.count(wall_ms) - 1
+    if isinstance(level, int) and level > others:
+        there = f"is {_members(1)}" if others == 1 else f"are {_members(others)}"
+        raise Refused(
+            f"not written: it was to be on disk on {_members(level)}, and there {there}",
+            hint="scuttled members",
+        )
 
 
 class Holders:
@@ -63,12 +76,32 @@ class Holders:
         return {"held": self.count(wall_ms), "members": self.node.members.count(wall_ms)}
 
     def too_late(self, wall_ms: int) -> TimedOut:
+        """Time is over: how far it came, and on whom it waits."""
         count, needed = self.count(wall_ms), self.needed(wall_ms)
         others = self.node.members.count(wall_ms) - 1
+        waits = [m for m in self.node.members.others(wall_ms) if not self._holds(m)]
+        names = [self._waits_for(member, wall_ms) for member in waits[:NAMED_MAX]]
+        more = len(waits) - NAMED_MAX
+        missing = ", ".join(names) + (f" and {more} more" if more > 0 else "")
         return TimedOut(
             f"written here, and {count} of {others} other members have it on disk by now; it was "
-            f"to be {needed}: the write stands, and goes on to the rest"
+            f"to be {needed}: the write stands, and goes on to {missing or 'the rest'}"
         )
+
+    def _waits_for(self, member: Member, wall_ms: int) -> str:
+        """A member that does not have it, and what is known of why."""
+        name = member.name or member.node_id.hex()
+        link = self.node.links.get(member.node_id)
+        if link is None:
+            silent_s = max(wall_ms - member.seen_ms, 0) / 1000
+            return f"{name} (not linked, heard of {format_duration(round(silent_s))} ago)"
+        if why := link.stopped.get(self.model.name):
+            return f"{name} (stopped: {why})"
+        return f"{name} (linked, not acknowledged)"
+
+
+def _members(count: int) -> str:
+    return "1 other member" if count == 1 else f"{count} other members"
 
 
 def member_rows(node: Node, wall_ms: int) -> list[dict[str, Any]]:

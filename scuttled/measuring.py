@@ -83,7 +83,7 @@ class Measure:
         before, self._ends = self._ends, {m.name: m.log.end for m in self.node.user_models()}
         for model in self.node.user_models():
             since = before.get(model.name, 0) if before is not None else model.log.end
-            more = max(model.log.end - since, 0)
+            more = max(model.log.end - max(since, model.log.born), 0)  # a RESET's gap is no update
             self._arrived[model.data_type] = self._arrived.get(model.data_type, 0) + more
 
     def _rates(self, name: str, now_s: float) -> tuple[float, float]:

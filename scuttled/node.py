@@ -191,6 +191,7 @@ class Node(Host[Link]):
                 self.notices.warn(FORGOTTEN)
             self._announce(now.wall_ms)
         self._husks = [husk for husk in self._husks if husk.shed(SHED_PER_CALL)]
+        self.notices.tell_taken()
         if now.mono_s - self._collected_s >= COLLECT_S:
             self._collected_s = now.mono_s
             self._collect(now.wall_ms)
@@ -294,18 +295,30 @@ class Node(Host[Link]):
         return self.members.count_above_floor(model, self.wall_ms)
 
     def reset(self, link: Link, model: Scuttlebutt, whole: Scuttlebutt, now: Instant) -> None:
-        """Take over a peer's whole state; then all sessions start anew, on new links."""
+        """Take over a peer's whole state; then all sessions start anew, on new links.
+
+        Where there was nothing yet, nobody was told anything that no longer holds: it is enough
+        that the sessions of this one model start anew.
+        """
         assert isinstance(model, Slots) and isinstance(whole, Slots) and link.peer  # noqa: PT018
+        was_empty = not (len(model.clock) or len(model.floor) or model.log.live or model.replaced)
         if not model.replaced:  # else the last one is not on disk yet: come again
             report = Rejoined(model.name, link.peer.name, now.wall_ms)
             self._husks.append(rejoin(model, whole, self.author, self.settings.rejoin, report))
-            self.resets = [*self.resets, report][-RESETS_MAX:]
-            (self.notices.tell if report.lost_nothing else self.notices.warn)(report.words)
+            self.sharing.count(model.data_type, report.taken)
+            if was_empty:
+                self.notices.took_over(report.peer, model.name, report.taken)
+            else:
+                self.resets = [*self.resets, report][-RESETS_MAX:]
+                (self.notices.tell if report.lost_nothing else self.notices.warn)(report.words)
             self.new_lives += bool(report.life)
             self._announce(now.wall_ms)
             self.accepted(model)
         for other in tuple(self.links.values()):
-            other.close(Code.AFRESH, f"{self.settings.name} was reset and starts afresh")
+            if was_empty:
+                other.start_afresh(model)
+            else:
+                other.close(Code.AFRESH, f"{self.settings.name} was reset and starts afresh")
 
     def name_of(self, source: Source) -> str:
         return self.members.names.get(node_of(source), "")

@@ -10,6 +10,7 @@ from scuttled.core.scuttlebutt import Received
 from scuttled.core.update import TICKS_PER_MS, Instant, Source, timestamp_of
 
 NOTICES_MAX = 100
+NAMED_MAX = 5  # models in one line
 REPEAT_S = 60.0  # between two notices that updates of one model come from the future
 
 
@@ -19,6 +20,7 @@ class Notices:
     def __init__(self) -> None:
         self.warnings: list[str] = []  # to be looked at
         self.news: list[str] = []  # all is well
+        self._taken: dict[str, dict[str, int]] = {}  # by peer: updates of each model, taken over
         self._doubted_told: dict[tuple[str, str], float] = {}  # by peer and model
         self._future_told: dict[str, float] = {}  # by model, when it was last said
 
@@ -33,7 +35,21 @@ class Notices:
         if len(self.news) < NOTICES_MAX:
             self.news.append(words)
 
+    def took_over(self, peer: str, model: str, updates: int) -> None:
+        """This node had nothing of a model, and has a peer's whole state of it now."""
+        self._taken.setdefault(peer, {})[model] = updates
+
+    def tell_taken(self) -> None:
+        """Once it has settled down: one line of news for each peer whose state was taken over."""
+        for peer, models in self._taken.items():
+            named = ", ".join(f"{name} ({count:,} updates)" for name, count in models.items())
+            if len(models) > NAMED_MAX:
+                named = f"{len(models):,} models, {sum(models.values()):,} updates"
+            self.tell(f"new here: took over the state of {peer}: {named}")
+        self._taken.clear()
+
     def clear(self) -> None:
+        """All was said."""
         self.warnings.clear()
         self.news.clear()
 

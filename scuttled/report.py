@@ -14,6 +14,7 @@ from scuttled.core.update import Instant
 from scuttled.gossip import SKEW_MS, Gossip, Peer
 from scuttled.holding import graves
 from scuttled.pacing import Pacing
+from scuttled.problems import Problem
 from scuttled.rejoining import Rejoined
 from scuttled.requests import model_list
 from scuttled.storage import Storage
@@ -22,6 +23,9 @@ from scuttled.units import format_duration
 HELD_UP_MS = 3_600_000  # for which deletions may wait before it is worth a word
 SAMPLES = 6  # one a second; rates are over these
 
+DISK_HINT = "make room on the disk, or mend it: writes are taken again without a restart"
+SKEW_HINT = "have every machine's clock set by NTP: timedatectl"
+MODEL_HINT = "give the model another name on one of the two nodes"
 
 STATES = {  # of a peer that is not linked, in a sentence
     "never": "was never reached",
@@ -131,42 +135,56 @@ class Report:
             "flow": self.pacing.facts(now),
             "rss_bytes": _rss_bytes(),
             "healthy": not problems,
-            "problems": problems,
+            "problems": [problem.words for problem in problems],
+            "diagnoses": [problem._asdict() for problem in problems],
         }
 
-    def problems(self, now: Instant) -> list[str]:
-        """What an operator should look at, in words."""
-        found = [f"the disk fails: {self.node.failing}"] if self.node.failing else []
+    def problems(self, now: Instant) -> list[Problem]:
+        """All that an operator should look at."""
+        found = []
+        if failing := self.node.failing:
+            found.append(Problem("disk", f"the disk fails: {failing}", DISK_HINT))
         found += self._silent_members(now)
         for peer in self.gossip.peers.values():
             state, reason = self._state(peer)
             if state not in ("up", "self"):
                 words = f"peer {peer.address} {STATES.get(state, state)}"
-                found.append(f"{words}: {reason}" if reason else words)
+                words = f"{words}: {reason}" if reason else words
+                found.append(Problem("peer", words, about=peer.address))
         for link in self.node.links.values():
             assert link.peer is not None
-            who = link.peer.name
-            if abs(link.pulse.skew_ms) >= SKEW_MS:
-                found.append(f"the clock of {who} differs by {link.pulse.skew_ms / 1000:.1f} s")
-            found += [f"model {m} with {who}: {why}" for m, why in link.stopped.items()]
-            for session in link.sessions.values():
-                if session.future:
-                    found.append(
-                        f"updates in {session.model.name} from {who} are stamped too far "
-                        "in the future to be taken yet"
-                    )
+            found += self._link_problems(link, link.peer.name)
         return found
 
-    def _silent_members(self, now: Instant) -> list[str]:
+    def _link_problems(self, link: Link, who: str) -> list[Problem]:
+        """What is wrong although that link is up."""
+        found = []
+        if abs(link.pulse.skew_ms) >= SKEW_MS:
+            words = f"the clock of {who} differs by {link.pulse.skew_ms / 1000:.1f} s"
+            found.append(Problem("skew", words, SKEW_HINT, about=who))
+        for model, why in link.stopped.items():
+            words = f"model {model} with {who}: {why}"
+            found.append(Problem("model", words, MODEL_HINT, about=f"{who} {model}"))
+        for session in link.sessions.values():
+            if session.future:
+                words = (
+                    f"updates in {session.model.name} from {who} are stamped too far "
+                    "in the future to be taken yet"
+                )
+                about = f"{who} {session.model.name}"
+                found.append(Problem("future", words, SKEW_HINT, about=about))
+        return found
+
+    def _silent_members(self, now: Instant) -> list[Problem]:
         """Who keeps deletions from being forgotten, and was not heard of for long."""
         waiting = graves(self.node, now.wall_ms)
-        if waiting["oldest_ms"] < HELD_UP_MS:
-            return []
         names = ", ".join(waiting["held_up_by"])
+        if waiting["oldest_ms"] < HELD_UP_MS or not names:
+            return []
         age = format_duration(waiting["oldest_ms"] / 1000)
-        return [f"{waiting['count']} deletions wait for {names}, the oldest for {age}"] * bool(
-            names
-        )
+        words = f"{waiting['count']} deletions wait for {names}, the oldest for {age}"
+        hint = "bring it back; or, if it is gone for good: scuttled forget NODE"
+        return [Problem("deletions", words, hint)]
 
     def peers(self, now: Instant) -> list[dict[str, Any]]:
         """This node, the configured peers, and whoever else is linked."""

@@ -67,6 +67,7 @@ HOUSE = {
     """,
     "shell": "gossip saving",
     "roof": """
+        problems
         report
         daemon
         simulation
@@ -114,8 +115,7 @@ IMPURE_FOR_A_REASON = {
     ("client", "time"),  # it blocks in a command's process, never in the daemon: its deadlines
 }
 
-LINES_MAX = 450
-LONG_FOR_A_REASON: dict[str, str] = {}  # "core/session.py": "why it can't be two rooms"
+SUMMARY_CHARS_MAX = 64  # of a command, beside the longest name, on 80 columns
 
 TOP_LEVEL = {
     *("scuttled", "tests", "systemd", "config"),
@@ -265,15 +265,6 @@ def _last_two(node: ast.Attribute) -> str:
     return f"{name}.{node.attr}"
 
 
-def test_no_room_is_too_long() -> None:
-    lines = {
-        path.relative_to(PACKAGE).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
-        for path in SOURCES.values()
-    }
-    long = {name: count for name, count in lines.items() if count > LINES_MAX}
-    assert long.keys() == LONG_FOR_A_REASON.keys(), f"over {LINES_MAX} lines: {long}"
-
-
 @pytest.mark.parametrize("module", ["scuttled.client", "scuttled.cli"])
 def test_a_command_starts_without_trio(module: str) -> None:
     script = (
@@ -294,6 +285,22 @@ def _with_subcommands(command: click.Command, words: tuple[str, ...]) -> Iterato
             inner = command.get_command(context, name)
             assert inner is not None, f"{' '.join(words)} lists {name}, which does not load"
             yield from _with_subcommands(inner, (*words, name))
+
+
+def summaries(group: click.Group) -> Iterator[tuple[str, str]]:
+    """What the list of commands says of each, and of each command within it."""
+    with click.Context(group) as ctx:
+        for name in group.list_commands(ctx):
+            command = group.get_command(ctx, name)
+            assert command is not None
+            yield name, command.get_short_help_str(limit=SUMMARY_CHARS_MAX)
+            if isinstance(command, click.Group):
+                yield from summaries(command)
+
+
+def test_no_summary_of_a_command_is_cut_on_a_terminal_of_80_columns() -> None:
+    cut = {name: words for name, words in summaries(cli) if words.endswith("...")}
+    assert not cut, "the first sentence of a command's docstring is its summary: make it shorter"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -81,7 +81,7 @@ class LazyGroup(VerbGroup):
             for name in commands:
                 command = self.get_command(ctx, name)
                 if command is not None and not command.hidden:
-                    rows.append((name, command.get_short_help_str(limit=70)))
+                    rows.append((name, command.get_short_help_str(limit=80)))
             with formatter.section(section):
                 formatter.write_dl(rows)
 

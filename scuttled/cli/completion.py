@@ -119,7 +119,10 @@ def _bash_keeps(incomplete: str, breaks: str) -> int:
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(settings: Settings, shell: str) -> None:
-    """Write a script that makes SHELL complete commands, options, keys and models."""
+    """Write a completion script for SHELL.
+
+    It completes commands, options, keys and models.
+    """
     from scuttled.cli import cli
 
     found = get_completion_class(shell)

@@ -32,7 +32,10 @@ def command() -> None:
 )
 @click.argument("file", required=False)
 def check(settings: Settings, file: str | None) -> None:
-    """Read FILE (or the file in force) and the environment; exit with 78 if they are wrong."""
+    """Check FILE (or the file in force) and the environment.
+
+    Exits with 78 if they are wrong.
+    """
     from scuttled.config import load
 
     loaded = load(settings.environ, file=file, flags={})
@@ -44,7 +47,10 @@ def check(settings: Settings, file: str | None) -> None:
 @verb("show", examples="scuttled config show\nscuttled config show --origin")
 @click.option("--origin", is_flag=True, help="Where each value came from.")
 def show(settings: Settings, origin: bool) -> None:
-    """Show the settings of the running daemon; without one, those it would start with."""
+    """Show the settings of the running daemon.
+
+    Without one, those it would start with.
+    """
     rows = _settings(settings)
     if settings.json:
         for key, value, source in rows:
@@ -81,7 +87,10 @@ def _settings(settings: Settings) -> Rows:
 )
 @click.argument("file", default="-")
 def init(settings: Settings, file: str) -> None:
-    """Write a configuration with every setting, its default and what it is for, to FILE."""
+    """Write a configuration with every setting to FILE.
+
+    With its default, and what it is for.
+    """
     from scuttled.config import template
 
     text = template()

@@ -52,11 +52,11 @@ Your turn, in two terminals:
 @click.option("--keys", type=click.IntRange(1), metavar="N", help="Write at most N keys.")
 @click.option("--keep", is_flag=True, help="Leave the nodes running, to play with, until Ctrl-C.")
 def command(settings: Settings, keys: int | None, keep: bool) -> None:
-    """Show in a few seconds what scuttled does: three nodes on this machine, with real links and
-    real keys; one is killed, two drift apart, it comes back, and all are the same again.
+    """Show what scuttled does, in a few seconds.
 
-    It needs no daemon and touches none. All it starts and writes is gone when it ends. Exit code
-    0 if the nodes converged, 1 if not.
+    Three nodes on this machine, with real links and real keys; one is killed, two drift apart, it
+    comes back, and all are the same again. It needs no daemon and touches none. All it starts and
+    writes is gone when it ends. Exit code 0 if the nodes converged, 1 if not.
     """
     began, teller = time.monotonic(), _teller(settings)
     try:

@@ -16,11 +16,12 @@ from scuttled.cli.text import escape
 )
 @click.argument("node", metavar="NODE")
 def command(settings: Settings, node: str) -> None:
-    """No longer count NODE (a name, an id or its beginning) as a member, on any node.
+    """No longer count NODE as a member, on any node.
 
-    Deletions then no longer wait for it. Refused with 1 while it answers, or did 90 s ago. If
-    it comes back, it is a member again; if something that it never saw was forgotten meanwhile,
-    it takes over the state of the others and says what became of its own.
+    NODE is a name, an id or its beginning. Deletions then no longer wait for it. Refused with 1
+    while it answers, or did 90 s ago. If it comes back, it is a member again; if something that it
+    never saw was forgotten meanwhile, it takes over the state of the others and says what became
+    of its own.
     """
     with settings.connect() as client:
         done = client.request("forget", node=node)

@@ -55,8 +55,10 @@ Sent = deque[tuple[str, int]]  # model and number of keys of each request withou
 def command(
     settings: Settings, file: str, mode: str, tsv: bool, under: str, dry_run: bool, yes: bool
 ) -> None:
-    """Set all keys of FILE, which an export wrote or any program that writes JSON lines with
-    "key" and "value" (or "value_b64"). A damaged FILE changes nothing.
+    """Set all keys of FILE, or none if FILE is damaged.
+
+    An export wrote it, or any program that writes JSON lines with "key" and "value" (or
+    "value_b64").
 
     merge leaves alone what is so already, and keys that are not in FILE. missing sets only keys
     that this node does not have. replace makes the model what FILE says, and deletes its other

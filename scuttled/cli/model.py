@@ -81,7 +81,10 @@ def create(settings: Settings, name: str, kind: str, ttl: float | None, keep: fl
 @verb("info", examples="scuttled model info\nscuttled model info default -j")
 @click.argument("name", required=False, shell_complete=complete_models)
 def info(settings: Settings, name: str | None) -> None:
-    """Tell what is known of model NAME: its size, its log, its operations for `call`."""
+    """Tell what is known of model NAME.
+
+    Its size, its log, its operations for `call`.
+    """
     with settings.connect() as client:
         model = client.request("model_info", model=name or settings.model)
     if settings.json:

@@ -36,10 +36,11 @@ from scuttled.cli.options import Settings, verb
 @click.option("--sync", metavar="LEVEL", help="off, normal (survives kill -9), full (power cuts).")
 @click.option("--log-level", metavar="L", help="debug, info, warning or error.")
 def command(settings: Settings, peers: tuple[str, ...], file: str | None, **flags: object) -> None:
-    """Run the daemon: hold models, gossip with peers, serve the control socket.
+    """Run the daemon.
 
-    It stays in the foreground and never forks. Ctrl-C or SIGTERM stops it; nothing that was
-    acknowledged is lost by any way of stopping.
+    It holds models, gossips with peers and serves the control socket. It stays in the foreground
+    and never forks. Ctrl-C or SIGTERM stops it; nothing that was acknowledged is lost by any way
+    of stopping.
     """
     from scuttled import config, daemon
     from scuttled.logs import set_up_logging

@@ -44,12 +44,13 @@ _GOES_WITH = {
 @click.option("--spread", is_flag=True, help="One write of each of --nodes, until all have all.")
 @click.option("--plot", metavar="FILE", help="Draw what --paper found, as .svg or .png.")
 def command(settings: Settings, seed: int, paper: str | None, spread: bool, **options: Any) -> None:
-    """Run a cluster in virtual time, break whatever can break, and look whether all promises hold.
+    """Run a cluster in virtual time, and break all that can break.
 
-    The same seed gives the same bytes. What happened, what was checked, and a verdict; exit code 1
-    if something was violated. Without --nodes and --faults these are drawn from the seed; --seeds
-    runs many, one after the other on every core. In a pipe: lines of KIND (happened, checked),
-    TIMES, FAULT, WHAT. What each fault does: scuttled/docs/simulation.md.
+    Looks whether all promises hold. The same seed gives the same bytes. What happened, what was
+    checked, and a verdict; exit code 1 if something was violated. Without --nodes and --faults
+    these are drawn from the seed; --seeds runs many, one after the other on every core. In a pipe:
+    lines of KIND (happened, checked), TIMES, FAULT, WHAT. What each fault does:
+    scuttled/docs/simulation.md.
 
     --paper fig2 repeats the second figure of van Renesse et al. (2008): 128 nodes of 64 keys under
     a load that doubles for 50 s, by the paper's four orders and by ours. --paper flow repeats the

@@ -44,7 +44,8 @@ def command(settings: Settings, check: bool) -> None:
         if settings.quiet:
             raise click.exceptions.Exit(Refused.code)
         problems = "; ".join(status["problems"]) or "the daemon does not say why"
-        raise Refused(f"{_label(status)} is degraded: {problems}")
+        hints = [problem["hint"] for problem in _problems(status) if problem["hint"]]
+        raise Refused(f"{_label(status)} is degraded: {problems}", hint=hints[0] if hints else "")
 
 
 def _facts(status: dict[str, Any]) -> list[tuple[str, object]]:
@@ -91,7 +92,19 @@ def screen(status: dict[str, Any]) -> list[str]:
         words = ", ".join(f"{count:,} {cause}" for cause, count in sorted(doubted.items()))
         lines.append(f"trust  updates not taken: {words}")
     lines += _resets(status)
-    return lines + [f"problem: {problem}" for problem in status["problems"]]
+    for problem in _problems(status):
+        lines.append(f"problem: {escape(problem['words'])}")
+        if problem["hint"]:
+            lines.append(f"   hint: {escape(problem['hint'])}")
+    return lines
+
+
+def _problems(status: dict[str, Any]) -> list[dict[str, str]]:
+    """Words and hint of each; a daemon of before there were hints gives the words alone."""
+    found: list[dict[str, str]] = status.get("diagnoses") or [
+        {"words": words, "hint": ""} for words in status["problems"]
+    ]
+    return found
 
 
 def _flow(flows: list[dict[str, Any]]) -> list[str]:

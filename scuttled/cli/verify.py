@@ -28,13 +28,13 @@ _SHOWN_MAX = 5  # keys in a table; all of them with -j
 )
 @click.option("--repair", is_flag=True, help="Exchange all of it with every peer first.")
 def command(settings: Settings, repair: bool) -> None:
-    """Compare every model (or -m MODEL) with every linked peer: clock and content.
+    """Compare clocks and content with every linked peer.
 
-    Exits with 1 if two nodes agree on their clocks but not on the content, which should never be,
-    and names the keys; with 75 if updates were under way for all of --timeout (30s). --repair has
-    both ends send each other everything, merged as ever: the later write of each key stays, and
-    nothing is deleted. In a pipe: lines of MODEL PEER NODE STATE KEYS, where STATE is same,
-    differs, behind (updates were under way) or silent.
+    Of every model, or of -m MODEL. Exits with 1 if two nodes agree on their clocks but not on the
+    content, which should never be, and names the keys; with 75 if updates were under way for all
+    of --timeout (30s). --repair has both ends send each other everything, merged as ever: the
+    later write of each key stays, and nothing is deleted. In a pipe: lines of MODEL PEER NODE
+    STATE KEYS, where STATE is same, differs, behind (updates were under way) or silent.
     """
     until = time.monotonic() + (settings.timeout_s or _TIMEOUT_S)
     model = settings.named_model

@@ -11,7 +11,7 @@ from scuttled.errors import NotPermitted, TimedOut, Unavailable
 
 @verb("version", examples="scuttled version\nscuttled version -j")
 def command(settings: Settings) -> None:
-    """Show the version of this program and of the daemon, if one is running."""
+    """Show the version of this program, and of a running daemon."""
     daemon: dict[str, Any] = {}
     absent = ""
     try:

@@ -12,6 +12,7 @@ from scuttled.errors import TimedOut, Unavailable, UsageError
 from scuttled.units import format_duration
 
 _RETRY_S = 0.05  # a socket that is not there can't tell when it comes
+_GRACE_S = 1.0  # for the daemon to say that time is over, and what is missing
 
 
 @verb(
@@ -40,12 +41,15 @@ def command(settings: Settings, up: bool, peers: int | None, synced: bool, key: 
     limit_s = settings.timeout_s
     until = None if limit_s is None else time.monotonic() + limit_s
     try:
-        while not _holds(settings, conditions, until, patient=up):
+        while (away := _away(settings, conditions, until, patient=up)) is not None:
+            if until is not None and time.monotonic() >= until:
+                raise TimedOut(away.message)
             time.sleep(_RETRY_S)
-    except TimedOut:
+    except TimedOut as error:
         if limit_s is None:
             raise  # the daemon is there but hangs
-        raise TimedOut(f"waited {format_duration(limit_s)} in vain") from None
+        words = f"waited {format_duration(limit_s)} in vain: {error.message}"
+        raise TimedOut(words, hint=error.hint) from None
     if settings.json:
         output.emit({"ok": True})
 
@@ -67,12 +71,12 @@ def _conditions(
     return fields
 
 
-def _holds(
+def _away(
     settings: Settings, conditions: dict[str, object], until: float | None, *, patient: bool
-) -> bool:
-    """One attempt. False if the daemon was not there and we may be `patient` with it.
+) -> Unavailable | TimedOut | None:
+    """One attempt; None once all holds, else why the daemon was not there, if we may be `patient`.
 
-    Raises TimedOut once `until` is over.
+    Raises TimedOut, with what is missing, once `until` is over.
     """
     try:
         with Client.connect(settings.paths(), _left(until, TIMEOUT_S)) as client:
@@ -80,22 +84,29 @@ def _holds(
             if settings.verbose:
                 output.say(f"scuttled: connected to {client.path}")
             if conditions:
-                client.request("wait", wait_s=_left(until, None), **conditions)
-            return True
-    except Unavailable:
+                _wait_for(client, conditions, until)
+            return None
+    except Unavailable as error:
         if not patient:
             raise
-    except TimedOut:
+        return error
+    except TimedOut as error:
         if until is None or not patient:
             raise
-    _left(until, None)
-    return False
+        return error
+
+
+def _wait_for(client: Client, conditions: dict[str, object], until: float | None) -> None:
+    """Until all that is named holds; the daemon says what is missing when time is over."""
+    left_s = _left(until, None)
+    if left_s is None:
+        client.request("wait", wait_s=None, **conditions)
+    else:
+        wait_ms = max(round(left_s * 1000), 1)
+        client.request("wait", wait_s=left_s + _GRACE_S, wait_ms=wait_ms, **conditions)
 
 
 def _left(until: float | None, default: float | None) -> float | None:
     if until is None:
         return default
-    left = until - time.monotonic()
-    if left <= 0:
-        raise TimedOut("time is over")
-    return left
+    return max(until - time.monotonic(), 0.001)

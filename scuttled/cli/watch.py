@@ -71,8 +71,9 @@ def command(
     cursor_file: str | None,
     all_models: bool,
 ) -> None:
-    """Tell every change, of this node and all others, as it comes: to all keys, or to those that
-    match a PATTERN.
+    """Tell every change, of all nodes, as it comes.
+
+    To all keys, or to those that match a PATTERN.
 
     In a pipe: lines of OP KEY VALUE REV NODE TIME_MS (and MODEL, with --all-models), separated by
     tabs. A watch that could not go on behind its cursor says `reset`, gives what is there, and

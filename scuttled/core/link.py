@@ -328,6 +328,13 @@ class Link:
             self._to_open[name] = self.sessions[name].model
             self.wake()
 
+    def start_afresh(self, model: Scuttlebutt) -> None:
+        """The state of a model was replaced: its session begins anew, the link goes on."""
+        if (session := self.sessions.get(model.name)) is not None:
+            session.void()
+            self._to_open[model.name] = model
+            self.wake()
+
     def _say(self, message: Message) -> None:
         if len(self._outbox) >= OUTBOX_MAX:
             raise RemoteProtocolError(f"more than {OUTBOX_MAX} messages want an answer at once")

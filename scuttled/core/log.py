@@ -149,11 +149,12 @@ class ArrivalLog:
     """
 
     __slots__ = (
-        "_firsts", "_heirs_from", "adrift", "end", "forgotten", "freed", "live", "removed",
+        "_firsts", "_heirs_from", "adrift", "born", "end", "forgotten", "freed", "live", "removed",
         "replaced", "saved", "segments", "stored", "tail", "taken",
     )  # fmt: skip
 
     def __init__(self, first: int = 0) -> None:
+        self.born = first  # where it began: 0, or behind the gap that a RESET leaves
         self.end = first
         self.live = 0
         self.tail = Segment(first)

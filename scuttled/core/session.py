@@ -79,6 +79,7 @@ class Session:
         # receiving
         self.round = 0
         self.future: dict[Source, Stamp] = {}
+        self._void_rounds = 0  # what belongs to one of these was for a state that is no more
         self.receipts = Receipts(model)
         self.complete = False  # all has come that the peer had to send when it started
 
@@ -132,6 +133,16 @@ class Session:
                 self.staging = self.model.blank()
             case "peer":
                 self.serving, self.theirs = True, {}
+
+    def void(self) -> None:
+        """Our state was replaced: nothing that is under way is heeded until we ask afresh.
+
+        Its entries neither: the peer may not know yet what the new state has forgotten, and would
+        bring it back. It sends all of it again, from our new clock on.
+        """
+        self._void_rounds = self.round
+        self.open = self.serving = False
+        self.staging = None
 
     @property
     def rejoining(self) -> bool:
@@ -293,6 +304,8 @@ class Session:
 
     def receive_delta(self, delta: Delta, now: Instant) -> Received:
         """Merge the updates; then, if the peer committed, let the clock move (I3, I4)."""
+        if delta.round <= self._void_rounds:
+            return Received(self.model.log.end, self.model.log.end, {})
         limit = stamp((now.wall_ms + self.max_skew_ms) * TICKS_PER_MS)
         received = self.model.receive(delta.runs, limit)
         self._skip(received.start, received.end)

@@ -1,7 +1,7 @@
 """Operations on the cluster and the daemon itself."""
 
+import math
 import os
-from collections.abc import Callable
 from typing import Any
 
 from scuttled.core.link import Link
@@ -9,10 +9,11 @@ from scuttled.core.session import Session
 from scuttled.core.slots import Slots
 from scuttled.core.update import Instant
 from scuttled.errors import Refused, TimedOut, UsageError
-from scuttled.holding import member_rows, state_of
+from scuttled.holding import member_rows
 from scuttled.members import FRESH_MS, Member
-from scuttled.models.map import Map, key_slot
+from scuttled.models.map import key_slot
 from scuttled.node import DEFAULT_MODEL
+from scuttled.requests.conditions import Condition, KeyIs, PeersUp, Synced
 from scuttled.requests.results import Answer, Fields, Operations, Waiting, model_list, number, text
 from scuttled.units import format_duration
 from scuttled.verifying import Finding
@@ -47,63 +48,23 @@ class ClusterOperations(Operations):
         return Answer({"settings": settings})
 
     def op_wait(self, request: Fields, now: Instant) -> Waiting:
-        conditions: list[Callable[[Instant], bool]] = []
+        conditions: list[Condition] = []
         peers = number(request, "peers", 0)
         if peers:
-            conditions.append(lambda _: len(self.node.links) >= peers)
+            conditions.append(PeersUp(self.node, self.daemon, peers))
         if request.get("synced"):
-            conditions.append(self._synced_condition())
+            conditions.append(Synced(self.node, self.daemon))
         key = text(request, "key", "")
         if key:
-            conditions.append(self._key_condition(request, key))
+            key_slot(key)
+            wanted = request.get("value")
+            if isinstance(wanted, str):
+                wanted = wanted.encode("utf-8", "surrogateescape")
+            model = text(request, "model", DEFAULT_MODEL)
+            conditions.append(KeyIs(self.node, model, key, wanted))
         if not conditions:
             raise UsageError("wait for what? peers, synced or key")
-        return Waiting(lambda at: all(condition(at) for condition in conditions))
-
-    def _key_condition(self, request: Fields, key: str) -> Callable[[Instant], bool]:
-        name = text(request, "model", DEFAULT_MODEL)
-        wanted = request.get("value")
-        if isinstance(wanted, str):
-            wanted = wanted.encode("utf-8", "surrogateescape")
-        key_slot(key)
-
-        def holds(now: Instant) -> bool:
-            model = self.node.models.get(name)
-            found = model.find(key, now.wall_ms) if isinstance(model, Map) else None
-            return found is not None and (wanted is None or found.payload == wanted)
-
-        return holds
-
-    def _synced_condition(self) -> Callable[[Instant], bool]:
-        """Every configured peer is linked; each link has all from both its ends, on disk; and who
-        is there but not linked has, by its row, what this node has now.
-        """
-        node = self.node
-        now_held = {model.name: list(model.clock.items()) for model in node.user_models()}
-        for model in node.user_models():
-            node.hurry(model)
-
-        def has_all(member: Member) -> bool:
-            return all(
-                member.covers(model, source, time)
-                for model, times in now_held.items()
-                for source, time in times
-            )
-
-        def holds(now: Instant) -> bool:
-            up = all(peer["state"] in ("up", "self") for peer in self.daemon.peers(now))
-            return (
-                up
-                and all(model.is_saved for model in node.user_models())
-                and all(_is_synced(link) for link in node.links.values())
-                and all(
-                    has_all(member)
-                    for member in node.members.others(now.wall_ms)
-                    if state_of(node, member, now.wall_ms) == "seen"
-                )
-            )
-
-        return holds
+        return _waiting(conditions, request, now)
 
     # --- members ---
 
@@ -188,9 +149,19 @@ class ClusterOperations(Operations):
         return Waiting(holds, lambda _: facts, None, deadline_s, late)
 
 
-def _is_synced(link: Link) -> bool:
-    """But for the rows of members, which are never still for long."""
-    return link.up and all(s.synced for s in link.sessions.values() if not s.model.is_system)
+def _waiting(conditions: list[Condition], request: Fields, now: Instant) -> Waiting:
+    """Answered when all hold; after `wait_ms`, if it is given, with what is missing."""
+    wait_ms = number(request, "wait_ms", 0, WAIT_MS_MAX)
+
+    def late(at: Instant) -> dict[str, Any]:
+        missing = [condition.missing(at) for condition in conditions if not condition.holds(at)]
+        raise TimedOut("; ".join(missing) or "all that was waited for holds by now")
+
+    return Waiting(
+        holds=lambda at: all(condition.holds(at) for condition in conditions),
+        deadline_s=now.mono_s + wait_ms / 1000 if wait_ms else math.inf,
+        late=late,
+    )
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from scuttled.core.slots import OPTION_MS_MAX, Slots
 from scuttled.core.update import Instant, rev_text, source_text
 from scuttled.errors import DataError, Refused, UsageError
 from scuttled.hearing import Hearing
-from scuttled.holding import Holders, check_level
+from scuttled.holding import Holders, check_can_hold, check_level
 from scuttled.loading import read_load
 from scuttled.models import MODELS
 from scuttled.models.events import Events, check_name
@@ -74,7 +74,7 @@ class DataOperations(Operations):
     def op_set(self, request: Fields, now: Instant) -> Answer | Waiting:
         key = text(request, "key")
         key_slot(key)
-        self._check_wait(request)
+        self._check_wait(request, now)
         kind, value = check_value(request.get("kind"), request.get("value"))
         ttl_ms = number(request, "ttl_ms", 0, TTL_MS_MAX)
         name = text(request, "model", DEFAULT_MODEL)
@@ -88,10 +88,10 @@ class DataOperations(Operations):
             model, {"rev": rev_text(update.timestamp, update.source)}, request, now
         )
 
-    def _check_wait(self, request: Fields) -> None:
+    def _check_wait(self, request: Fields, now: Instant) -> None:
         """Before anything is written."""
         if request.get("wait") is not None:
-            check_level(request["wait"])
+            check_can_hold(self.node, check_level(request["wait"]), now.wall_ms)
             number(request, "wait_ms", WAIT_MS, WAIT_MS_MAX)
 
     def _written(
@@ -138,7 +138,7 @@ class DataOperations(Operations):
         keys = request.get("keys")
         if not isinstance(keys, list):
             raise UsageError("del wants keys: [key, ...]")
-        self._check_wait(request)
+        self._check_wait(request, now)
         for key in keys:
             key_slot(key)
         name = text(request, "model", DEFAULT_MODEL)
@@ -177,7 +177,7 @@ class DataOperations(Operations):
         args = request.get("args", [])
         if not isinstance(args, list):
             raise UsageError("call wants args: [...]")
-        self._check_wait(request)
+        self._check_wait(request, now)
         name = text(request, "model", DEFAULT_MODEL)
         model = self.node.model(name)
         before = model.log.end
@@ -201,7 +201,7 @@ class DataOperations(Operations):
     def op_emit(self, request: Fields, now: Instant) -> Answer | Waiting:
         name = text(request, "name")
         check_name(name)
-        self._check_wait(request)
+        self._check_wait(request, now)
         kind, payload = check_value(request.get("kind"), request.get("value"))
         self.node.check_writable()
         model = self._events(request)

@@ -72,10 +72,23 @@ def test_alone_there_is_nobody_to_wait_for(fleet: Fleet) -> None:
     for level in ("all", "majority"):
         (told,) = a.json("set", level, "v", "--wait", level)
         assert (told["held"], told["members"]) == (0, 1)
-    done = a.cli("set", "k", "v", "--wait", "1", "--timeout", "200ms", check=False)
-    assert done.returncode == 75
-    assert b"0 of 0 other members have it on disk by now; it was to be 1" in done.stderr
-    assert a.text("get", "k") == "v"
+    a.cli("set", "there", "v")
+    for command in (["set", "k", "v"], ["del", "there"], ["call", "set", "k", "v"]):
+        done = a.cli(*command, "--wait", "1", check=False)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert (
+            b"not written: it was to be on disk on 1 other member, and there are 0" in done.stderr
+        )
+    assert set(a.state()) == {"all", "majority", "there"}
+
+
+def test_more_members_than_there_are_is_refused_at_once(fleet: Fleet) -> None:
+    a, b = fleet.mesh("a", "b")
+    know_each_other([a, b])
+    done = a.cli("set", "k", "v", "--wait", "5", "--timeout", "1h", check=False)
+    assert done.returncode == 1
+    assert b"on 5 other members, and there is 1 other member" in done.stderr
+    assert a.state() == {}
 
 
 def test_with_a_member_that_hangs_all_is_75_and_majority_is_0(fleet: Fleet) -> None:
@@ -85,7 +98,7 @@ def test_with_a_member_that_hangs_all_is_75_and_majority_is_0(fleet: Fleet) -> N
     done = a.cli("set", "all", "v", "--wait", "all", "--timeout", "1s", check=False)
     assert (done.returncode, done.stdout) == (75, b"")
     assert b"1 of 2 other members have it on disk by now; it was to be 2" in done.stderr
-    assert b"the write stands" in done.stderr
+    assert b"the write stands, and goes on to c (linked, not acknowledged)" in done.stderr
     assert a.text("get", "all") == "v"
     assert b.text("get", "all") == "v"
     (told,) = a.json("set", "majority", "v", "--wait", "majority")
@@ -241,6 +254,7 @@ def test_synced_on_a_chain_means_the_far_end_too(fleet: Fleet) -> None:
     set_(a, "k")
     done = a.cli("wait", "--synced", "--timeout", "500ms", check=False)
     assert done.returncode == 75
+    assert b"waited 500ms in vain: c, which is not linked" in done.stderr
     with a.begin("wait", "--synced") as waiting:
         b.wait("--key", "k")
         assert waiting.poll() is None

@@ -170,9 +170,20 @@ def test_wait_asks_for_all_conditions_at_once(daemon: ScriptedDaemon, scuttled: 
     daemon.answers["wait"] = ok()
     assert scuttled("wait", "--peers", "2", "--synced", "--key", "a=b=c", "-m", "m").code == 0
     asked = daemon.asked("wait")[0]
+    assert "wait_ms" not in asked  # for ever
     assert (asked["peers"], asked["synced"], asked["model"]) == (2, True, "m")
     assert (asked["key"], asked["value"]) == ("a", b"b=c")
     assert scuttled("wait").code == 2
+
+
+def test_the_daemon_says_what_is_missing_when_time_is_over(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    daemon.answers["wait"] = lambda request: [error(75, "0 peers up, waited for 2: db1 is down")]
+    done = scuttled("wait", "--peers", "2", "--timeout", "1m")
+    assert done.code == 75
+    assert done.err == "scuttled: waited 1m in vain: 0 peers up, waited for 2: db1 is down\n"
+    assert 0 < daemon.asked("wait")[0]["wait_ms"] <= 60_000
 
 
 def test_wait_gives_up_when_its_time_is_over(
@@ -180,7 +191,8 @@ def test_wait_gives_up_when_its_time_is_over(
 ) -> None:
     daemon.answers["wait"] = lambda request: []
     done = scuttled("wait", "--key", "k", "--timeout", "30ms")
-    assert (done.code, done.err) == (75, "scuttled: waited 30ms in vain\n")
+    assert done.code == 75
+    assert done.err.startswith("scuttled: waited 30ms in vain: daemon does not answer")
     monkeypatch.setenv("SCUTTLED_SOCKET", "/nowhere/s")
     assert scuttled("wait", "--up", "--timeout", "30ms").code == 75
     assert scuttled("wait", "--key", "k").code == 69
@@ -220,3 +232,20 @@ def test_config_show_asks_the_daemon_that_runs(daemon: ScriptedDaemon, scuttled:
     assert scuttled("config", "show", "--origin", "-j").objects == [
         {"v": 1, "key": "node.name", "value": '"web1"', "origin": "flag --name"}
     ]
+
+
+def test_a_hint_stands_below_its_problem_and_below_the_error_of_check(
+    daemon: ScriptedDaemon, scuttled: Scuttled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diagnoses = [
+        {"code": "skew", "words": "clock 0.7 s off", "hint": "", "about": "db1"},
+        {"code": "disk", "words": "disk slow", "hint": "buy another", "about": ""},
+    ]
+    daemon.answers["status"] = lambda request: [{"ok": {**STATUS, "diagnoses": diagnoses}}]
+    assert scuttled("status", "--check").err == (
+        "scuttled: web1 is degraded: clock 0.7 s off; disk slow\nhint: buy another\n"
+    )
+    monkeypatch.setenv("SCUTTLED_OUTPUT", "table")
+    lines = scuttled("status").out.decode().splitlines()
+    place = lines.index("problem: clock 0.7 s off")
+    assert lines[place + 1 : place + 3] == ["problem: disk slow", "   hint: buy another"]

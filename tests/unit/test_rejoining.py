@@ -10,6 +10,7 @@ from scenes import (
     Line,
     a_map,
     a_node,
+    at,
     default,
     drain,
     entries,
@@ -30,6 +31,7 @@ from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.update import Instant, Stamp, stamp
 from scuttled.errors import RemoteProtocolError
+from scuttled.measuring import Measure
 from scuttled.models.map import Map
 from scuttled.node import MEMBERS, Node
 from scuttled.rejoining import KEYS_MAX, NAMED_MAX, Rejoin, Rejoined, rejoin
@@ -445,12 +447,85 @@ def test_all_links_end_and_then_all_is_well() -> None:
     assert state(default(one)) == state(default(two)) == state(default(three))
 
 
+def have_met(one: Node, two: Node) -> None:
+    """Both hold a key, and are parted again."""
+    write(two, "old")
+    line = Line(one, two)
+    line.settle()
+    line.hang_up()
+
+
 def test_who_lost_nothing_is_not_warned_about() -> None:
     one, two = a_node(1), a_node(2)
+    have_met(one, two)
     above(two, "k")
     Line(one, two).settle()
     assert one.notices.warnings == []
     assert one.notices.news == [one.resets[0].words]
+
+
+def test_a_newcomer_takes_over_all_models_on_the_links_it_has_and_says_so_in_one_line() -> None:
+    one, two, three = a_node(1), a_node(2), a_node(3)
+    above(two, "k", "j")
+    two.create("more", "map")
+    other = two.models["more"]
+    assert isinstance(other, Map)
+    put(other, "x")
+    other.floor.merge(other.clock.items())
+    save(two)
+    third = Line(three, two)
+    for line in (third, Line(one, two), Line(one, three)):
+        line.settle()
+        line.settle()
+        assert line.up
+    assert state(default(one)) == state(default(two)) == state(default(three))
+    assert default(one).floor == default(two).floor
+    assert one.resets == []
+    one.tend(NOW)
+    name = two.settings.name
+    assert one.notices.warnings == []
+    assert one.notices.news == [
+        f"new here: took over the state of {name}: default (2 updates), more (1 updates)"
+    ]
+
+
+def test_what_was_under_way_to_a_newcomer_does_not_bring_back_what_is_forgotten() -> None:
+    """One is new. Three holds what two has forgotten, and has it under way when one becomes two."""
+    one, two, three = a_node(1), a_node(2), a_node(3)
+    write(three, "dead")
+    write(three, "old")
+    third, line = Line(one, three), Line(one, two)
+    third.draw(0)
+    third.deliver(0)
+    third.draw(1)
+    third.deliver(1)  # three has our clock, of nothing
+    third.draw(0)
+    third.deliver(0)
+    third.draw(1)  # the entries and their commit, under way
+    assert third.under_way[1]
+    default(two).floor.merge(default(three).clock.items())
+    default(two).commit(default(three).clock.items())
+    above(two, "k")
+    line.settle()
+    line.settle()
+    assert values(default(one)) == {"k": "peer's"}
+    third.deliver(1)
+    assert values(default(one)) == {"k": "peer's"}
+    assert default(one).clock == default(two).clock
+    assert third.up
+
+
+def test_what_a_reset_brings_is_not_taken_for_what_is_written_here() -> None:
+    one, two = a_node(1), a_node(2)
+    measure = Measure(one)
+    measure.turn(at(0))
+    above(two, *(f"k{n}" for n in range(100)))
+    Line(one, two).settle()
+    measure.turn(at(1))
+    measure.turn(at(2))
+    course = one.sharing.courses["map"]
+    assert course.flow.wanted < 10
+    assert course.total_per_s <= 101
 
 
 def test_writes_during_the_gathering_are_not_lost() -> None:
@@ -511,6 +586,7 @@ def test_storage_gets_the_whole_in_one_batch_and_links_see_nothing_before(
 
 def test_a_second_reset_is_not_taken_while_the_first_is_not_on_disk() -> None:
     one, two, three = a_node(1, stored=True), a_node(2), a_node(3)
+    have_met(one, two)
     above(two, "k")
     above(three, "j")
     default(three).floor.rise(source(9), 5)
@@ -523,7 +599,7 @@ def test_a_second_reset_is_not_taken_while_the_first_is_not_on_disk() -> None:
     assert len(one.resets) == 1
     assert line.links[0].ended is not None
     assert line.links[0].ended.code == Code.AFRESH
-    assert values(default(one)) == {"k": "peer's"}
+    assert values(default(one)) == {"k": "peer's", "old": "v"}
     line.hang_up()
     save(one)
     Line(one, three).settle()

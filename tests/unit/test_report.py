@@ -27,7 +27,7 @@ def a_report(member: Member, tmp_path: Path, storage: Storage | None = None) -> 
 
 
 def words_of(report: Report) -> str:
-    return " | ".join(report.problems(LATER))
+    return " | ".join(problem.words for problem in report.problems(LATER))
 
 
 def test_a_lone_daemon_is_healthy(tmp_path: Path) -> None:

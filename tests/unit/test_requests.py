@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -7,7 +8,14 @@ from scenes import NOW, WALL, Line, a_node, default, examples, node_id, put, sav
 
 from scuttled import __version__, rpc
 from scuttled.core.update import Instant
-from scuttled.errors import DataError, NoCommonProtocol, Refused, ScuttledError, UsageError
+from scuttled.errors import (
+    DataError,
+    NoCommonProtocol,
+    Refused,
+    ScuttledError,
+    TimedOut,
+    UsageError,
+)
 from scuttled.models.values import VALUE_BYTES_MAX
 from scuttled.node import Node
 from scuttled.requests import Answer, Daemon, Requests, Waiting
@@ -370,10 +378,48 @@ def test_one_may_wait_for_links_and_until_all_is_synced() -> None:
     assert both.holds(NOW)
 
 
+DOWN = {"state": "down", "name": "db1", "address": "db1:7960", "reason": "Connection refused"}
+
+
 def test_nobody_is_synced_while_a_peer_is_not_linked() -> None:
-    caller = Caller(peers=[{"state": "down"}])
+    caller = Caller(peers=[DOWN])
     assert not waiting(caller, synced=True).holds(NOW)
     assert waiting(Caller(peers=[{"state": "self"}]), synced=True).holds(NOW)
+
+
+def missing(caller: Caller, **fields: Any) -> str:
+    """What one who waits a moment is told when it is over."""
+    with pytest.raises(TimedOut) as caught:
+        waiting(caller, wait_ms=1, **fields).late(NOW)
+    return caught.value.message
+
+
+def test_who_waited_in_vain_is_told_who_and_what_is_missing() -> None:
+    one, two = a_node(1, stored=True), a_node(2, stored=True)
+    caller = Caller(one, peers=[DOWN])
+    down = "db1 is down (Connection refused)"
+    assert missing(caller, peers=2) == f"0 peers up, waited for 2: {down}"
+    assert missing(caller, synced=True) == down
+    assert missing(caller, key="k") == "there is no key 'k' in model default"
+    assert missing(caller, key="k", model="m") == "there is no model 'm'"
+    write(one, "k", "1")
+    save(one)
+    assert missing(caller, key="k", value="2") == "key 'k' is '1'"
+    caller = Caller(one, peers=[{"state": "up"}])
+    line = Line(one, two)
+    line.settle()
+    line.pass_time(0.0, 0.5)
+    write(one, "k", "2")
+    save(one)
+    assert missing(caller, synced=True, key="j") == (
+        f"{two.settings.name} has not acknowledged 1 update of default; "
+        "there is no key 'j' in model default"
+    )
+
+
+def test_who_does_not_say_how_long_it_waits_waits_for_ever() -> None:
+    assert waiting(Caller(), key="k").deadline_s == math.inf
+    assert waiting(Caller(), key="k", wait_ms=1500).deadline_s == NOW.mono_s + 1.5
 
 
 @pytest.mark.parametrize("fields", [{}, {"peers": 0}, {"peers": "1"}, {"peers": -1}, {"key": ""}])

@@ -2,9 +2,10 @@
 
     Meetings(seed=7).run()
 
-Three to five nodes, strangers at first, each with its own wrong clock; writes, deletions, keys
-that expire; links that move a few bytes at a time and break anywhere; long silences, after which
-others are forgotten; restarts with what the disk had. In the end all meet, and then
+Three to five nodes, strangers at first, each with its own wrong clock; in every third run one
+that comes later, with nothing; writes, deletions, keys that expire; links that move a few bytes at
+a time and break anywhere; long silences, after which others are forgotten; restarts with what the
+disk had. In the end all meet, and then
 
 * all show the same, with the same clocks, and nothing is left to be collected;
 * if no node had to be reset, nothing has come back that a writer who had seen it had replaced
@@ -38,6 +39,7 @@ FORGET_AFTER_MS = 40_000
 SILENCES_S = (0.0, 0.05, 0.3, 1.1, 1.1, 3.0, 30.0)
 LINK_LOSS_S = 9.0  # a silence that no link outlives
 ROUNDS_MAX = 60  # of meetings, before all must agree
+NEWCOMER_EVERY = 3  # runs: in one of so many a node comes late
 
 Pair = tuple[int, int]
 
@@ -140,6 +142,8 @@ class Meetings:
         count = rng.choice((3, 3, 4, 5))
         self.known = rng.random() < 0.6  # else strangers write before they have met
         self.walkers = [Walker(number, rng, stored=stored, mode=mode) for number in range(count)]
+        self.has_newcomer = seed % NEWCOMER_EVERY == 0
+        self.away: set[int] = {count - 1} if self.has_newcomer else set()
         self.wires: dict[Pair, Wire] = {}
         self.replaced: dict[bytes, str] = {}  # values that a writer saw and wrote over, and keys
         self._values = 0
@@ -149,12 +153,20 @@ class Meetings:
     def run(self) -> "Meetings":
         """Steps, then the end. Raises Violation, whose words begin with the seed."""
         try:
-            for _ in range(self.rng.randint(10, 60)):
+            steps = self.rng.randint(10, 60)
+            for step in range(steps):
+                if step == steps // 2:
+                    self.away.clear()
                 self._step()
             self._end()
         except (AssertionError, RemoteProtocolError) as error:
             raise Violation(f"seed {self.seed} at {self.now_s:.1f} s: {error!r}") from error
         return self
+
+    @property
+    def there(self) -> list[Walker]:
+        """All nodes but a newcomer that has not come yet."""
+        return [walker for walker in self.walkers if walker.number not in self.away]
 
     @property
     def resets(self) -> int:
@@ -166,14 +178,14 @@ class Meetings:
     # --- steps ---
 
     def _step(self) -> None:
-        rng, walker = self.rng, self.rng.choice(self.walkers)
+        rng, walker = self.rng, self.rng.choice(self.there)
         chance = rng.random()
         if chance < 0.3:
             self._write(walker)
         elif chance < 0.4:
             self._pass_time()
         elif chance < 0.55:
-            self._connect(*rng.sample(range(len(self.walkers)), 2))
+            self._connect(*rng.sample([walker.number for walker in self.there], 2))
         elif chance < 0.85:
             self._move_some()
         elif chance < 0.93:
@@ -208,7 +220,7 @@ class Meetings:
         if silence_s > LINK_LOSS_S:
             for pair in list(self.wires):
                 self._cut(pair)
-        for walker in self.walkers:
+        for walker in self.there:
             if self.rng.random() < 0.8:
                 self._tend(walker)
 
@@ -289,9 +301,9 @@ class Meetings:
         """Everybody meets everybody, until each knows all."""
         for _ in range(2):
             self.now_s += 1.1
-            for walker in self.walkers:
+            for walker in self.there:
                 self._tend(walker)
-            for pair in combinations(range(len(self.walkers)), 2):
+            for pair in combinations([walker.number for walker in self.there], 2):
                 self._connect(*pair)
                 if pair in self.wires:
                     self._settle(pair)
@@ -330,7 +342,7 @@ class Meetings:
         for key, value in shown.items():
             came_back = value in self.replaced and not self.resets
             assert not came_back, f"{key}={value!r} had been replaced, and came back"
-        if self.known and not self.forgetting:
+        if self.known and not self.forgetting and not self.has_newcomer:
             assert not self.resets, "members that know each other were reset"
 
 
