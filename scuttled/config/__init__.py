@@ -8,7 +8,7 @@ not even in a place that is overruled: a daemon that starts without its peers lo
 platformdirs and tomllib live in this room only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from scuttled.config.address import PORT, Address, is_loopback, parse_address
 from scuttled.config.file import Entry, read_file, template
 from scuttled.config.places import default_place, find_file, paths
 from scuttled.config.settings import SETTINGS, TYPES_KNOWN, Setting, did_you_mean, toml
-from scuttled.errors import ConfigError, ScuttledError
+from scuttled.errors import ConfigError, ScuttledError, UsageError
 
 __all__ = [
     "PORT",
@@ -97,8 +97,9 @@ def load(
 ) -> Loaded:
     """What is in force.
 
-    `flags` go by their names, `-` written `_`; None, False, "" and () count as not given, and so
-    does an empty variable. Raises ConfigError.
+    `flags` go by their names, `-` written `_`; None, False and () count as not given. A text that
+    is empty does not, be it a flag's or a variable's: whoever wrote it meant something else than
+    the default. Raises ConfigError, UsageError.
     """
     if unknown := flags.keys() - {setting.word for setting in SETTINGS}:
         raise TypeError(f"no setting has the flags {sorted(unknown)}")
@@ -142,18 +143,32 @@ def _said(
     yield setting.default, "default"
     if entry := written.get(setting.path):
         yield entry.value, f"file {entry.place}"
-    if text := environ.get(setting.variable, "").strip():
-        yield setting.kind.from_text(text), f"environment {setting.variable}"
-    if flag := flags.get(setting.word):
-        yield _flag_value(setting, flag), f"flag {setting.flag}"
+    if (text := environ.get(setting.variable)) is not None:
+        _check_not_blank(setting, setting.variable, text, f"unset {setting.variable}")
+        yield setting.kind.from_text(text.strip()), f"environment {setting.variable}"
+    flag = flags.get(setting.word)
+    if isinstance(flag, str | list | tuple) or flag:
+        yield from ((value, f"flag {setting.flag}") for value in _flag_values(setting, flag))
 
 
-def _flag_value(setting: Setting, flag: object) -> object:
+def _flag_values(setting: Setting, flag: object) -> Iterator[object]:
+    """The one value of a flag; none if it may be repeated and was not given once."""
     if isinstance(flag, bool):
-        return flag
-    if isinstance(flag, list | tuple):  # one that may be repeated
-        flag = ",".join(flag)
-    return setting.kind.from_text(str(flag))
+        yield flag
+        return
+    texts = [flag] if isinstance(flag, str) else list(flag) if isinstance(flag, Iterable) else []
+    for text in texts:
+        _check_not_blank(setting, setting.flag, text, "scuttled serve --help")
+    if texts:
+        yield setting.kind.from_text(",".join(texts))
+
+
+def _check_not_blank(setting: Setting, name: str, text: str, hint: str) -> None:
+    """Nor may any part of a list be empty, but for what is behind a last comma."""
+    parts = text.rstrip().removesuffix(",").split(",") if setting.is_list else [text]
+    if not all(part.strip() for part in parts):
+        empty = f"{text!r:.200}" if text.strip(" ,\t\n") else f"{text!r:.40}, which names nothing"
+        raise UsageError(f"{name} is {empty}: a variable that is not set?", hint=hint)
 
 
 def _resolve(

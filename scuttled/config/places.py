@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import platformdirs
 
 from scuttled.config.file import FILE_NAME
-from scuttled.errors import ConfigError
+from scuttled.errors import ConfigError, UsageError
 
 SITE_FILE = f"/etc/scuttled/{FILE_NAME}"  # platformdirs would say /etc/xdg
 
@@ -23,7 +23,12 @@ def find_file(environ: Mapping[str, str], named: str | None) -> str | None:
     One that was named must be there. Of the default ones the first counts, and one that is there
     but out of reach counts too, so that reading it says so. Raises ConfigError.
     """
-    if named := named or environ.get("SCUTTLED_CONFIG"):
+    if named is None:
+        named = environ.get("SCUTTLED_CONFIG")
+    if named is not None:
+        if not named.strip():
+            words = f"{named!r} is no configuration file: a variable that is not set?"
+            raise UsageError(words, hint="scuttled config paths")
         if not _may_exist(named):
             raise ConfigError(f"{named}: no such file")
         return named

@@ -233,6 +233,11 @@ class Setting:
     kind: Kind
 
     @property
+    def is_list(self) -> bool:
+        """Whether its text may have several parts, with commas between them."""
+        return isinstance(self.kind.from_text("a,b"), list)
+
+    @property
     def word(self) -> str:
         """Its name where the unit is written with the value."""
         return self.field.removesuffix("_s")
