@@ -1,7 +1,7 @@
 """The configuration: a file and an environment that nobody should have written.
 
-Each is refused by ConfigError, or where it is empty by UsageError, with the place to mend, or gives a configuration that, written down
-again as `config show` has it, is the same.
+Each is refused by ConfigError, or where it is empty by UsageError, with the place to mend, or
+gives a configuration that, written down again as `config show` has it, is the same.
 """
 
 import random
