@@ -68,8 +68,10 @@ def socket_paths(explicit: str | None, environ: Mapping[str, str]) -> list[str]:
     state = environ.get("XDG_STATE_HOME", "")
     if not state.startswith("/"):  # the specification says to ignore relative ones
         home = environ.get("HOME") or os.path.expanduser("~")
-        state = f"{home}/.local/state"
-    return [*paths, f"{state}/scuttled/run/control.sock", "/run/scuttled/control.sock"]
+        state = f"{home}/.local/state" if home.startswith("/") else ""  # nobody's home
+    if state:
+        paths.append(f"{state}/scuttled/run/control.sock")
+    return [*paths, "/run/scuttled/control.sock"]
 
 
 class Client:

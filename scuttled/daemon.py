@@ -122,7 +122,6 @@ class Daemon:
                 raise ConfigError(f"data type {text} is no subclass of Slots: it can't be signed")
         if strange := [name for name in config.enforce if name not in MODELS]:
             raise ConfigError(f"flow.enforce: there is no data type '{strange[0]}'")
-        inherited = readiness.inherited_sockets(self.outside.environ, os.getpid())
         try:
             self._open_state()
             async with AsyncExitStack() as stack:
@@ -133,8 +132,8 @@ class Daemon:
                 self._make_node()
                 self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.outside.rng)
                 await self.npm.open(config.npm, config.npm_connect, stack)
-                if "control" in inherited:
-                    sock = trio.socket.from_stdlib_socket(inherited["control"])
+                if (inherited := self.outside.inherited.get(readiness.CONTROL)) is not None:
+                    sock = trio.socket.from_stdlib_socket(inherited)
                     control_listener: Listener = trio.SocketListener(sock)
                 else:
                     opening = self.outside.open_control(

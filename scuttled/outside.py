@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import trio
 
+from scuttled import readiness
 from scuttled.control_socket import open_control_socket
 from scuttled.core.update import Instant
 from scuttled.signals import Signals
@@ -31,6 +32,8 @@ class Outside:
     def __init__(self) -> None:
         self.rng: random.Random = random.SystemRandom()
         self.environ: MutableMapping[str, str] = os.environ
+        self.inherited = readiness.inherited_sockets(self.environ, os.getpid())
+        """The sockets that systemd opened for us; found before trio opens anything."""
 
     def now(self) -> Instant:
         return read_clocks()

@@ -47,5 +47,6 @@ def command(settings: Settings, peers: tuple[str, ...], file: str | None, **flag
 
     given = {**flags, "peers": peers, "socket": settings.socket}
     loaded = config.load(os.environ, file=file, flags=given)
+    os.umask(os.umask(0) & 0o077)  # one that takes our own rights would lock us out of our files
     set_up_logging(loaded.config.log_level, loaded.config.log_format)
     daemon.serve(loaded, say=output.say)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from scuttled.config.address import PORT, Address, is_loopback, parse_address
 from scuttled.config.file import Entry, read_file, template
-from scuttled.config.places import default_place, find_file, paths
+from scuttled.config.places import NO_HOME, default_place, find_file, paths
 from scuttled.config.settings import SETTINGS, TYPES_KNOWN, Setting, did_you_mean, toml
 from scuttled.errors import ConfigError, ScuttledError, UsageError
 
@@ -109,10 +109,12 @@ def load(
         setting.field: _resolve(setting, environ, _said(setting, environ, flags, written))
         for setting in SETTINGS
     }
+    _check_data(chosen["data"], chosen["memory"])
     _check_socket(chosen["socket"])
     _check_enforce(chosen["enforce"], chosen["types"])
+    data = Path(chosen["data"].value)
     return Loaded(
-        Config(**{field: choice.value for field, choice in chosen.items()}),
+        Config(**{field: choice.value for field, choice in chosen.items()} | {"data": data}),
         path,
         {field: choice.origin for field, choice in chosen.items()},
     )
@@ -145,7 +147,7 @@ def _said(
         yield entry.value, f"file {entry.place}"
     if (text := environ.get(setting.variable)) is not None:
         _check_not_blank(setting, setting.variable, text, f"unset {setting.variable}")
-        yield setting.kind.from_text(text.strip()), f"environment {setting.variable}"
+        yield _from_text(setting, text.strip(), setting.variable), f"environment {setting.variable}"
     flag = flags.get(setting.word)
     if isinstance(flag, str | list | tuple) or flag:
         yield from ((value, f"flag {setting.flag}") for value in _flag_values(setting, flag))
@@ -160,7 +162,14 @@ def _flag_values(setting: Setting, flag: object) -> Iterator[object]:
     for text in texts:
         _check_not_blank(setting, setting.flag, text, "scuttled serve --help")
     if texts:
-        yield setting.kind.from_text(",".join(texts))
+        yield _from_text(setting, ",".join(texts), setting.flag)
+
+
+def _from_text(setting: Setting, text: str, where: str) -> object:
+    try:
+        return setting.kind.from_text(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {setting.path}: {error}") from error
 
 
 def _check_not_blank(setting: Setting, name: str, text: str, hint: str) -> None:
@@ -178,7 +187,7 @@ def _resolve(
     *_, choice = [_Choice(_read(setting, value, origin), origin) for value, origin in said]
     if choice.value == "" and (place := default_place(setting.field, environ)):
         choice = _Choice(*place)
-    return choice._replace(value=Path(choice.value)) if setting.field == "data" else choice
+    return choice
 
 
 def _read(setting: Setting, value: object, origin: str) -> object:
@@ -197,6 +206,15 @@ def _check_enforce(choice: _Choice, types: _Choice) -> None:
             where = choice.origin.removeprefix("file ")
             near = did_you_mean(name, TYPES_KNOWN)
             raise ConfigError(f"{where}: flow.enforce: {words}{near}")
+
+
+def _check_data(choice: _Choice, memory: _Choice) -> None:
+    """Without a home there is no place for it; who keeps nothing on disk needs none."""
+    if not choice.value and not memory.value:
+        raise ConfigError(
+            f"node.data: no place for the state: {NO_HOME}",
+            hint="name one with --data DIR, or set HOME",
+        )
 
 
 def _check_socket(choice: _Choice) -> None:

@@ -172,6 +172,7 @@ class _Virtual(Outside):
         self.world = machine.world
         self.rng = random.Random(self.world.rng.getrandbits(64))  # noqa: S311  (a simulation)
         self.environ = {}
+        self.inherited = {}
 
     def now(self) -> Instant:
         return self.machine.now
