@@ -19,17 +19,18 @@ import trio
 from scuttled import __version__, readiness, signing
 from scuttled import config as configuration
 from scuttled.config import Config, Loaded
-from scuttled.control import Control
+from scuttled.control import CALLERS_MAX, Control
 from scuttled.core.hlc import Author
 from scuttled.core.security import Doubt, Seal
 from scuttled.core.slots import Slots
 from scuttled.core.update import NodeId
 from scuttled.errors import ConfigError, Refused, StorageError, UsageError
-from scuttled.gossip import Gossip, Peer
+from scuttled.gossip import LINKS_MAX, Gossip, Peer
+from scuttled.logs import tell_repeats
 from scuttled.members import Settings
 from scuttled.models import MODELS, add_type
 from scuttled.node import Node
-from scuttled.npm.serving import NpmDoor
+from scuttled.npm.serving import CONNECTIONS_MAX, NpmDoor
 from scuttled.outside import Outside
 from scuttled.pacing import Pacing
 from scuttled.problems import ProblemLog
@@ -48,6 +49,8 @@ logger = logging.getLogger(__name__)
 Listener = trio.abc.Listener[trio.abc.Stream]
 
 PEERS_MAX = 512  # that are dialled
+FILES_MAX = 64  # of the state, of listeners, of the loop; and what a look-up of a name takes
+DESCRIPTORS_MAX = PEERS_MAX + LINKS_MAX + CALLERS_MAX + CONNECTIONS_MAX + FILES_MAX
 RETIRE_S = 0.5  # for peers to hear that a node without disk is gone for good
 GRACE_S = 2.0  # for callers and links at the end
 EXPIRE_S = 0.2  # between looks at what expires, while something is due soon
@@ -122,6 +125,7 @@ class Daemon:
                 raise ConfigError(f"data type {text} is no subclass of Slots: it can't be signed")
         if strange := [name for name in config.enforce if name not in MODELS]:
             raise ConfigError(f"flow.enforce: there is no data type '{strange[0]}'")
+        self._check_descriptors()
         try:
             self._open_state()
             async with AsyncExitStack() as stack:
@@ -148,6 +152,18 @@ class Daemon:
         self._close_state()
 
     # --- coming up ---
+
+    def _check_descriptors(self) -> None:
+        """Every connection that the maxima allow takes one: where there are fewer, it is said."""
+        allowed = self.outside.descriptors(DESCRIPTORS_MAX)
+        if allowed < DESCRIPTORS_MAX:
+            logger.warning(
+                "this process may open %d files; with all the links, callers and peers that it "
+                "would take it needs %d (ulimit -n, or LimitNOFILE= in the unit): beyond that "
+                "connections wait",
+                allowed,
+                DESCRIPTORS_MAX,
+            )
 
     def _open_state(self) -> None:
         self.seal = self._make_seal() if self.config.sign else None
@@ -391,6 +407,7 @@ class Daemon:
         while True:
             self.report.sample(self.outside.now())
             self.pacing.measure.turn(self.outside.now())
+            tell_repeats()
             line = self.report.status_line()
             if line != said:
                 readiness.notify(f"STATUS={line}", self.outside.environ)

@@ -17,6 +17,7 @@ import trio
 from scuttled import readiness
 from scuttled.control_socket import open_control_socket
 from scuttled.core.update import Instant
+from scuttled.descriptors import raise_limit
 from scuttled.signals import Signals
 from scuttled.transport import dial, open_listeners
 from scuttled.waking import read_clocks
@@ -52,6 +53,10 @@ class Outside:
     async def beside(self, work: Callable[..., T], *args: object) -> T:
         """Do what blocks, while the loop goes on; whatever it raises is raised here."""
         return await trio.to_thread.run_sync(work, *args)
+
+    def descriptors(self, wanted: int) -> int:
+        """Have so many, if this machine allows; how many of them there are."""
+        return raise_limit(wanted)
 
     def settled(self) -> None:
         """What was loaded lives on: no use in looking for garbage in it again and again."""

@@ -59,9 +59,9 @@ HOUSE = {
         hearing
     """,
     "doors": """
-        waking
+        waking repeats
         signals
-        requests transport readiness logs control_socket
+        requests transport readiness logs control_socket descriptors
         outside
         control npm trio_client replication
     """,

@@ -189,6 +189,9 @@ class _Virtual(Outside):
         await trio.sleep(self.rng.uniform(0, self.machine.disk_s / 10))
         return done
 
+    def descriptors(self, wanted: int) -> int:
+        return wanted
+
     def settled(self) -> None:
         self.machine.begun()
 
