@@ -19,6 +19,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TextIO
 
+from scuttled.printable import one_line
 from scuttled.repeats import Repeats
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ _LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 9}
 
 
 def set_up_logging(
@@ -121,10 +121,11 @@ class Lines(logging.Formatter):
     def traceback(self, record: logging.LogRecord) -> list[str]:
         if not record.exc_info or not self._shows_tracebacks:
             return []
-        return self.formatException(record.exc_info).splitlines()
+        # What an exception quotes may come from a peer, too.
+        return [one_line(line) for line in self.formatException(record.exc_info).split("\n")]
 
     def line(self, record: logging.LogRecord) -> str:
-        return self.message(record).translate(_CONTROLS)
+        return "\t".join(map(one_line, self.message(record).split("\t")))  # a tab harms nobody
 
 
 class TextLines(Lines):

@@ -51,6 +51,13 @@ def default_place(field: str, environ: Mapping[str, str]) -> tuple[str, str] | N
             return None
 
 
+def _host_name() -> str:
+    """This machine's name, as far as a node may have it: the kernel takes any bytes for one."""
+    host = socket.gethostname().partition(".")[0][:LABEL_CHARS_MAX]
+    named = "".join(c if c.isprintable() and not c.isspace() else "-" for c in host)
+    return named or "node"
+
+
 def paths(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """(what, path) of every place that is looked at, whether or not anything is there."""
     named = environ.get("SCUTTLED_CONFIG")
@@ -100,12 +107,6 @@ def _of_user(find: Callable[..., str]) -> str:
     except RuntimeError:
         return ""
     return path if os.path.isabs(path) else ""
-
-
-def _host_name() -> str:
-    """The short one, as far as it can be a node's name: the kernel takes any bytes for one."""
-    short = socket.gethostname().partition(".")[0]
-    return "".join(c for c in short if c.isprintable() and c != " ")[:LABEL_CHARS_MAX] or "node"
 
 
 def _given_directory(environ: Mapping[str, str], variable: str) -> str:

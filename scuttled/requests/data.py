@@ -3,7 +3,7 @@
 from typing import Any
 
 from scuttled import rpc
-from scuttled.core.changes import Slot
+from scuttled.core.changes import SLOT_BYTES_MAX, Slot
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import OPTION_MS_MAX, Slots
 from scuttled.core.update import Instant, rev_text, source_text
@@ -22,16 +22,19 @@ from scuttled.requests.results import (
     Fields,
     Operations,
     Waiting,
+    flag,
     model_line,
     model_list,
     number,
     text,
 )
+from scuttled.tally import Tally
 from scuttled.watching import PATTERNS_MAX, Listing, Watch
 
 OPTIONS_MS = ("ttl_ms", "keep_ms")  # what a model can be created with
 WHOLE_BYTES_MAX = 768 << 10  # of a model that is got as one value
 EVENTS_MODEL = "events"  # of emit and on, if none is named
+DEPTH_MAX = SLOT_BYTES_MAX  # slashes in a key
 WAIT_MS = 5_000  # for others to have a write, if nothing is said
 WAIT_MS_MAX = 7 * 86_400_000
 
@@ -90,9 +93,9 @@ class DataOperations(Operations):
 
     def _check_wait(self, request: Fields, now: Instant) -> None:
         """Before anything is written."""
+        number(request, "wait_ms", WAIT_MS, WAIT_MS_MAX)
         if request.get("wait") is not None:
             check_can_hold(self.node, check_level(request["wait"]), now.wall_ms)
-            number(request, "wait_ms", WAIT_MS, WAIT_MS_MAX)
 
     def _written(
         self, model: Scuttlebutt, ok: dict[str, Any], request: Fields, now: Instant
@@ -115,7 +118,7 @@ class DataOperations(Operations):
         )
 
     def _check_conditions(self, request: Fields, key: str, found: Slot | None) -> None:
-        if request.get("if_absent") and found is not None:
+        if flag(request, "if_absent") and found is not None:
             raise Refused(f"{key:.200} not written: it is there, at rev {found.rev}")
         rev = text(request, "if_rev", "")
         if rev and (found is None or found.rev != rev):
@@ -157,7 +160,15 @@ class DataOperations(Operations):
             self.node,
             model,
             text(request, "pattern", ""),
-            values=bool(request.get("values")),
+            values=flag(request, "values"),
+            deleted=flag(request, "deleted"),
+        )
+
+    def op_tally(self, request: Fields, now: Instant) -> Tally:
+        return Tally(
+            self._slots(text(request, "model", DEFAULT_MODEL)),
+            text(request, "pattern", ""),
+            depth=number(request, "depth", 0, DEPTH_MAX),
             deleted=bool(request.get("deleted")),
         )
 
@@ -169,7 +180,7 @@ class DataOperations(Operations):
             self.node,
             text(request, "model", ""),
             patterns,
-            snapshot=bool(request.get("snapshot")),
+            snapshot=flag(request, "snapshot"),
             after=text(request, "after", ""),
         )
 
@@ -186,14 +197,17 @@ class DataOperations(Operations):
         operation = text(request, "operation")
         if any(op.name == operation and op.writes for op in operations(type(model))):
             self.node.check_writable()
-        result = call(model, operation, args)
+        try:
+            result = call(model, operation, args)
+        finally:  # what it wrote before it failed is there
+            if model.log.end != before:
+                self.node.accepted(model)
         try:
             rpc.encode({"result": result})
         except (ValueError, TypeError, OverflowError) as error:
             raise DataError(f"the result can't be told: {error}") from None
         if model.log.end == before:
             return Answer({"result": result})
-        self.node.accepted(model)
         return self._written(model, {"result": result}, request, now)
 
     # --- events ---
