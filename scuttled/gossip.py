@@ -20,6 +20,7 @@ from scuttled.dialling import REFUSALS, Dialler, words_of
 from scuttled.errors import RemoteProtocolError
 from scuttled.node import Node
 from scuttled.outside import Outside
+from scuttled.repeats import FROM_STRANGERS
 from scuttled.transport import remote_name
 from scuttled.waking import Bell, Outlet
 
@@ -74,7 +75,8 @@ class Gossip:
     async def serve(self, stream: trio.abc.Stream) -> None:
         """A connection that a peer made. Closes the stream."""
         if self._taken >= LINKS_MAX:
-            logger.warning("connection from %s closed: %d are open", remote_name(stream), LINKS_MAX)
+            words, who = "connection from %s closed: %d are open", remote_name(stream)
+            logger.warning(words, who, LINKS_MAX, extra=FROM_STRANGERS)
             await trio.aclose_forcefully(stream)
             return
         self._taken += 1
@@ -219,7 +221,8 @@ class Gossip:
             if peer is None or _but_numbers(peer.reason) != _but_numbers(end.words):
                 logger.warning("peer %s: %s", link.dialled, end.words)
         elif end.code not in REFUSALS or self._is_news(who.rpartition(":")[0], end.words):
-            logger.warning("connection from %s closed: %s", who, end.words)
+            words = "connection from %s closed: %s"
+            logger.warning(words, who, end.words, extra=FROM_STRANGERS)
 
     def _is_news(self, host: str, words: str) -> bool:
         """Whether this was not said of that host lately: who is refused tries for ever."""

@@ -65,8 +65,9 @@ HOUSE = {
         hearing listing tally
     """,
     "doors": """
-        waking
-        requests transport readiness logs control_socket
+        waking repeats
+        signals
+        requests transport readiness logs control_socket descriptors
         outside
         control npm trio_client replication
     """,
@@ -101,6 +102,7 @@ HOMES = {
     "trio": {
         "replication",
         "waking",
+        "signals",
         "transport",
         "control",
         "npm",

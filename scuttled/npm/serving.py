@@ -16,6 +16,7 @@ from scuttled.errors import ConfigError, RemoteProtocolError, ScuttledError
 from scuttled.node import Node
 from scuttled.npm.bridge import Bridge
 from scuttled.npm.talk import HELLO_S, Talk
+from scuttled.repeats import FROM_STRANGERS
 from scuttled.transport import dial, open_listeners, remote_name
 from scuttled.waking import Bell, Outlet, read_clocks
 
@@ -59,7 +60,8 @@ class NpmDoor:
     async def serve(self, bridge: Bridge, stream: trio.SocketStream) -> None:
         """A connection that an npm peer made. Closes the stream."""
         if len(self.talks) >= CONNECTIONS_MAX:
-            logger.warning("npm peer %s closed: %d are there", remote_name(stream), CONNECTIONS_MAX)
+            words, who = "npm peer %s closed: %d are there", remote_name(stream)
+            logger.warning(words, who, CONNECTIONS_MAX, extra=FROM_STRANGERS)
             await trio.aclose_forcefully(stream)
             return
         await self.run(Talk(bridge, read_clocks()), stream)
@@ -145,7 +147,8 @@ class NpmDoor:
         name = f"{talk.peer} ({who})" if talk.peer else who
         more = "".join(f"; {count} left out: {why}" for why, count in talk.left_out.items())
         counts = f"{talk.updates_in} updates in, {talk.updates_out} out"
-        logger.info("npm peer %s ended: %s; %s%s", name, reason, counts, more)
+        stranger = None if talk.peer else FROM_STRANGERS
+        logger.info("npm peer %s ended: %s; %s%s", name, reason, counts, more, extra=stranger)
 
 
 def _why_not(error: OSError | ConfigError | trio.TooSlowError) -> str:

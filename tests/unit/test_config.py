@@ -93,9 +93,9 @@ def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(named: Pa
         assert (loaded.config.listen, _origin(loaded, "gossip.listen")) == (value, origin)
 
 
-def test_flags_and_variables_that_are_empty_are_not_given(named: Path) -> None:
+def test_flags_that_are_not_used_are_not_given(named: Path) -> None:
     text = '[cluster]\npeers = ["db1"]\n[storage]\nmemory = true\n'
-    loaded = _load(named, text, {"SCUTTLED_PEERS": ""}, peers=(), memory=False, name=None)
+    loaded = _load(named, text, {}, peers=(), memory=False, name=None)
     assert loaded.config.peers == ("db1",)
     assert loaded.config.memory
 
