@@ -351,7 +351,7 @@ class Dialler:
         code, words = link.ended.code, link.ended.words
         if code == Code.SELF:
             if peer.state != "self":
-                logger.info("peer %s: that address is this very node", peer.label)
+                logger.debug("peer %s: that address is this very node", peer.label)
             peer.fails("self", "")
             peer.node_id = None
         elif code in REFUSALS:
