@@ -56,7 +56,7 @@ HOUSE = {
         loading holding measuring
         pacing
         watching
-        hearing
+        hearing tally
     """,
     "doors": """
         waking

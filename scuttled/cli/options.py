@@ -123,11 +123,15 @@ class Settings:
         header: list[str],
         rows: list[list[str]],
         styles: Mapping[str, str] | None = None,
+        *,
         notes: Sequence[Sequence[str]] = (),
+        wide: bool = False,
     ) -> None:
-        """A table as wide as the terminal; `notes` are lines below each row."""
+        """A table as wide as the terminal, or as `wide` as it is; `notes` are lines below each
+        row.
+        """
         colors = (styles or {}) if self.colored else None
-        columns = output.width()
+        columns = None if wide else output.width()
         output.write(output.table(header, rows, columns=columns, styles=colors, notes=notes))
 
     def check_can_ask(self, what: str, *, yes: bool) -> None:

@@ -51,7 +51,7 @@ def show(settings: Settings, peers: list[dict[str, Any]]) -> None:
     """The table."""
     now_ms = int(time.time() * 1000)
     cells = [_cells(settings, peer, now_ms) for peer in peers]
-    settings.show(HEADER, cells, STYLES, [_notes(peer) for peer in peers])
+    settings.show(HEADER, cells, STYLES, notes=[_notes(peer) for peer in peers])
 
 
 def fields(peer: dict[str, Any]) -> dict[str, Any]:
