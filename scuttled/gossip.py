@@ -57,11 +57,12 @@ class Gossip:
         *,
         insecure: bool,
         outside: Outside | None = None,
+        listen: str = "",
     ) -> None:
         self.node = node
         self.outside = outside or Outside()
         self.now = self.outside.now
-        self.dialler = Dialler(node, self.outside, self.run_link, insecure=insecure)
+        self.dialler = Dialler(node, self.outside, self.run_link, insecure=insecure, listen=listen)
         self._taken = 0
         self._leaving = False
         self._open: set[Link] = set()

@@ -305,7 +305,7 @@ def _row(
     peer: Peer, state: str, reason: str, configured: str, link: Link | None, now: Instant
 ) -> dict[str, Any]:
     """`configured` is what leads to that peer; "" for one that dialled us."""
-    single = peer.label == configured
+    single = bool(configured) and peer.label == configured
     row: dict[str, Any] = {
         "node": peer.node_id.hex() if peer.node_id else "",
         "name": peer.name,

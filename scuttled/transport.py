@@ -94,6 +94,17 @@ def _is_numeric(host: str) -> bool:
     return True
 
 
+def has_address(host: str) -> bool:
+    """Whether an address is one of this machine's own: only such a one can be bound to."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
 async def dial(text: str, *, insecure: bool) -> trio.SocketStream:
     """Connect to an address; of a name, to the first of its addresses that takes us.
 
