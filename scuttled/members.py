@@ -40,6 +40,7 @@ from scuttled.core.update import (
     stamp,
 )
 from scuttled.models.map import Map
+from scuttled.printable import one_line
 from scuttled.rejoining import Rejoin
 
 MEMBERS = "_members"
@@ -54,6 +55,9 @@ FORGET_AFTER_MS = 7 * 86_400_000
 FORGOTTEN = "this node was forgotten by the others: it tells them of itself again"
 
 COLLECT_AGE_MS = 60_000  # nothing younger is forgotten: watchers may be behind for so long
+
+LIFE_MAX = 2**32 - 1
+NAME_CHARS_MAX = 255  # of a name, an address, a version
 
 _PAIR = SOURCE_BYTES + STAMP_BYTES
 
@@ -146,7 +150,8 @@ class Members:
             facts = None
         facts = facts if isinstance(facts, dict) else {}
         life = facts.get("life")
-        member.listed, member.life = True, life if isinstance(life, int) else 0
+        member.listed = True
+        member.life = life if type(life) is int and 0 <= life <= LIFE_MAX else 0
         member.name, member.address, member.version = (
             _short(facts.get(what)) for what in ("name", "address", "version")
         )
@@ -212,8 +217,13 @@ class Members:
         return ROW_S * max(1.0, self.count(wall_ms) / MEMBERS_PER_ROW_S)
 
     def announce(self, models: Collection[Scuttlebutt], wall_ms: int) -> bool:
-        """Write what is no longer true in our rows; whether anything was."""
-        if self.retired:
+        """Write what is no longer true in our rows; whether anything was.
+
+        Without a place for our source among them, others do not count this node. That costs it a
+        RESET if something is forgotten that it has not seen, as with any node that was away.
+        """
+        self.forgot_me = self.forgot_me and self.model.has_room
+        if self.retired or not self.model.has_room:
             return False
         key = self.author.node_id.hex()
         mine = self.settings
@@ -229,7 +239,9 @@ class Members:
             if model.name != MEMBERS and self._told.get(model.name) != (clock, clock.revision):
                 packed = b"".join(source + stamp(time) for source, time in clock.items())
                 self._told[model.name] = (clock, clock.revision)
-                if packed:
+                if model.overfull:  # no peer would take such a row
+                    wrote |= self.model.discard(f"{key}/{model.name}", wall_ms) is not None
+                elif packed:
                     wrote |= self._write(f"{key}/{model.name}", BYTES, packed, wall_ms)
         self.forgot_me = False
         return wrote
@@ -267,7 +279,8 @@ class Members:
     def retire(self, wall_ms: int) -> None:
         """This node will not come back: nobody is to wait for it."""
         self.retired = True
-        self.forget(self.author.node_id, wall_ms)
+        if self.model.has_room:
+            self.forget(self.author.node_id, wall_ms)
 
     # --- what may be forgotten ---
 
@@ -331,5 +344,7 @@ def _unpack(packed: bytes) -> dict[Source, int]:
 
 
 def _short(value: object) -> str:
-    """A peer's text, as far as we keep it."""
-    return value[:255].encode(errors="replace").decode() if isinstance(value, str) else ""
+    """A peer's text, as far as we keep it; the row itself spreads as it is, or nodes would
+    differ.
+    """
+    return one_line(value[:NAME_CHARS_MAX]) if isinstance(value, str) else ""

@@ -29,6 +29,7 @@ SAMPLES = 6  # one a second; rates are over these
 
 DISK_HINT = "make room on the disk, or mend it: writes are taken again without a restart"
 SKEW_HINT = "have every machine's clock set by NTP: timedatectl"
+SOURCES_HINT = "ids that stay for npm peers and programs, or another model: export and import"
 MODEL_HINT = "give the model another name on one of the two nodes"
 
 STATES = {  # of a peer that is not linked, in a sentence
@@ -152,6 +153,7 @@ class Report:
             found.append(Problem("disk", f"the disk fails: {failing}", DISK_HINT))
         found += self._alone(now)
         found += self._silent_members(now)
+        found += self._crowded_models()
         for target in self.dialler.targets.values():
             found += self._target_problems(target)
         for link in self.node.links.values():
@@ -237,6 +239,15 @@ class Report:
                 )
                 about = f"{who} {session.model.name}"
                 found.append(Problem("future", words, SKEW_HINT, about=about))
+        return found
+
+    def _crowded_models(self) -> list[Problem]:
+        """Models that get full of sources; told anew at each step that changes what they can do."""
+        found = []
+        for model in self.node.models.values():
+            if words := model.crowding:
+                step = words.rpartition(": ")[2]
+                found.append(Problem("sources", words, SOURCES_HINT, about=f"{model.name} {step}"))
         return found
 
     def _silent_members(self, now: Instant) -> list[Problem]:

@@ -27,7 +27,7 @@ HOUSE = {
     "cellar": """
         scuttled core
         errors
-        units
+        units printable patterns
         core.update core.flow
         core.clock
         core.hlc
@@ -38,6 +38,7 @@ HOUSE = {
         core.wire
         core.log
         core.observers
+        core.sources
         core.scuttlebutt
         core.slots
         core.following

@@ -8,7 +8,6 @@ import click
 from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
 from scuttled.cli.peers import STYLES
-from scuttled.cli.text import escape
 from scuttled.errors import ConfigError, Refused, UsageError
 
 MOMENT_S = 3.0  # in which a peer that is there is up, and one that starts may be
@@ -85,10 +84,10 @@ def _rows(words: list[str], done: dict[str, Any]) -> list[dict[str, Any]]:
 def _show(settings: Settings, rows: list[dict[str, Any]]) -> None:
     cells = [
         [
-            escape(row["peer"] or row["address"]),
+            row["peer"] or row["address"],
             row["state"],
             row["link"] or "-",
-            escape(row["name"] or "-"),
+            row["name"] or "-",
         ]
         for row in rows
     ]

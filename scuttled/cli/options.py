@@ -121,15 +121,13 @@ class Settings:
     def show(
         self,
         header: list[str],
-        rows: list[list[str]],
+        rows: Sequence[Sequence[bytes | str]],
         styles: Mapping[str, str] | None = None,
         *,
         notes: Sequence[Sequence[str]] = (),
         wide: bool = False,
     ) -> None:
-        """A table as wide as the terminal, or as `wide` as it is; `notes` are lines below each
-        row.
-        """
+        """A table as wide as the terminal, or as `wide` as it is; `notes`: lines below each row."""
         colors = (styles or {}) if self.colored else None
         columns = None if wide else output.width()
         output.write(output.table(header, rows, columns=columns, styles=colors, notes=notes))
@@ -228,7 +226,7 @@ class VerbGroup(_Street, click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
-            output.say(ctx.get_help())
+            output.show(ctx.get_help())
             raise click.exceptions.Exit(UsageError.code)
         return super().parse_args(ctx, args)
 
@@ -266,13 +264,16 @@ def complete_keys(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
     return keys(ctx.ensure_object(Settings), incomplete)
 
 
+def complete_patterns(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Completion of an argument that is a pattern: keys, each as the pattern that means it."""
+    from scuttled.cli.completion import keys
+    from scuttled.patterns import escaped, unescaped
+
+    return [escaped(key) for key in keys(ctx.ensure_object(Settings), unescaped(incomplete))]
+
+
 def complete_models(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Completion of an argument or option that is a model."""
     from scuttled.cli.completion import models
 
     return models(ctx.ensure_object(Settings), incomplete)
-
-
-def is_pattern(text: str) -> bool:
-    """Whether `ls` and `watch` would take it for more than one key."""
-    return text.endswith("/") or "*" in text or "?" in text

@@ -5,7 +5,7 @@ from typing import Any
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
-from scuttled.cli.text import escape, rfc3339
+from scuttled.cli.text import rfc3339
 from scuttled.units import format_duration
 
 HEADER = ["NODE", "ADDRESS", "STATE", "RTT", "LAG", "SEEN", "VERSION"]
@@ -69,13 +69,13 @@ def _notes(peer: dict[str, Any]) -> list[str]:
 def _cells(settings: Settings, peer: dict[str, Any], now_ms: int) -> list[str]:
     """A row of the table; a dash is what is not known."""
     return [
-        escape(settings.label(peer.get("name"), peer.get("node"))),
-        escape(_address(peer)),
+        settings.label(peer.get("name"), peer.get("node")),
+        _address(peer),
         peer["state"],
         _rtt(peer.get("rtt_ms")),
         _lag(peer),
         _seen(peer, now_ms),
-        escape(peer.get("version") or "-"),
+        peer.get("version") or "-",
     ]
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from scuttled.errors import ConfigError
 
 PORT = 7960
+ADDRESS_CHARS_MAX = 255  # as peers take it in a HELLO; no name that can be looked up is longer
 
 _FORM = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[\w.-]+))(?::(?P<port>[0-9]{1,5}))?")
 
@@ -33,6 +34,10 @@ def parse_address(text: str) -> Address:
 
     Raises ConfigError.
     """
+    if len(text) > ADDRESS_CHARS_MAX:
+        raise ConfigError(
+            f"{text[:60]!r}… is an address of {len(text)} characters, at most {ADDRESS_CHARS_MAX}"
+        )
     if text.startswith("unix:/"):
         return Address(text, 0)
     match = _FORM.fullmatch(text)

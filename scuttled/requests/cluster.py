@@ -14,7 +14,16 @@ from scuttled.members import FRESH_MS, Member
 from scuttled.models.map import key_slot
 from scuttled.node import DEFAULT_MODEL
 from scuttled.requests.conditions import Condition, KeyIs, PeersUp, Synced
-from scuttled.requests.results import Answer, Fields, Operations, Waiting, model_list, number, text
+from scuttled.requests.results import (
+    Answer,
+    Fields,
+    Operations,
+    Waiting,
+    flag,
+    model_list,
+    number,
+    text,
+)
 from scuttled.units import format_duration
 from scuttled.verifying import Finding
 
@@ -32,7 +41,7 @@ class ClusterOperations(Operations):
     def op_join(self, request: Fields, now: Instant) -> Answer | Waiting:
         addresses = _addresses(request, "join")
         wait_s = number(request, "wait_ms", 0, JOIN_MS_MAX) / 1000
-        done = self.daemon.join(addresses, bool(request.get("save")))
+        done = self.daemon.join(addresses, flag(request, "save"))
 
         def answer(_: Instant) -> dict[str, Any]:
             return {**done, "peers": self.daemon.verdicts(addresses)}
@@ -64,15 +73,17 @@ class ClusterOperations(Operations):
         peers = number(request, "peers", 0)
         if peers:
             conditions.append(PeersUp(self.node, self.daemon, peers))
-        if request.get("synced"):
+        if flag(request, "synced"):
             conditions.append(Synced(self.node, self.daemon))
         key = text(request, "key", "")
+        model = text(request, "model", DEFAULT_MODEL)
+        wanted = request.get("value")
+        if isinstance(wanted, str):
+            wanted = wanted.encode("utf-8", "surrogateescape")
+        if not isinstance(wanted, bytes | None):
+            raise UsageError(f"value {wanted!r:.60}, expected text or bytes")
         if key:
             key_slot(key)
-            wanted = request.get("value")
-            if isinstance(wanted, str):
-                wanted = wanted.encode("utf-8", "surrogateescape")
-            model = text(request, "model", DEFAULT_MODEL)
             conditions.append(KeyIs(self.node, model, key, wanted))
         if not conditions:
             raise UsageError("wait for what? peers, synced or key")
@@ -126,7 +137,7 @@ class ClusterOperations(Operations):
         models = [model for model in chosen if isinstance(model, Slots)]
         wait_s = number(request, "wait_ms", VERIFY_MS, WAIT_MS_MAX) / 1000
         deadline_s = now.mono_s + wait_s
-        if request.get("repair"):
+        if flag(request, "repair"):
             return self._repair(models, deadline_s)
         verifier = self.node.verifier
         check = verifier.begin(models, now.wall_ms + VERIFY_AHEAD_MS)

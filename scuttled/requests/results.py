@@ -90,3 +90,11 @@ def number(request: Fields, name: str, default: int, most: int = 2**63) -> int:
     if type(value) is not int or not 0 <= value <= most:
         raise UsageError(f"{name} {value!r:.60}, expected a whole number from 0 to {most}")
     return value
+
+
+def flag(request: Fields, name: str) -> bool:
+    """A switch; off, if nothing is said of it."""
+    value = request.get(name, False)
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} {value!r:.60}, expected true or false")
+    return value

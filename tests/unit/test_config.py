@@ -364,6 +364,12 @@ def test_anything_else_is_no_address(text: str) -> None:
         parse_address(text)
 
 
+def test_an_address_longer_than_peers_take_is_refused_at_the_start() -> None:
+    with pytest.raises(ConfigError, match="an address of 256 characters, at most 255"):
+        parse_address("a" * 251 + ":7960")
+    assert parse_address("a" * 250 + ":7960").port == 7960
+
+
 def test_a_bare_ipv6_address_is_told_about_brackets() -> None:
     with pytest.raises(ConfigError, match=r"write \[::1\]"):
         parse_address("::1")

@@ -133,13 +133,25 @@ def test_no_clock_in_a_row_does_harm(payload: bytes) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"[]", b"5", b"\xff", b"[" * 99_999, b'{"name": 5, "life": "x"}', b'{"life": 1e999}'],
+    [
+        *[b"", b"[]", b"5", b"\xff", b"[" * 99_999, b'{"name": 5, "life": "x"}'],
+        *[b'{"life": %b}' % odd for odd in (b"1e999", b"true", b"-1", b"4294967296", b"1.0")],
+    ],
 )
 def test_no_facts_in_a_row_do_harm(payload: bytes) -> None:
     members = some_members()
     told(members, hers(), payload)
     assert (members.known[node_id(2)].name, members.known[node_id(2)].life) == ("", 0)
     assert members.count(WALL) == 2
+
+
+def test_a_name_in_a_row_commands_no_terminal() -> None:
+    members = some_members()
+    facts = {"name": "web1\x1b[2J\n\u202e", "address": "a\u2028", "version": "\ud800"}
+    told(members, hers(), json.dumps(facts).encode())
+    known = members.known[node_id(2)]
+    assert known.name == "web1\\x1b[2J\\x0a\\u202e"
+    assert (known.address, known.version) == ("a\\u2028", "\\ud800")
 
 
 @pytest.mark.parametrize("key", ["x", "/", "02", "02" * 9, "zz" * 8, "/default", "ü", " " * 16])

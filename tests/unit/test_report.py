@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scenes import source
 from sockets import Member, listening, on_sockets, until
 
 from scuttled.config import Config
@@ -159,3 +160,37 @@ def test_rates_are_over_the_last_seconds(tmp_path: Path) -> None:
         member.gossip._past.updates_out = 10 * second * second
         report.sample(Instant(float(second), 0))
     assert rates() == (100.0, 330.0)  # the last five seconds: (3610 - 1960) / 5
+
+
+# --- a model that gets full of sources -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "more"),
+    [
+        (9_999, None),
+        (10_000, "each npm id, program and life of a node that ever wrote is one"),
+        (15_000, "npm peers with new ids are left out"),
+        (20_000, "this node can't write to it"),
+        (20_001, "it is exchanged with no peer"),
+    ],
+)
+def test_a_model_that_gets_full_of_sources_is_a_problem_at_each_step_a_new_one(
+    tmp_path: Path, count: int, more: str | None
+) -> None:
+    member = Member(1)
+    model = member.node.models["default"]
+    model.clock.merge([(source(n % 250, 2 + n // 250), 1) for n in range(count)])
+    words = [f"model default has {count:,} sources of at most 20,000: {more}"] if more else []
+    found = a_report(member, tmp_path).problems(LATER)
+    assert [problem.words for problem in found] == words
+    assert {problem.about for problem in found} == {f"default {words}" for words in [more] if words}
+
+
+def test_who_writes_to_a_full_model_already_goes_on(tmp_path: Path) -> None:
+    member = Member(1)
+    member.put("key", b"1")
+    model = member.node.models["default"]
+    model.clock.merge([(source(n % 250, 2 + n // 250), 1) for n in range(20_000)])
+    member.put("key", b"2")
+    assert "exchanged with no peer" in words_of(a_report(member, tmp_path))
