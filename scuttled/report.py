@@ -186,7 +186,7 @@ class Report:
 
     def _alone_hint(self, members: list[Member]) -> str:
         """What brings somebody here, as far as this node can tell."""
-        hints = [peer.hint for peer in self.dialler.peers() if peer.hint]
+        hints = [p.hint for p in self.dialler.peers() if p.state == "refused" and p.hint]
         addresses = [member.address for member in members if _can_be_dialled(member.address)]
         loopback = is_loopback(parse_address(self.listen).host)
         if hints:
