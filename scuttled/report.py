@@ -167,10 +167,11 @@ class Report:
         if any(link.up and link.sends for link in links):
             return []
         targets = self.dialler.targets.values()
-        members = list(self.node.members.others(now.wall_ms))
-        if not (targets or members or links):
+        others = self.node.members.others(now.wall_ms)
+        members = [member for member in others if member.node_id not in self.node.links]
+        reasons = self.gossip.refused_lately(now)[:NAMED_MAX]
+        if not (targets or members or links or reasons):
             return []  # one that never had anybody
-        reasons = []
         if takers := sorted(link.peer.name for link in links if link.peer is not None):
             reasons.append(f"{', '.join(takers)} takes no updates")
         if only_self := [t.text for t in targets if t.peers and not self._others_of(t)]:
