@@ -358,8 +358,10 @@ def test_an_address_is_a_host_and_perhaps_a_port(text: str, address: Address) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":7960", "a:", "a:b", "a b", "a:65536", "a:1:2", "[a]", "[]:1", "[::1", "unix:a"]
-    + ["a..b", ".a", "a" * 64, "unix:/a\0b", "unix:/\ud800"],
+    [
+        *("", ":7960", "a:", "a:b", "a b", "a:65536", "a:1:2", "[a]", "[]:1", "[::1", "unix:a"),
+        *("a..b", ".a", "a" * 64, "unix:/a\0b", "unix:/\ud800"),
+    ],
 )
 def test_anything_else_is_no_address(text: str) -> None:
     with pytest.raises(ConfigError):
