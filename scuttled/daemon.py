@@ -278,7 +278,9 @@ class Daemon:
     def _open_doors(self) -> None:
         config = self.config
         self.node.wake_tending = self._tending.ring
-        self.gossip = Gossip(self.node, insecure=config.insecure, outside=self.outside)
+        self.gossip = Gossip(
+            self.node, insecure=config.insecure, outside=self.outside, listen=self.listen
+        )
         self.pacing = pacing = Pacing(self.node, config.enforce)
         report = Report(config, self.gossip, self.storage, self.listen, self.began, pacing)
         self.report = report

@@ -19,7 +19,7 @@ from scuttled.control_socket import open_control_socket
 from scuttled.core.update import Instant
 from scuttled.descriptors import raise_limit
 from scuttled.signals import Signals
-from scuttled.transport import dial, look_up, open_listeners
+from scuttled.transport import dial, has_address, look_up, open_listeners
 from scuttled.waking import read_clocks
 
 GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
@@ -78,6 +78,10 @@ class Outside:
     async def look_up(self, address: str) -> list[str]:
         """Where that leads now, as addresses that can be dialled. Raises OSError, ConfigError."""
         return await look_up(address)
+
+    def has_address(self, host: str) -> bool:
+        """Whether an address is one of this machine's own."""
+        return has_address(host)
 
     async def dial(self, address: str, *, insecure: bool) -> trio.abc.Stream:
         """Raises OSError, ConfigError."""

@@ -167,10 +167,11 @@ class Report:
         if any(link.up and link.sends for link in links):
             return []
         targets = self.dialler.targets.values()
-        members = list(self.node.members.others(now.wall_ms))
-        if not (targets or members or links):
+        others = self.node.members.others(now.wall_ms)
+        members = [member for member in others if member.node_id not in self.node.links]
+        reasons = self.gossip.refused_lately(now)[:NAMED_MAX]
+        if not (targets or members or links or reasons):
             return []  # one that never had anybody
-        reasons = []
         if takers := sorted(link.peer.name for link in links if link.peer is not None):
             reasons.append(f"{', '.join(takers)} takes no updates")
         if only_self := [t.text for t in targets if t.peers and not self._others_of(t)]:
@@ -186,7 +187,7 @@ class Report:
 
     def _alone_hint(self, members: list[Member]) -> str:
         """What brings somebody here, as far as this node can tell."""
-        hints = [peer.hint for peer in self.dialler.peers() if peer.hint]
+        hints = [p.hint for p in self.dialler.peers() if p.state == "refused" and p.hint]
         addresses = [member.address for member in members if _can_be_dialled(member.address)]
         loopback = is_loopback(parse_address(self.listen).host)
         if hints:
@@ -316,7 +317,7 @@ def _row(
     peer: Peer, state: str, reason: str, configured: str, link: Link | None, now: Instant
 ) -> dict[str, Any]:
     """`configured` is what leads to that peer; "" for one that dialled us."""
-    single = peer.label == configured
+    single = bool(configured) and peer.label == configured
     row: dict[str, Any] = {
         "node": peer.node_id.hex() if peer.node_id else "",
         "name": peer.name,

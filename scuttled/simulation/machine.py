@@ -204,6 +204,9 @@ class _Virtual(Outside):
         listener: Listener = self.world.local.listen(path)
         return listener
 
+    def has_address(self, host: str) -> bool:
+        return host == self.machine.name
+
     async def look_up(self, address: str) -> list[str]:
         return await self.world.network.look_up(address)
 
