@@ -29,6 +29,7 @@ from scuttled.hearing import Hearing
 from scuttled.node import Node
 from scuttled.pacing import Gate, Pacing, Ticket
 from scuttled.requests import Answer, Requests, Waiting
+from scuttled.tally import Tally
 from scuttled.transport import bytes_unread, has_hung_up
 from scuttled.waking import Bell, Outlet
 from scuttled.watching import Listing, Row, Watch
@@ -94,7 +95,7 @@ class Caller:
         self._answers = bytearray()
         self._unsaved: deque[tuple[Answer, int]] = deque()  # and the request's id
         self._waiting: dict[int, Waiting] = {}
-        self._streams: dict[int, Listing | Watch | Hearing] = {}
+        self._streams: dict[int, Listing | Tally | Watch | Hearing] = {}
         self._bell = Bell()
         self._sent = trio.Event()  # set when answers were sent
         self._last = False  # the caller says no more
@@ -111,7 +112,7 @@ class Caller:
                 with self._reading:
                     await self._read()
                 self._last = True  # what was asked is answered; streams end with the connection
-                stays = Listing if self._to_read < math.inf else ()
+                stays = Listing | Tally if self._to_read < math.inf else ()
                 self._streams = {i: s for i, s in self._streams.items() if isinstance(s, stays)}
                 self._waiting.clear()
                 ring()
@@ -215,7 +216,7 @@ class Caller:
                 self.node.progress.add(self._bell.ring)
                 self.node.watchers.add(self._bell.ring)
                 self._bell.ring()
-            case Listing() | Watch() | Hearing():
+            case Listing() | Tally() | Watch() | Hearing():
                 if len(self._streams) >= STREAMS_MAX:
                     raise UsageError(f"{STREAMS_MAX} streams on one connection, no more")
                 self._streams[i] = result
@@ -297,7 +298,7 @@ class Caller:
 
     def _has_rows(self) -> bool:
         return any(
-            isinstance(stream, Listing) or stream.has_something()
+            isinstance(stream, Listing | Tally) or stream.has_something()
             for stream in self._streams.values()
         )
 
@@ -307,7 +308,7 @@ class Caller:
         for i, stream in list(self._streams.items()):
             if rows := stream.rows(now):
                 data += _row_frames(i, rows)
-            if isinstance(stream, Listing) and stream.done:
+            if isinstance(stream, Listing | Tally) and stream.done:
                 del self._streams[i]
                 end = {"count": stream.count, "cursor": stream.cursor()}
                 data += rpc.encode({"id": i, "end": end})

@@ -57,7 +57,7 @@ HOUSE = {
         loading holding measuring
         pacing
         watching
-        hearing
+        hearing tally
     """,
     "doors": """
         waking

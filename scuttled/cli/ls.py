@@ -13,6 +13,8 @@ from scuttled.client import Row
 from scuttled.errors import UsageError
 from scuttled.units import format_duration
 
+_REV_TICKS, _REV_SOURCE = 10, 4  # characters of a revision that a table shows
+
 
 @verb(
     "ls",
@@ -26,6 +28,7 @@ from scuttled.units import format_duration
 )
 @click.argument("pattern", default="", shell_complete=complete_keys)
 @click.option("-l", "long", is_flag=True, help="Value, revision, node and age too.")
+@click.option("--wide", is_flag=True, help="Whole revisions and values, however long the lines.")
 @click.option("--depth", type=click.IntRange(1), metavar="N", help="Fold keys at the N-th slash.")
 @click.option("--count", is_flag=True, help="Only how many.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N.")
@@ -34,6 +37,7 @@ def command(
     settings: Settings,
     pattern: str,
     long: bool,
+    wide: bool,
     depth: int | None,
     count: bool,
     limit: int | None,
@@ -42,23 +46,21 @@ def command(
     """List keys, sorted: all, or those that match PATTERN.
 
     A PATTERN that ends in / is a prefix, one with * or ? a glob (quote it), else it is one key.
-    In a pipe: lines of KEY, with -l KEY VALUE REV NODE TIME_MS, separated by tabs.
+    A table shows the end of each revision; --wide, get -l and a pipe have all of it. In a pipe:
+    lines of KEY, with -l KEY VALUE REV NODE TIME_MS, separated by tabs.
     """
     if depth and (long or deleted):
         raise UsageError("--depth folds keys, so it excludes -l and --deleted")
-    values = not count and not depth and (long or settings.json)
+    if depth or count:
+        _show_tally(settings, pattern, depth or 0, count=count, limit=limit, deleted=deleted)
+        return
+    values = long or settings.json
     with settings.connect() as client:
         batches = client.stream(
             "list", model=settings.model, pattern=pattern, values=values, deleted=deleted
         )
         rows = latest(batches, deleted=deleted)
-    if depth:
-        folds = fold(rows, depth, pattern if pattern.endswith("/") else "")
-        _show_folds(settings, dict(list(folds.items())[:limit]), count)
-    elif count:
-        _show_count(settings, len(rows[:limit]))
-    else:
-        _show_rows(settings, rows[:limit], long=long, deleted=deleted)
+    _show_rows(settings, rows[:limit], long=long, wide=wide, deleted=deleted)
 
 
 def latest(batches: Iterable[list[Row]], *, deleted: bool) -> list[Row]:
@@ -70,14 +72,23 @@ def latest(batches: Iterable[list[Row]], *, deleted: bool) -> list[Row]:
     return [found[key] for key in sorted(found) if deleted or found[key][1] != "deleted"]
 
 
-def fold(rows: Iterable[Row], depth: int, below: str) -> dict[str, int]:
-    """How many keys each name stands for; `depth` counts slashes behind the prefix `below`."""
+def _show_tally(
+    settings: Settings, pattern: str, depth: int, *, count: bool, limit: int | None, deleted: bool
+) -> None:
+    """What the daemon counts: no key comes here that is not shown."""
     folds: dict[str, int] = {}
-    for row in rows:
-        parts = row[0][len(below) :].split("/", depth)
-        name = below + "/".join(parts[:depth]) + ("/" if len(parts) > depth else "")
-        folds[name] = folds.get(name, 0) + 1
-    return folds
+    with settings.connect() as client:
+        counting = client.stream(
+            "tally", model=settings.model, pattern=pattern, depth=depth, deleted=deleted
+        )
+        for rows in counting:
+            for name, number in rows:
+                folds[name] = folds.get(name, 0) + number
+    if depth:
+        _show_folds(settings, {name: folds[name] for name in sorted(folds)[:limit]}, count)
+    else:
+        found = (counting.end or {}).get("count", 0)
+        _show_count(settings, found if limit is None else min(found, limit))
 
 
 def _show_count(settings: Settings, number: int) -> None:
@@ -100,7 +111,9 @@ def _show_folds(settings: Settings, folds: dict[str, int], count: bool) -> None:
         settings.show(["KEY", "KEYS"], [[escape(n), f"{c:,}"] for n, c in folds.items()])
 
 
-def _show_rows(settings: Settings, rows: list[Row], *, long: bool, deleted: bool) -> None:
+def _show_rows(
+    settings: Settings, rows: list[Row], *, long: bool, wide: bool, deleted: bool
+) -> None:
     if settings.json:
         for row in rows:
             output.emit({"model": settings.model, **_fields(row)})
@@ -109,10 +122,11 @@ def _show_rows(settings: Settings, rows: list[Row], *, long: bool, deleted: bool
             output.write(output.plain_line(_columns(row, long=long, deleted=deleted)))
     elif long:
         now_ms = int(time.time() * 1000)
-        cells = [_cells(row, now_ms) for row in rows]
-        settings.show(["KEY", "VALUE", "REV", "NODE", "AGE"], cells, {"(deleted)": "2"})
+        cells = [_cells(row, now_ms, wide=wide) for row in rows]
+        header, styles = ["KEY", "VALUE", "REV", "NODE", "AGE"], {"(deleted)": "2"}
+        settings.show(header, cells, styles, wide=wide)
     else:
-        settings.show(["KEY"], [[escape(row[0])] for row in rows])
+        settings.show(["KEY"], [[escape(row[0])] for row in rows], wide=wide)
 
 
 def _columns(row: Row, *, long: bool, deleted: bool) -> list[object]:
@@ -126,11 +140,18 @@ def _columns(row: Row, *, long: bool, deleted: bool) -> list[object]:
     return columns
 
 
-def _cells(row: Row, now_ms: int) -> list[str]:
+def _cells(row: Row, now_ms: int, *, wide: bool) -> list[str]:
     key, kind, value, rev, name = row[:5]
     node, ms = revision(rev)
     shown = "(deleted)" if kind == "deleted" else escape(value)
-    return [escape(key), shown, rev, name or node, format_duration(max(now_ms - ms, 0) / 1000)]
+    age = format_duration(max(now_ms - ms, 0) / 1000)
+    return [escape(key), shown, rev if wide else _short_rev(rev), name or node, age]
+
+
+def _short_rev(rev: str) -> str:
+    """Enough to tell two revisions of a key apart: the end of the time, the writer's beginning."""
+    ticks, _, source = rev.partition(".")
+    return f"…{ticks[-_REV_TICKS:]}.{source[:_REV_SOURCE]}"
 
 
 def _fields(row: Row) -> dict[str, Any]:

@@ -107,11 +107,17 @@ class Settings:
             output.say(text)
 
     def show(
-        self, header: list[str], rows: list[list[str]], styles: Mapping[str, str] | None = None
+        self,
+        header: list[str],
+        rows: list[list[str]],
+        styles: Mapping[str, str] | None = None,
+        *,
+        wide: bool = False,
     ) -> None:
-        """A table as wide as the terminal."""
+        """A table as wide as the terminal, or as `wide` as it is."""
         colors = (styles or {}) if self.colored else None
-        output.write(output.table(header, rows, columns=output.width(), styles=colors))
+        columns = None if wide else output.width()
+        output.write(output.table(header, rows, columns=columns, styles=colors))
 
     def check_can_ask(self, what: str, *, yes: bool) -> None:
         """Before any work: without a person to ask it takes --yes, for no answer is not a yes."""

@@ -30,7 +30,7 @@ hours after its slow link is gone. So a node begins without a limit (infinite), 
 first round that is over: from what is wanted just then, since a limit that nobody reaches says
 nothing about what can be carried. A cut may go deeper than ALPHA, if it's known that only a
 `part` of what was to be sent gets through. The step up is a part of the allowance at least, and
-grows while nothing is over, as in TCP's slow start. After a minute of that the limit is lifted.
+grows while nothing is over, as in TCP's slow start. After half a minute of that it is lifted.
 
 Pure: who calls it says when a round is over. Both the simulator of the paper's experiment and the
 daemon run on it.                                   [the paper's section 4, DESIGN 5]
@@ -68,7 +68,8 @@ class Laws:
 
 
 PAPER = Laws()
-DAEMON = Laws(rise=0.02, hurry=1.5, free_rounds=60)  # rounds of a second: whole again in a minute
+# Rounds of a second: without a limit again half a minute after the link is free.
+DAEMON = Laws(rise=0.02, hurry=1.75, under_rounds=3, free_rounds=30)
 
 
 def exchange(mine: Rates, theirs: Rates) -> float:

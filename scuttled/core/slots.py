@@ -156,6 +156,10 @@ class Slots(Scuttlebutt):
         position = self._slots.get(slot)
         return None if position is None else parse(*self.log.entry(position))
 
+    def slot_names(self) -> list[bytes]:
+        """All slots that are filled or were; those whose name begins with NUL are our own."""
+        return list(self._slots)
+
     def dominates(self, other: Slot) -> bool:
         """Whether what is here outranks that: in its very slot, or by having dropped all."""
         void, found = self._void, self.lookup(other.slot)

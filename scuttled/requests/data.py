@@ -3,7 +3,7 @@
 from typing import Any
 
 from scuttled import rpc
-from scuttled.core.changes import Slot
+from scuttled.core.changes import SLOT_BYTES_MAX, Slot
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import OPTION_MS_MAX, Slots
 from scuttled.core.update import Instant, rev_text, source_text
@@ -27,11 +27,13 @@ from scuttled.requests.results import (
     number,
     text,
 )
+from scuttled.tally import Tally
 from scuttled.watching import PATTERNS_MAX, Listing, Watch
 
 OPTIONS_MS = ("ttl_ms", "keep_ms")  # what a model can be created with
 WHOLE_BYTES_MAX = 768 << 10  # of a model that is got as one value
 EVENTS_MODEL = "events"  # of emit and on, if none is named
+DEPTH_MAX = SLOT_BYTES_MAX  # slashes in a key
 WAIT_MS = 5_000  # for others to have a write, if nothing is said
 WAIT_MS_MAX = 7 * 86_400_000
 
@@ -158,6 +160,14 @@ class DataOperations(Operations):
             model,
             text(request, "pattern", ""),
             values=bool(request.get("values")),
+            deleted=bool(request.get("deleted")),
+        )
+
+    def op_tally(self, request: Fields, now: Instant) -> Tally:
+        return Tally(
+            self._slots(text(request, "model", DEFAULT_MODEL)),
+            text(request, "pattern", ""),
+            depth=number(request, "depth", 0, DEPTH_MAX),
             deleted=bool(request.get("deleted")),
         )
 

@@ -11,6 +11,7 @@ from scuttled.core.update import Instant
 from scuttled.errors import UsageError
 from scuttled.hearing import Hearing
 from scuttled.node import Node
+from scuttled.tally import Tally
 from scuttled.watching import Listing, Watch
 
 Fields = Mapping[str, Any]
@@ -36,7 +37,7 @@ class Waiting(NamedTuple):
     late: Callable[[Instant], dict[str, Any]] = lambda _: {}  # what there is then; may raise
 
 
-Result = Answer | Waiting | Listing | Watch | Hearing
+Result = Answer | Waiting | Listing | Tally | Watch | Hearing
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ class ScriptedDaemon:
             "watch": self._watch,
             "cancel": ok(),
             "list": self._list,
+            "tally": self._tally,
             "model_list": self._model_list,
             "model_info": ok(type="map", keys=0, ttl_ms=0),
             "model_create": ok(created=True),
@@ -203,6 +204,16 @@ class ScriptedDaemon:
                 shown = value if request.get("values") else None
                 yield {"rows": [[key, kind, shown, rev, "web1", 0]]}
         yield {"end": {"count": len(self.state), "cursor": "c0"}}
+
+    def _tally(self, request: Request) -> Iterable[Any]:
+        """One row for each key, so that a caller has to add them up."""
+        pattern, depth = request["pattern"], request["depth"]
+        below = pattern if pattern.endswith("/") else ""
+        found = [key for key in self.state if _matches(key, pattern)]
+        for key in found if depth else ():
+            parts = key[len(below) :].split("/", depth)
+            yield {"rows": [[below + "/".join(parts[:depth]) + "/" * (len(parts) > depth), 1]]}
+        yield {"end": {"count": len(found), "cursor": ""}}
 
     def _watch(self, request: Request) -> Iterable[Any]:
         """From now on, or from a cursor; then a test pushes the changes."""

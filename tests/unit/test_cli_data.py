@@ -193,7 +193,6 @@ def test_ls_is_sorted_by_bytes_and_takes_the_last_row_of_a_key(
     assert scuttled("ls", "-l", "--limit", "2").out.decode() == (
         f"B\tx\\ty\t{rev(4)}\t{NODE}\t{MS + 4}\nb\tnew\t{rev(5)}\t{NODE}\t{MS + 5}\n"
     )
-    assert scuttled("ls", "--count").out == b"3\n"
     assert scuttled("ls", "--deleted").out.decode() == "B\t\nb\t\ngone\tdeleted\nü\t\n"
     assert [found["value"] for found in scuttled("ls", "-j").objects] == ["x\ty", "new", "1"]
 
@@ -201,9 +200,33 @@ def test_ls_is_sorted_by_bytes_and_takes_the_last_row_of_a_key(
 def test_ls_asks_for_values_only_when_it_shows_them(
     daemon: ScriptedDaemon, scuttled: Scuttled
 ) -> None:
-    for args in ([], ["-l"], ["-j"], ["-lj", "--count"]):
+    for args in ([], ["-l"], ["-j"]):
         scuttled("ls", *args)
-    assert [request["values"] for request in daemon.asked("list")] == [False, True, True, False]
+    assert [request["values"] for request in daemon.asked("list")] == [False, True, True]
+
+
+def test_ls_fetches_no_keys_to_count_them(daemon: ScriptedDaemon, scuttled: Scuttled) -> None:
+    for key in ("a", "a/b", "a/c"):
+        daemon.put(key, b"")
+    assert scuttled("ls", "--count").out == b"3\n"
+    assert scuttled("ls", "a/", "--count", "-j").objects == [
+        {"v": 1, "model": "default", "count": 2}
+    ]
+    assert scuttled("ls", "--count", "--limit", "2").out == b"2\n"
+    scuttled("ls", "--depth", "1")
+    assert daemon.asked("list") == []
+
+
+def test_a_table_of_ls_shortens_revisions_unless_it_is_to_be_wide(
+    daemon: ScriptedDaemon, scuttled: Scuttled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.put("k", b"v" * 200)
+    monkeypatch.setenv("SCUTTLED_OUTPUT", "table")
+    row = scuttled("ls", "-l").out.decode().splitlines()[1].split()
+    ticks, node, _ = rev(0).split(".")
+    assert row[2] == f"…{ticks[-10:]}.{node[:4]}"
+    wide = scuttled("ls", "-l", "--wide").out.decode().splitlines()[1].split()
+    assert wide[1:3] == ["v" * 200, rev(0)]
 
 
 def test_ls_folds_at_a_depth_below_the_prefix(daemon: ScriptedDaemon, scuttled: Scuttled) -> None:

@@ -110,25 +110,25 @@ def test_a_debt_is_not_made_less_by_a_cut() -> None:
     assert flow.allowed == -5
 
 
-def test_the_way_up_hurries_and_the_limit_is_lifted_after_a_minute() -> None:
+def test_the_way_up_hurries_and_the_limit_is_lifted_after_half_a_minute() -> None:
     flow = Flow(100, wanted=1e6)
     seen = []
-    for _ in range(11):
-        rounds(flow, 5)
+    for _ in range(DAEMON.free_rounds // DAEMON.under_rounds - 1):
+        rounds(flow, DAEMON.under_rounds)
         seen.append(flow.allowed)
     assert seen[0] == pytest.approx(102)
-    assert seen[1] == pytest.approx(102 * 1.03)
+    assert seen[1] == pytest.approx(102 * 1.035)
     assert all(more <= 2 * less for less, more in pairwise(seen))
     assert seen[-1] > 1_000
     assert flow.limited
-    rounds(flow, 5)
+    rounds(flow, DAEMON.under_rounds)
     assert not flow.limited
 
 
 def test_a_round_that_is_over_ends_the_hurry() -> None:
     flow = Flow(100, wanted=1e6)
-    rounds(flow, 30)
+    rounds(flow, DAEMON.free_rounds - 1)
     flow.allowed = 100
     rounds(flow, 1, over=True)
-    rounds(flow, 5)
+    rounds(flow, DAEMON.under_rounds)
     assert flow.allowed == pytest.approx(90 * (1 + DAEMON.rise))
