@@ -33,6 +33,7 @@ from scuttled.models import MODELS, make_model
 from scuttled.requests.results import Answer, Fields, Operations, text
 
 UPDATES_BYTES_MAX = 2 << 20  # of a model's updates, which are got and given at once
+ROW_BYTES = 64  # of each, beside its change
 
 
 class BackupOperations(Operations):
@@ -43,7 +44,7 @@ class BackupOperations(Operations):
         size = 0
         for update in model.history(Clock()):
             change = unsealed(update.record)[STAMP_BYTES:] if _fills_slots(model) else update.change
-            size += len(change)
+            size += len(change) + ROW_BYTES
             if size > UPDATES_BYTES_MAX:
                 raise DataError(
                     f"model {model.name} has updates of more than {UPDATES_BYTES_MAX:,} bytes, "
