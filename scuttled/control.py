@@ -228,7 +228,7 @@ class Caller:
                 assert_never(result)
 
     def _cancel(self, i: int, stream: object) -> None:
-        if isinstance(stream, int) and self._streams.pop(stream, None) is not None:
+        if type(stream) is int and self._streams.pop(stream, None) is not None:
             self._say(stream, {"end": {"cancelled": True}})
         self._say(i, {"ok": {}})
 

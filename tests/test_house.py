@@ -27,7 +27,8 @@ HOUSE = {
     "cellar": """
         scuttled core
         errors
-        units
+        extras
+        units printable patterns
         core.update core.flow
         core.clock
         core.hlc
@@ -65,9 +66,13 @@ HOUSE = {
         outside
         control npm trio_client replication
     """,
-    "shell": "gossip saving",
+    "shell": """
+        dialling
+        gossip saving
+    """,
     "roof": """
         problems
+        peering
         report
         daemon
         simulation
@@ -96,6 +101,7 @@ HOMES = {
         "control",
         "npm",
         "trio_client",
+        "dialling",
         "gossip",
         "saving",
         "daemon",

@@ -26,6 +26,8 @@ class Part:
     data_type: str = DATA_TYPE
     state: Any = None  # all of a model that is no map
     own: dict[str, Any] | None = None  # likewise, of a type that is somebody else's
+    repeated: int = 0  # lines whose key came before
+    first_repeated: str = ""  # and what the first of these was, for people
 
     @property
     def is_map(self) -> bool:
@@ -65,6 +67,9 @@ class Contents:
                 part.own = item.own
                 continue
             key = self._whole_key(item.key, reader.number)
+            if key in part.places:
+                part.repeated += 1
+                part.first_repeated = part.first_repeated or f"{key!r:.80} in line {reader.number}"
             part.places[key] = reader.number
             over = 0 < (item.expires_ms or 0) <= now_ms
             (part.expired.add if over else part.expired.discard)(key)

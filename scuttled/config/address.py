@@ -14,6 +14,8 @@ ADDRESS_CHARS_MAX = 255  # as peers take it in a HELLO; no name that can be look
 
 _FORM = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[\w.-]+))(?::(?P<port>[0-9]{1,5}))?")
 
+_NAME = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?")  # else asking for it is an error of our own
+
 
 class Address(NamedTuple):
     """Where a stream goes: a host and port, or `unix:/path` and 0."""
@@ -42,6 +44,9 @@ def parse_address(text: str) -> Address:
     if match is None or (match["v6"] and not _is_ipv6(match["v6"])):
         wanted = f"[{text}]" if _is_ipv6(text) else "host, host:port or [IPv6]:port"
         raise ConfigError(f"{text!r} is not an address: write {wanted}")
+    if match["host"] and not _NAME.fullmatch(match["host"]):
+        words = "a name's parts, between dots, have 1 to 63 characters"
+        raise ConfigError(f"{text[:300]!r} is not an address: {words}")
     port = int(match["port"] or PORT)
     if port > 65535:
         raise ConfigError(f"{text!r} has port {port}, at most 65535")

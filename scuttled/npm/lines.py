@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from scuttled.core.update import TICKS_PER_MS, TIMESTAMP_MAX
 from scuttled.errors import RemoteProtocolError
+from scuttled.printable import has_control
 
 LINE_BYTES_MAX = 1 << 20
 ID_CHARS_MAX = 256
@@ -75,8 +76,11 @@ def write_line(message: Any) -> bytes:
 
 
 def is_id(value: object) -> bool:
-    """Whether npm would take it for the name of a source; ours are bounded."""
-    return isinstance(value, str) and 0 < len(value) <= ID_CHARS_MAX and value != "__proto__"
+    """Whether npm would take it for the name of a source; ours are bounded, and command no
+    terminal.
+    """
+    named = isinstance(value, str) and 0 < len(value) <= ID_CHARS_MAX and value != "__proto__"
+    return named and not has_control(str(value))
 
 
 def ticks_of(value: object) -> int | None:

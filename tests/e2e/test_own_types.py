@@ -196,7 +196,8 @@ def test_a_daemon_that_does_not_know_the_type_takes_the_rest_and_says_so(
 
 
 def in_an_export(*lines: dict[str, object]) -> bytes:
-    header = {"v": 1, "scuttled_export": 1, "models": 2, "node": "b", "time_ms": 1}
+    models = sum("model" in line for line in lines)
+    header = {"v": 1, "scuttled_export": 1, "models": models, "node": "b", "time_ms": 1}
     data = b"".join(json.dumps({"v": 1, **line}).encode() + b"\n" for line in (header, *lines))
     keys = sum("key" in line for line in lines)
     end = {"v": 1, "end": True, "keys": keys, "sha256": sha256(data).hexdigest()}

@@ -224,6 +224,7 @@ def test_the_defaults_of_config_are_those_of_the_table() -> None:
         ("[cluster]\npeers = 'a'\n", ':2: cluster.peers: "a" is not a list: write it like ["db1"'),
         ("[cluster]\npeers = ['a b']\n", ":2: cluster.peers: 'a b' is not an address: write host"),
         ("[cluster]\npeers = ['a:0']\n", ":2: cluster.peers: 'a:0' has port 0, where nobody"),
+        ("[cluster]\npeers = ['a..b']\n", ":2: cluster.peers: 'a..b' is not an address: a name's"),
         ("[gossip]\nlisten = ''\n", ":2: gossip.listen: '' is not an address"),
         ("[gossip]\nmax_clock_skew = 60\n", ":2: gossip.max_clock_skew: 60 is not a duration"),
         ("[gossip]\nmax_clock_skew = '9'\n", ":2: gossip.max_clock_skew: '9' is not a duration"),

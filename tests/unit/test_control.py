@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 import trio.lowlevel
-from scenes import save
+from scenes import a_door, save
 from sockets import Member, on_sockets, socket_pair, until
 
 from scuttled import rpc
@@ -25,7 +25,7 @@ from scuttled.control import (
 from scuttled.control_socket import open_control_socket
 from scuttled.errors import DATAERR, CantCreate, ConfigError
 from scuttled.pacing import Pacing
-from scuttled.requests import Daemon, Requests
+from scuttled.requests import Requests
 from scuttled.transport import bytes_unread
 from scuttled.waking import read_clocks
 
@@ -66,8 +66,8 @@ class Room:
         self.member = Member(1)
         for model in self.member.node.models.values() if stored else ():
             model.log.stored = True
-        door = Daemon(lambda now: {}, lambda now: [], lambda a, save: {}, lambda: 0, lambda: [])
-        self.control = Control(self.member.node, Requests(self.member.node, door), read_clocks)
+        requests = Requests(self.member.node, a_door())
+        self.control = Control(self.member.node, requests, read_clocks)
 
     @asynccontextmanager
     async def caller(self, *, greet: bool = True) -> AsyncIterator[Caller]:

@@ -40,7 +40,11 @@ class Caller:
             join=self._join,
             leave=lambda: 3,
             settings=lambda: [("node.name", "n1", "default")],
+            part=lambda addresses: {"parted": addresses, "configured": []},
+            decided=lambda addresses: self.decided,
+            verdicts=lambda addresses: [{"address": a, "state": "up"} for a in addresses],
         )
+        self.decided = False
         self.requests = Requests(self.node, daemon)
 
     def _join(self, addresses: list[str], save: bool) -> dict[str, Any]:
@@ -68,6 +72,7 @@ def test_hello_settles_the_protocol_and_says_who_this_is() -> None:
         "version": __version__,
         "incarnation": (b"\x01" * 8).hex(),
         "cluster": "test",
+        "namesakes": [],
     }
 
 
