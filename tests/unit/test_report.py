@@ -187,6 +187,17 @@ def test_a_model_that_gets_full_of_sources_is_a_problem_at_each_step_a_new_one(
     assert {problem.about for problem in found} == {f"default {words}" for words in [more] if words}
 
 
+def test_nodes_that_are_new_at_each_start_are_named_as_what_fills_the_rows_of_members(
+    tmp_path: Path,
+) -> None:
+    member = Member(1)
+    model = member.node.members.model
+    model.clock.merge([(source(n % 250, 2 + n // 250), 1) for n in range(12_000)])
+    (problem,) = a_report(member, tmp_path).problems(LATER)
+    assert problem.words.startswith("model _members has 12,00")
+    assert "--memory" in problem.hint
+
+
 def test_who_writes_to_a_full_model_already_goes_on(tmp_path: Path) -> None:
     member = Member(1)
     member.put("key", b"1")
