@@ -246,10 +246,10 @@ class Report:
         """Models that get full of sources; told anew at each step that changes what they can do."""
         found = []
         for model in self.node.models.values():
-            if words := model.crowding:
-                step = words.rpartition(": ")[2]
+            if crowding := model.crowding:
                 hint = MEMBERS_HINT if model.is_system else SOURCES_HINT
-                found.append(Problem("sources", words, hint, about=f"{model.name} {step}"))
+                about = f"{model.name} {crowding.step}"
+                found.append(Problem("sources", crowding.words, hint, about=about))
         return found
 
     def _silent_members(self, now: Instant) -> list[Problem]:
