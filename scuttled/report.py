@@ -29,6 +29,7 @@ SAMPLES = 6  # one a second; rates are over these
 
 DISK_HINT = "make room on the disk, or mend it: writes are taken again without a restart"
 SKEW_HINT = "have every machine's clock set by NTP: timedatectl"
+MEMBERS_HINT = "each start of a --memory node is a new source: give it a --data of its own"
 SOURCES_HINT = "ids that stay for npm peers and programs, or another model: export and import"
 MODEL_HINT = "give the model another name on one of the two nodes"
 
@@ -246,9 +247,10 @@ class Report:
         """Models that get full of sources; told anew at each step that changes what they can do."""
         found = []
         for model in self.node.models.values():
-            if words := model.crowding:
-                step = words.rpartition(": ")[2]
-                found.append(Problem("sources", words, SOURCES_HINT, about=f"{model.name} {step}"))
+            if crowding := model.crowding:
+                hint = MEMBERS_HINT if model.is_system else SOURCES_HINT
+                about = f"{model.name} {crowding.step}"
+                found.append(Problem("sources", crowding.words, hint, about=about))
         return found
 
     def _silent_members(self, now: Instant) -> list[Problem]:

@@ -15,6 +15,7 @@ from scuttled.cli.files import open_to_reread
 from scuttled.cli.load import DATA_TYPE, Entry
 from scuttled.cli.options import Settings, verb
 from scuttled.cli.output import counted
+from scuttled.cli.own_types import merge
 from scuttled.cli.progress import Progress
 from scuttled.cli.restore import calls, canonical, plain_state, state_of
 from scuttled.client import Client
@@ -81,7 +82,8 @@ def command(
         with settings.connect() as client:
             known = _known(client, contents, targets)
             maps = {of: to for of, to in targets.items() if contents.parts[of].is_map}
-            typed = {of: to for of, to in targets.items() if of not in maps}
+            own = {of: to for of, to in targets.items() if contents.parts[of].own is not None}
+            typed = {of: to for of, to in targets.items() if of not in maps and of not in own}
             extra = _extra(client, contents, maps, known) if mode == "replace" else {}
             if not dry_run:
                 _confirm(settings, extra, name, yes=yes)
@@ -90,10 +92,16 @@ def command(
             _send(settings, client, contents, maps, counts, sent, mode=mode, dry_run=dry_run)
             _delete(settings, client, extra, counts, dry_run=dry_run)
             _restore(client, contents, typed, known, counts, mode=mode, dry_run=dry_run)
+            left_out = _merge(client, contents, own, counts, mode=mode, dry_run=dry_run)
     _tell(settings, counts, dry_run=dry_run)
     if len(targets) < len(contents.parts):
         others = len(contents.parts) - len(targets)
         settings.say(f"{others} of the {len(contents.parts)} models in {name} left out")
+    if left_out:
+        raise Refused(
+            f"{', '.join(left_out)} left out, the rest of {name} is imported",
+            hint="a daemon that knows the type: scuttled serve --types PACKAGE.MODULE:CLASS",
+        )
 
 
 @contextmanager
@@ -225,6 +233,30 @@ def _is_so(client: Client, model: str, part: Part) -> bool:
         return False
     state = plain_state(part.data_type, state_of(part.data_type, got["kind"], got["value"]))
     return canonical(state) == canonical(part.state)
+
+
+def _merge(
+    client: Client,
+    contents: Contents,
+    targets: Targets,
+    counts: Counts,
+    *,
+    mode: str,
+    dry_run: bool,
+) -> list[str]:
+    """Models of a type of somebody else's; the names of those that were left out."""
+    left_out = []
+    for name, model in targets.items():
+        fields = contents.parts[name].own
+        assert fields is not None
+        try:
+            done = merge(client, model, fields, replace=mode == "replace", dry_run=dry_run)
+        except (Refused, UsageError, DataError) as error:
+            output.say(f"scuttled: left out: {model}: {error.message}")
+            left_out.append(model)
+        else:
+            counts[model] = Counter(expired=0, **done)
+    return left_out
 
 
 def _extra(

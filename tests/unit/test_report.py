@@ -168,25 +168,36 @@ def test_rates_are_over_the_last_seconds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "more"),
+    ("count", "step", "more"),
     [
-        (9_999, None),
-        (10_000, "each npm id, program and life of a node that ever wrote is one"),
-        (15_000, "npm peers with new ids are left out"),
-        (20_000, "this node can't write to it"),
-        (20_001, "it is exchanged with no peer"),
+        (9_999, None, None),
+        (10_000, "many", "each npm id, program and life of a node that ever wrote is one"),
+        (15_000, "bridged", "npm peers with new ids are left out"),
+        (20_000, "full", "this node can't write to it"),
+        (20_001, "over", "it is exchanged with no peer"),
     ],
 )
 def test_a_model_that_gets_full_of_sources_is_a_problem_at_each_step_a_new_one(
-    tmp_path: Path, count: int, more: str | None
+    tmp_path: Path, count: int, step: str | None, more: str | None
 ) -> None:
     member = Member(1)
     model = member.node.models["default"]
     model.clock.merge([(source(n % 250, 2 + n // 250), 1) for n in range(count)])
-    words = [f"model default has {count:,} sources of at most 20,000: {more}"] if more else []
     found = a_report(member, tmp_path).problems(LATER)
-    assert [problem.words for problem in found] == words
-    assert {problem.about for problem in found} == {f"default {words}" for words in [more] if words}
+    words = f"model default has {count:,} sources of at most 20,000: {more}"
+    expected = [(words, f"default {step}")] if step else []
+    assert [(problem.words, problem.about) for problem in found] == expected
+
+
+def test_nodes_that_are_new_at_each_start_are_named_as_what_fills_the_rows_of_members(
+    tmp_path: Path,
+) -> None:
+    member = Member(1)
+    model = member.node.members.model
+    model.clock.merge([(source(n % 250, 2 + n // 250), 1) for n in range(12_000)])
+    (problem,) = a_report(member, tmp_path).problems(LATER)
+    assert problem.words.startswith("model _members has 12,00")
+    assert "--memory" in problem.hint
 
 
 def test_who_writes_to_a_full_model_already_goes_on(tmp_path: Path) -> None:
