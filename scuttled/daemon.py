@@ -134,7 +134,6 @@ class Daemon:
                     await stack.enter_async_context(listener)
                 self.listen = bound_address(gossip_listeners[0])
                 self._make_node()
-                self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.outside.rng)
                 await self.npm.open(config.npm, config.npm_connect, stack)
                 if (inherited := self.outside.inherited.get(readiness.CONTROL)) is not None:
                     sock = trio.socket.from_stdlib_socket(inherited)
@@ -282,7 +281,9 @@ class Daemon:
             self.node, insecure=config.insecure, outside=self.outside, listen=self.listen
         )
         self.pacing = pacing = Pacing(self.node, config.enforce)
-        report = Report(config, self.gossip, self.storage, self.listen, self.began, pacing)
+        self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.outside.rng)
+        guests = self.npm.guests
+        report = Report(config, self.gossip, self.storage, self.listen, self.began, pacing, guests)
         self.report = report
         self.peering = Peering(self.gossip.dialler, self.storage, self._begin_dialling, config.name)
         door = DaemonDoor(
@@ -317,8 +318,8 @@ class Daemon:
                 doors.start_soon(serve, self.control.serve, [control_listener])
                 for bridge, listeners in self.npm.listeners:
                     doors.start_soon(serve, partial(self.npm.serve, bridge), listeners)
-                for address, bridge in self.npm.dials:
-                    nursery.start_soon(self.npm.keep_dialling, address, bridge)
+                for dialled, bridge in self.npm.dials:
+                    nursery.start_soon(self.npm.keep_dialling, dialled, bridge)
                 self.peering.begin(self.config.peers)
                 self._report_up()
                 self.outside.settled()

@@ -15,6 +15,7 @@ from scuttled.dialling import PEERS_MAX, Peer, Target
 from scuttled.gossip import SKEW_MS, Gossip
 from scuttled.holding import graves
 from scuttled.members import Member
+from scuttled.npm.guests import Guests
 from scuttled.pacing import Pacing
 from scuttled.problems import Problem
 from scuttled.rejoining import Rejoined
@@ -61,6 +62,7 @@ class Report:
         listen: str,
         began: Instant,
         pacing: Pacing,
+        guests: Guests | None = None,
     ) -> None:
         self.config = config
         self.gossip = gossip
@@ -70,6 +72,7 @@ class Report:
         self.listen = listen
         self.began = began
         self.pacing = pacing
+        self.guests = guests or Guests()
         self._samples: list[tuple[float, Counts]] = []
 
     def counts(self) -> Counts:
@@ -160,7 +163,7 @@ class Report:
         for link in self.node.links.values():
             assert link.peer is not None
             found += self._link_problems(link, link.peer.name, now)
-        return found
+        return found + self.guests.problems(now)
 
     def _alone(self, now: Instant) -> list[Problem]:
         """Whether a write made here reaches nobody, though there is, or was to be, somebody."""
@@ -265,7 +268,7 @@ class Report:
         return [Problem("deletions", words, hint)]
 
     def peers(self, now: Instant) -> list[dict[str, Any]]:
-        """This node, the configured peers, and whoever else is linked."""
+        """This node, the configured peers, whoever else is linked, and npm peers."""
         settings, node = self.node.settings, self.node
         rows = [
             {
@@ -298,7 +301,7 @@ class Report:
                 assert link.peer is not None
                 caller = Peer(link.peer.address)
                 rows.append(_row(caller, "up", "", "", link, now))
-        return rows
+        return rows + self.guests.rows(now)
 
     def _state(self, target: Target, peer: Peer) -> tuple[str, str]:
         """A peer may be linked although it is another task that dialled it."""

@@ -56,7 +56,7 @@ HOUSE = {
     "hall": """
         library
         keeping
-        rejoining unsaved verifying notices links
+        rejoining unsaved verifying notices links problems
         members
         node client
         loading holding measuring
@@ -76,7 +76,6 @@ HOUSE = {
         gossip saving
     """,
     "roof": """
-        problems
         peering
         report
         daemon
