@@ -8,6 +8,7 @@ import gc
 import os
 import random
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
@@ -22,6 +23,9 @@ from scuttled.waking import read_clocks
 
 GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
 
+# The monotonic clock stands still while a machine sleeps, and the wall clock does not.
+STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 T = TypeVar("T")
 
 
@@ -34,6 +38,10 @@ class Outside:
 
     def now(self) -> Instant:
         return read_clocks()
+
+    def steady_s(self) -> float:
+        """Seconds that passed since some instant, also while the machine slept."""
+        return time.clock_gettime(STEADY_CLOCK)
 
     def boot_id(self) -> str:
         """Tells one start of the machine from another; the same for ever where nobody says."""

@@ -16,10 +16,11 @@ from scuttled.core.log import Entry
 from scuttled.core.scuttlebutt import Husk
 from scuttled.core.security import unsealed
 from scuttled.core.slots import Slots
-from scuttled.core.update import STAMP_BYTES, node_of, stamp
+from scuttled.core.update import STAMP_BYTES, TICKS_PER_MS, node_of, stamp
 
 KEYS_MAX = 1000  # named in a report; the rest is counted
 NAMED_MAX = 10  # of these in a line of the log
+BOTTOM_MAX = 86_400_000 * TICKS_PER_MS  # stamps of what is kept for want of better: see future
 
 
 class Rejoin(StrEnum):
@@ -79,6 +80,7 @@ def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rej
     if model.clock[author.source] > whole.clock[author.source]:
         author.live_as(author.life + 1)
         report.life = author.life
+    unclaimed = model.unclaimed
     husk = model.become(whole)
     for entry in sorted(alone, key=lambda entry: (entry.record[:STAMP_BYTES], entry.source)):
         slot = parse(*entry)
@@ -86,7 +88,9 @@ def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rej
             continue
         if 0 < slot.expires_ms <= report.at_ms:
             continue
-        own = node_of(slot.source) == author.node_id
+        own = node_of(slot.source) == author.node_id and slot.timestamp > BOTTOM_MAX
+        # Of a model whose clock was given up (see future) nobody else may have that either.
+        own |= unclaimed and slot.timestamp > BOTTOM_MAX
         # A CLEAR of now would void what others wrote since.
         if slot.slot != CLEAR and (mode is Rejoin.ALL or (mode is Rejoin.OWN and own)):
             model.write(unsealed(entry.record)[STAMP_BYTES:], report.at_ms)

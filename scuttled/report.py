@@ -11,6 +11,7 @@ from scuttled import __version__
 from scuttled.config import Config
 from scuttled.core.link import Link
 from scuttled.core.update import Instant
+from scuttled.future import TakenBack
 from scuttled.gossip import SKEW_MS, Gossip, Peer
 from scuttled.holding import graves
 from scuttled.pacing import Pacing
@@ -18,13 +19,13 @@ from scuttled.problems import Problem
 from scuttled.rejoining import Rejoined
 from scuttled.requests import model_list
 from scuttled.storage import Storage
+from scuttled.timekeeping import CLOCK_HINT
 from scuttled.units import format_duration
 
 HELD_UP_MS = 3_600_000  # for which deletions may wait before it is worth a word
 SAMPLES = 6  # one a second; rates are over these
 
 DISK_HINT = "make room on the disk, or mend it: writes are taken again without a restart"
-SKEW_HINT = "have every machine's clock set by NTP: timedatectl"
 MODEL_HINT = "give the model another name on one of the two nodes"
 
 STATES = {  # of a peer that is not linked, in a sentence
@@ -126,6 +127,8 @@ class Report:
             "members": node.members.count(now.wall_ms),
             "deleted": graves(node, now.wall_ms),
             "resets": [_reset(report) for report in node.resets],
+            "ahead_ms": node.time.ahead_ms,
+            "taken_back": [_taken_back(report) for report in node.taken_back],
             "storage": {
                 "path": str(storage.path) if storage else "",
                 "bytes": storage.bytes if storage else 0,
@@ -144,6 +147,10 @@ class Report:
         found = []
         if failing := self.node.failing:
             found.append(Problem("disk", f"the disk fails: {failing}", DISK_HINT))
+        if words := self.node.time.odd_one:
+            found.append(Problem("clock", words, CLOCK_HINT))
+        if words := self.node.time.future:
+            found.append(Problem("ahead", words, CLOCK_HINT))
         found += self._silent_members(now)
         for peer in self.gossip.peers.values():
             state, reason = self._state(peer)
@@ -161,7 +168,7 @@ class Report:
         found = []
         if abs(link.pulse.skew_ms) >= SKEW_MS:
             words = f"the clock of {who} differs by {link.pulse.skew_ms / 1000:.1f} s"
-            found.append(Problem("skew", words, SKEW_HINT, about=who))
+            found.append(Problem("skew", words, CLOCK_HINT, about=who))
         for model, why in link.stopped.items():
             words = f"model {model} with {who}: {why}"
             found.append(Problem("model", words, MODEL_HINT, about=f"{who} {model}"))
@@ -172,7 +179,7 @@ class Report:
                     "in the future to be taken yet"
                 )
                 about = f"{who} {session.model.name}"
-                found.append(Problem("future", words, SKEW_HINT, about=about))
+                found.append(Problem("future", words, CLOCK_HINT, about=about))
         return found
 
     def _silent_members(self, now: Instant) -> list[Problem]:
@@ -269,6 +276,20 @@ def _reset(report: Rejoined) -> dict[str, Any]:
         "dropped": report.dropped,
         "dropped_count": report.dropped_count,
         "life": report.life,
+        "words": report.words,
+    }
+
+
+def _taken_back(report: TakenBack) -> dict[str, Any]:
+    return {
+        "at_ms": report.at_ms,
+        "ahead_ms": report.ahead_ms,
+        "life": report.life,
+        "issued": report.issued,
+        "issued_count": report.issued_count,
+        "kept_count": report.kept_count,
+        "dropped_count": report.dropped_count,
+        "unclaimed": report.unclaimed,
         "words": report.words,
     }
 

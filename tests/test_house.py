@@ -50,7 +50,9 @@ HOUSE = {
     "rooms": "models storage config rpc refusals signing",
     "hall": """
         library
-        rejoining unsaved verifying notices links
+        timekeeping
+        leases
+        rejoining unsaved verifying notices links future
         members
         node client
         loading holding measuring

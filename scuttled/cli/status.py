@@ -91,7 +91,7 @@ def screen(status: dict[str, Any]) -> list[str]:
     if doubted := status.get("doubted"):
         words = ", ".join(f"{count:,} {cause}" for cause, count in sorted(doubted.items()))
         lines.append(f"trust  updates not taken: {words}")
-    lines += _resets(status)
+    lines += _resets(status) + _taken_back(status)
     for problem in _problems(status):
         lines.append(f"problem: {escape(problem['words'])}")
         if problem["hint"]:
@@ -144,6 +144,15 @@ def _resets(status: dict[str, Any]) -> list[str]:
         f"reset  {format_duration(max(now_ms - reset['at_ms'], 0) / 1000)} ago:"
         f" {escape(reset['words'])}"
         for reset in status["resets"]
+    ]
+
+
+def _taken_back(status: dict[str, Any]) -> list[str]:
+    now_ms = int(time.time() * 1000)
+    return [
+        f"clock  {format_duration(max(now_ms - report['at_ms'], 0) / 1000)} ago:"
+        f" {escape(report['words'])}"
+        for report in status.get("taken_back", ())  # of an older daemon: none
     ]
 
 

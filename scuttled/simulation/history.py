@@ -188,8 +188,9 @@ class Witness:
 
     def check(self) -> None:
         """Clocks that moved are truthful (I3)."""
-        if self._resets != len(self.node.resets):  # a clock went back: look at all of it again
-            self._resets = len(self.node.resets)
+        resets = len(self.node.resets) + len(self.node.taken_back)
+        if self._resets != resets:  # a clock went back: look at all of it again
+            self._resets = resets
             self._checked.clear()
             self._revisions.clear()
         for name, model in self.node.models.items():
