@@ -9,7 +9,6 @@ import trio
 from scuttled.core.update import Instant
 
 AT_ONCE_BYTES = 4096
-WALL_MS_MAX = 253_370_764_800_000  # the year 9999: none that is later can be shown to people
 
 
 class Bell:
@@ -74,6 +73,5 @@ class Outlet:
 
 
 def read_clocks() -> Instant:
-    """The two clocks, for a core that must not look itself."""
-    wall_ms = time.time_ns() // 1_000_000
-    return Instant(time.monotonic(), min(max(wall_ms, 0), WALL_MS_MAX))
+    """The two clocks, for a core that must not look itself; before 1970 it is 1970."""
+    return Instant(time.monotonic(), max(time.time_ns() // 1_000_000, 0))
