@@ -139,6 +139,12 @@ class Client:
                 self._receive(self.timeout_s)
         return self.daemon
 
+    @property
+    def namesakes(self) -> frozenset[str]:
+        """Names that more than one member of the cluster bears, as of the hello."""
+        found = self.daemon.get("namesakes")
+        return frozenset(found) if isinstance(found, list) else frozenset()
+
     def request(self, op: str, *, wait_s: float | None = -1.0, **fields: object) -> Fields:
         """Asks for one thing and waits for the answer: its `ok` map.
 

@@ -18,6 +18,7 @@ from scuttled import rpc
 from scuttled.core.update import Instant
 from scuttled.errors import (
     SOFTWARE,
+    DataError,
     RemoteProtocolError,
     ScuttledError,
     StorageError,
@@ -31,7 +32,7 @@ from scuttled.requests import Answer, Requests, Waiting
 from scuttled.tally import Tally
 from scuttled.transport import bytes_unread, has_hung_up
 from scuttled.waking import Bell, Outlet
-from scuttled.watching import Listing, Watch
+from scuttled.watching import Listing, Row, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ class Caller:
                         await self._sent.wait()
             except RemoteProtocolError as error:
                 logger.warning("control connection closed: %s", error.message)
-                self._say({"id": None, "error": _told(error)})
+                self._say(None, {"error": _told(error)})
                 return
 
     async def _receive(self) -> bytes:
@@ -166,7 +167,7 @@ class Caller:
                     break
                 await trio.sleep(wait_s)
         except TimedOut as error:
-            self._say({"id": request.get("id"), "error": _told(error)})
+            self._say(request.get("id"), {"error": _told(error)})
         finally:
             ticket.leave(done=done)
         return done
@@ -186,12 +187,12 @@ class Caller:
                 raise UsageError("the first request must be hello")
             self._carry_out(i, request)
         except ScuttledError as error:
-            self._say({"id": i, "error": _told(error)})
+            self._say(i, {"error": _told(error)})
         except Exception as error:
             # A bug in one operation must not end the daemon (I8); the log has the whole of it.
             logger.exception("operation %r failed", request.get("op"))
             words = f"a bug in {request.get('op')!r:.40}: {type(error).__name__}: {error}"
-            self._say({"id": i, "error": {"code": SOFTWARE, "message": words, "hint": ""}})
+            self._say(i, {"error": {"code": SOFTWARE, "message": words, "hint": ""}})
 
     def _carry_out(self, i: int, request: rpc.Message) -> None:
         if request.get("op") == "cancel":
@@ -202,7 +203,7 @@ class Caller:
             case Answer():
                 self._greeted = True
                 if result.saved:
-                    self._say({"id": i, "ok": result.ok})
+                    self._say(i, {"ok": result.ok})
                 else:
                     self._unsaved.append((result, i))
                     self.node.progress.add(self._bell.ring)
@@ -227,12 +228,12 @@ class Caller:
                 assert_never(result)
 
     def _cancel(self, i: int, stream: object) -> None:
-        if isinstance(stream, int) and self._streams.pop(stream, None) is not None:
-            self._say({"id": stream, "end": {"cancelled": True}})
-        self._say({"id": i, "ok": {}})
+        if type(stream) is int and self._streams.pop(stream, None) is not None:
+            self._say(stream, {"end": {"cancelled": True}})
+        self._say(i, {"ok": {}})
 
-    def _say(self, message: dict[str, Any]) -> None:
-        self._answers += rpc.encode(message)
+    def _say(self, i: object, answer: dict[str, Any]) -> None:
+        self._answers += _frame(i, answer)
         self._bell.ring()
 
     # --- writing ---
@@ -262,16 +263,16 @@ class Caller:
         """Turn what has come true into answers."""
         while self._unsaved and self._unsaved[0][0].saved:
             answer, i = self._unsaved.popleft()
-            self._answers += rpc.encode({"id": i, "ok": answer.ok})
+            self._answers += _frame(i, {"ok": answer.ok})
         if self._unsaved and self.node.failing:
             error = {"error": _told(_not_on_disk(self.node.failing))}
             for _, i in self._unsaved:
-                self._answers += rpc.encode({"id": i, **error})
+                self._answers += _frame(i, error)
             self._unsaved.clear()
         for i, waiting in list(self._waiting.items()):
             if (outcome := self._outcome(waiting, now)) is not None:
                 del self._waiting[i]
-                self._answers += rpc.encode({"id": i, **outcome})
+                self._answers += _frame(i, outcome)
         if not (self._unsaved or self._waiting):
             self.node.progress.discard(self._bell.ring)
 
@@ -306,12 +307,31 @@ class Caller:
         data = bytearray()
         for i, stream in list(self._streams.items()):
             if rows := stream.rows(now):
-                data += rpc.encode({"id": i, "rows": rows})
+                data += _row_frames(i, rows)
             if isinstance(stream, Listing | Tally) and stream.done:
                 del self._streams[i]
                 end = {"count": stream.count, "cursor": stream.cursor()}
                 data += rpc.encode({"id": i, "end": end})
         return bytes(data)
+
+
+def _frame(i: object, answer: dict[str, Any]) -> bytes:
+    """An answer, or that it is larger than a client takes: it would hang up (I7)."""
+    frame = rpc.encode({"id": i, **answer})
+    if len(frame) <= rpc.FRAME_BYTES_MAX:
+        return frame
+    size, most = len(frame), rpc.FRAME_BYTES_MAX
+    error = DataError(f"what was asked is done, but the answer is {size:,} bytes, at most {most:,}")
+    return rpc.encode({"id": i, "error": _told(error)})
+
+
+def _row_frames(i: int, rows: list[Row]) -> bytes:
+    """Rows of a stream, in as many frames as they need. A single one always fits."""
+    frame = rpc.encode({"id": i, "rows": rows})
+    if len(frame) <= rpc.FRAME_BYTES_MAX or len(rows) == 1:
+        return frame
+    half = len(rows) // 2
+    return _row_frames(i, rows[:half]) + _row_frames(i, rows[half:])
 
 
 def _not_on_disk(why: str) -> StorageError:

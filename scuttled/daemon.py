@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import trio
 
@@ -24,14 +23,16 @@ from scuttled.core.hlc import Author
 from scuttled.core.security import Doubt, Seal
 from scuttled.core.slots import Slots
 from scuttled.core.update import NodeId
-from scuttled.errors import ConfigError, Refused, StorageError, UsageError
-from scuttled.gossip import Gossip, Peer
+from scuttled.dialling import Target
+from scuttled.errors import ConfigError, StorageError
+from scuttled.gossip import Gossip
 from scuttled.members import Settings
 from scuttled.models import MODELS, add_type
 from scuttled.node import Node
 from scuttled.npm.serving import NpmDoor
 from scuttled.outside import Outside
 from scuttled.pacing import Pacing
+from scuttled.peering import Peering
 from scuttled.problems import ProblemLog
 from scuttled.rejoining import Rejoin
 from scuttled.report import Report
@@ -46,7 +47,6 @@ logger = logging.getLogger(__name__)
 
 Listener = trio.abc.Listener[trio.abc.Stream]
 
-PEERS_MAX = 512  # that are dialled
 RETIRE_S = 0.5  # for peers to hear that a node without disk is gone for good
 GRACE_S = 2.0  # for callers and links at the end
 EXPIRE_S = 0.2  # between looks at what expires, while something is due soon
@@ -246,7 +246,17 @@ class Daemon:
         self.pacing = pacing = Pacing(self.node, config.enforce)
         report = Report(config, self.gossip, self.storage, self.listen, self.began, pacing)
         self.report = report
-        door = DaemonDoor(report.facts, report.peers, self._join, self._leave, self.loaded.settings)
+        self.peering = Peering(self.gossip.dialler, self.storage, self._begin_dialling, config.name)
+        door = DaemonDoor(
+            report.facts,
+            report.peers,
+            self.peering.join,
+            self._leave,
+            lambda: self.peering.settings(self.loaded.settings()),
+            part=self.peering.part,
+            decided=self.peering.decided,
+            verdicts=self.peering.verdicts,
+        )
         requests = Requests(self.node, door)
         self.control = Control(self.node, requests, self.outside.now, self.pacing)
 
@@ -271,8 +281,7 @@ class Daemon:
                     doors.start_soon(serve, partial(self.npm.serve, bridge), listeners)
                 for address, bridge in self.npm.dials:
                     nursery.start_soon(self.npm.keep_dialling, address, bridge)
-                self._dial(self.config.peers)
-                self._dial(self.storage.read_peers() if self.storage else ())
+                self.peering.begin(self.config.peers)
                 self._report_up()
                 self.outside.settled()
                 await self._stop.wait()
@@ -292,7 +301,9 @@ class Daemon:
         self.say(f"gossip   {self.listen}  peers {' '.join(config.peers) or 'none'}")
         for text in config.npm:
             self.say(f"npm      {text}")
-        readiness.notify(f"READY=1\nSTATUS={self.report.status_line()}", self.outside.environ)
+        readiness.notify(
+            f"READY=1\nSTATUS={self.report.status_line(self.outside.now())}", self.outside.environ
+        )
 
     # --- going down ---
 
@@ -366,7 +377,7 @@ class Daemon:
         while True:
             self.report.sample(self.outside.now())
             self.pacing.measure.turn(self.outside.now())
-            line = self.report.status_line()
+            line = self.report.status_line(self.outside.now())
             if line != said:
                 readiness.notify(f"STATUS={line}", self.outside.environ)
                 said = line
@@ -388,26 +399,8 @@ class Daemon:
 
     # --- peers ---
 
-    def _dial(self, addresses: Any) -> list[str]:
-        added = []
-        for address in addresses:
-            if address not in self.gossip.peers:
-                peer = self.gossip.peers[address] = Peer(address)
-                self._nursery.start_soon(self.gossip.keep_dialling, peer)
-                added.append(address)
-        return added
-
-    def _join(self, addresses: list[str], save: bool) -> dict[str, Any]:
-        for address in addresses:
-            configuration.parse_address(address)
-        known = [address for address in addresses if address in self.gossip.peers]
-        if len(self.gossip.peers) + len(addresses) - len(known) > PEERS_MAX:
-            raise UsageError(f"{len(addresses)} more peers, there can be at most {PEERS_MAX}")
-        if save:
-            if self.storage is None:
-                raise Refused("can't save peers: this daemon keeps nothing on disk (--memory)")
-            self.storage.write_peers({*self.storage.read_peers(), *addresses})
-        return {"added": self._dial(addresses), "known": known}
+    def _begin_dialling(self, target: Target) -> None:
+        self._nursery.start_soon(self.gossip.dialler.keep_dialling, target)
 
     def _leave(self) -> int:
         self._stop.set()

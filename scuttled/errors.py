@@ -103,3 +103,11 @@ class RemoteProtocolError(ScuttledError):
     """The other end broke the protocol. Its connection is closed; nothing it said was kept."""
 
     code = PROTOCOL
+
+
+class TooManySources(RemoteProtocolError):
+    """More sources than a clock can have. That model stops on that link; the link stays."""
+
+    def __init__(self, model: str, message: str) -> None:
+        super().__init__(message)
+        self.model = model

@@ -32,6 +32,7 @@ from scuttled.core.scuttlebutt import Husk, Scuttlebutt
 from scuttled.core.security import unsealed
 from scuttled.core.slots import Slots
 from scuttled.core.update import STAMP_BYTES, TICKS_PER_MS, Source, node_of, stamp, timestamp_of
+from scuttled.errors import DataError, Refused
 from scuttled.units import format_duration
 
 KEYS_MAX = 1000  # named in a report; the rest is counted
@@ -178,6 +179,8 @@ class _Part:
             for entry in (*self.own, *self.others)
             if isinstance(model, Slots) and model.has_expired(slot_of(entry.record))
         }
+        if self.own and not model.has_room:  # for one more life; in an empty clock there is
+            self.unclaimed = True
         if not self.unclaimed:
             left.clock.merge([(source, min(time, sane)) for source, time in model.clock.items()])
             left.floor.merge(model.floor.items())
@@ -195,19 +198,28 @@ class _Part:
         author = self.author
         author.hlc.observe(self.void)
         for entry in self.others:
-            if entry in self.expired:
-                self.let_go += 1
-            else:
-                self.model.write(self._change(entry), 0)
+            if entry not in self.expired and self._write(entry, 0):
                 report.kept_count += 1
+            else:
+                self.let_go += 1
         report.dropped_count += self.let_go
 
     def issue_own(self, report: TakenBack) -> None:
         for entry in self.own:
-            self.model.write(self._change(entry), self.now_ms)
+            if not self._write(entry, self.now_ms):
+                report.dropped_count += 1
+                continue
             report.issued_count += 1
             if len(report.issued) < KEYS_MAX:
                 report.issued.append(_label(self.model, entry))
+
+    def _write(self, entry: Entry, wall_ms: int) -> bool:
+        """False if it can't be: a version before this one may have taken what is too large now."""
+        try:
+            self.model.write(self._change(entry), wall_ms)
+        except (Refused, DataError):
+            return False
+        return True
 
     def _change(self, entry: Entry) -> bytes:
         """What is to be written again. A lease keeps its length, and one that was over is."""

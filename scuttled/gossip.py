@@ -1,24 +1,23 @@
-"""Pumps links over streams; dials, and dials again.
+"""Pumps links over streams, those that peers made and those that were dialled (`dialling`).
 
-One task for each configured peer, one for each connection. A connection's reader feeds the link,
+One task for each connection. A connection's reader feeds the link,
 its writer draws from it, and only when the stream can take more, so what is sent is chosen last
 and a slow peer has no queue. The three end together: the writer is the one that decides.
 """
 
 import logging
 import math
-import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trio
 
 from scuttled.core.host import End
 from scuttled.core.link import SILENCE_S, Link
-from scuttled.core.messages import Code, Hello
-from scuttled.core.update import NodeId
-from scuttled.errors import ConfigError, RemoteProtocolError
+from scuttled.core.messages import Code
+from scuttled.dialling import REFUSALS, Dialler, words_of
+from scuttled.errors import RemoteProtocolError
 from scuttled.node import Node
 from scuttled.outside import Outside
 from scuttled.transport import remote_name
@@ -26,14 +25,10 @@ from scuttled.waking import Bell, Outlet
 
 logger = logging.getLogger(__name__)
 
-RETRY_FIRST_S = 0.1
-RETRY_MAX_S = 30.0
-DIAL_S = 10.0  # for a connection to come about
 TIMER_S = 0.001  # the least that a timer waits, so that no timer can make it spin
 PARTING_S = 1.0  # for the last words on a link
 SKEW_MS = 500  # between two clocks, from which it is worth a line
 REPEAT_S = 600.0  # between two lines about a peer that is refused again and again
-REFUSALS = (Code.CLUSTER, Code.VERSION, Code.TWIN, Code.SKEW)
 LINKS_MAX = 512  # connections taken; more are closed at once
 
 
@@ -53,26 +48,6 @@ class Traffic:
         self.bytes_out += link.bytes_out
 
 
-@dataclass(slots=True)
-class Peer:
-    """A configured peer, and how it goes with it."""
-
-    address: str
-    state: str = "never"  # self, up, connecting, refused, down, never
-    reason: str = ""
-    node_id: NodeId | None = None
-    incarnation: bytes = b""
-    name: str = ""
-    version: str = ""
-    seen_ms: int | None = None
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-
-    def met(self, who: Hello) -> None:
-        """That daemon is there."""
-        self.node_id, self.incarnation = who.node_id, who.incarnation
-        self.name, self.version = who.name, who.version
-
-
 class Gossip:
     """The shell around a node's links."""
 
@@ -84,10 +59,9 @@ class Gossip:
         outside: Outside | None = None,
     ) -> None:
         self.node = node
-        self.insecure = insecure
         self.outside = outside or Outside()
         self.now = self.outside.now
-        self.peers: dict[str, Peer] = {}
+        self.dialler = Dialler(node, self.outside, self.run_link, insecure=insecure)
         self._taken = 0
         self._leaving = False
         self._open: set[Link] = set()
@@ -130,8 +104,8 @@ class Gossip:
             was_up = link.up
             self._open.discard(link)
             self._past.add(link)
-            self._note_seen(link)
             self.node.gone(link)
+            self.dialler.went_down(link)
             self._ring_changed()
             self._log_end(link, who, was_up)
 
@@ -203,6 +177,7 @@ class Gossip:
     async def leave(self, words: str) -> None:
         """Say goodbye on every link and have no new ones; returns when all are closed."""
         self._leaving = True
+        self.dialler.leave()
         for link in tuple(self._open):
             link.close(Code.LEAVING, words)
             link.rearm()
@@ -214,82 +189,6 @@ class Gossip:
         yield self._past
         yield from self._open
 
-    # --- dialling ---
-
-    async def keep_dialling(self, peer: Peer) -> None:
-        """Be linked with that peer, whatever it takes. Ends when it is this very node."""
-        with peer.scope:
-            failures = 0
-            while not self._leaving:
-                await self._while_linked(peer)
-                link = await self._dial(peer)
-                if link is not None and link.ended is not None:
-                    if link.ended.code == Code.SELF:
-                        peer.state, peer.reason = "self", ""
-                        return
-                    self._note_end(peer, link)
-                failures = 0 if link is not None and link.up else failures + 1
-                most = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(failures, 16))
-                await trio.sleep(self.outside.rng.uniform(0, most))
-
-    async def _dial(self, peer: Peer) -> Link | None:
-        if peer.state in ("never", "down"):
-            peer.state = "connecting"
-        try:
-            with trio.fail_after(DIAL_S):
-                stream = await self.outside.dial(peer.address, insecure=self.insecure)
-        except (OSError, ConfigError, trio.TooSlowError) as error:
-            self._note_failure(peer, error)
-            return None
-        link = Link(self.node, dialled=peer.address, now=self.now())
-        await self.run_link(link, stream)
-        return link
-
-    async def _while_linked(self, peer: Peer) -> None:
-        """Return when there is no link with that peer, whoever dialled it."""
-        while self._is_linked(peer):
-            peer.state, peer.reason = "up", ""
-            await self._changed.wait()
-
-    def _is_linked(self, peer: Peer) -> bool:
-        """With the very daemon that was met at that address: another one may have its id."""
-        link = self.node.links.get(peer.node_id) if peer.node_id is not None else None
-        met = link.peer if link is not None else None
-        return met is not None and met.incarnation == peer.incarnation
-
-    def _note_failure(self, peer: Peer, error: Exception) -> None:
-        if isinstance(error, ConfigError):
-            state, reason = "refused", error.message
-        elif isinstance(error, trio.TooSlowError):
-            state, reason = "down", f"no answer within {DIAL_S:.0f} s"
-        else:
-            state, reason = "down", _words(error)
-        if reason != peer.reason:
-            logger.info("peer %s: %s", peer.address, reason)
-        if state == "down" and peer.seen_ms is None:
-            state = "never"
-        peer.state, peer.reason = state, reason
-
-    def _note_end(self, peer: Peer, link: Link) -> None:
-        assert link.ended is not None
-        if link.peer is not None:
-            peer.met(link.peer)
-        if link.up:
-            peer.seen_ms = link.heard_at.wall_ms
-        if link.ended.code in REFUSALS:
-            peer.state = "refused"
-        elif link.ended.code != Code.DUPLICATE:
-            peer.state = "down" if peer.seen_ms is not None else "never"
-        peer.reason = link.ended.words
-
-    def _note_seen(self, link: Link) -> None:
-        """A peer that is configured may have dialled us."""
-        for peer in self.peers.values():
-            if link.up and link.peer is not None and peer.node_id == link.peer.node_id:
-                peer.seen_ms = link.heard_at.wall_ms
-                if peer.state == "never":
-                    peer.state = "down"
-
     def _ring_changed(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
@@ -298,13 +197,9 @@ class Gossip:
 
     def _log_up(self, link: Link, who: str) -> None:
         assert link.peer is not None
-        peer = self.peers.get(link.dialled)
-        if peer is not None:
-            peer.state, peer.reason = "up", ""
-            peer.met(link.peer)
+        self.dialler.came_up(link)
         way = f"dialled {link.dialled}" if link.dialled else f"from {who}"
         logger.info("link to %s is up (%s)", link.peer.name, way)
-        self._ring_changed()
 
     def _log_end(self, link: Link, who: str, was_up: bool) -> None:
         end = link.ended
@@ -320,7 +215,7 @@ class Gossip:
         elif end.code == Code.DUPLICATE:
             logger.debug("second link with %s closed: %s", who, end.words)
         elif link.dialled:
-            peer = self.peers.get(link.dialled)
+            peer = self.dialler.peer_of(link)
             if peer is None or _but_numbers(peer.reason) != _but_numbers(end.words):
                 logger.warning("peer %s: %s", link.dialled, end.words)
         elif end.code not in REFUSALS or self._is_news(who.rpartition(":")[0], end.words):
@@ -361,19 +256,8 @@ def _first_words(group: BaseExceptionGroup[BaseException]) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     cause = error.__cause__
-    return _words(cause if isinstance(cause, OSError) else error)
+    return words_of(cause if isinstance(cause, OSError) else error)
 
 
 def _but_numbers(words: str) -> str:
     return re.sub("[0-9.]+", "", words)
-
-
-def _words(error: BaseException) -> str:
-    """The kernel's own words where there are any: trio's name the address, which is said anyway."""
-    while isinstance(error, OSError) and isinstance(error.__cause__, BaseExceptionGroup):
-        error = error.__cause__.exceptions[0]
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

@@ -147,7 +147,7 @@ def state_of(node: Node, member: Member, wall_ms: int) -> str:
     if member.node_id in node.links:
         return "up"
     silent_ms = wall_ms - member.seen_ms
-    if node.members.is_forgotten(member, wall_ms):
+    if not node.members.counts(member, wall_ms):
         return "forgotten"
     return "seen" if silent_ms < FRESH_MS else "silent"
 

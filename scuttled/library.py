@@ -16,8 +16,9 @@ from scuttled.core.hlc import Author
 from scuttled.core.messages import ClockMessage, Delta
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.security import Doubt, Seal, id_of_key
+from scuttled.core.sources import check_together
 from scuttled.core.update import NODE_ID_BYTES, TICKS_PER_MS, NodeId, Source, Stamp, stamp
-from scuttled.errors import DataError, RemoteProtocolError, UsageError
+from scuttled.errors import DataError, RemoteProtocolError, TooManySources, UsageError
 from scuttled.signing import SEED_BYTES, check_with_ed25519, make_seal
 
 MAX_SKEW_MS = 60_000
@@ -42,9 +43,10 @@ def new_author(
     is not to be believed.
     """
     if seal is None:
-        author = Author(NodeId(secrets.token_bytes(NODE_ID_BYTES)), now_ms=wall_ms)
+        author = Author(NodeId(secrets.token_bytes(NODE_ID_BYTES)), now_ms=wall_ms, is_guest=True)
     else:
-        author = Author(id_of_key(seal.key), life=1 + secrets.randbelow(LIFE_MAX), now_ms=wall_ms)
+        life = 1 + secrets.randbelow(LIFE_MAX)
+        author = Author(id_of_key(seal.key), life, now_ms=wall_ms, is_guest=True)
     author.seal, author.doubt = seal, doubt
     return author
 
@@ -117,8 +119,8 @@ def load(model: Scuttlebutt, file: str | os.PathLike[str] | IO[bytes]) -> int:
     """Merge what `save` wrote into a model; how many updates were news to it.
 
     Raises DataError, and the model is as it was, if the file is damaged, ends too early, is of
-    another type, holds what is stamped too far in the future or not signed as it should be, or
-    lies above what the model knows of deletions.
+    another type, holds what is stamped too far in the future or not signed as it should be, lies
+    above what the model knows of deletions, or brings more sources than a clock can have.
     """
     if isinstance(file, str | os.PathLike):
         with Path(file).open("rb") as opened:
@@ -134,11 +136,20 @@ def load(model: Scuttlebutt, file: str | os.PathLike[str] | IO[bytes]) -> int:
             "what was saved has forgotten deletions that this model may not know: "
             "load it into an empty one"
         )
+    if len(model.clock):
+        # A file that alone has too many sources was written by a version that did not look: it can
+        # still be read into an empty model, though no peer can be told of that.
+        try:
+            check_together(model.clock, gathered.clock.copy_times(), model.name)
+        except TooManySources as error:
+            words = f"together with what is there {error.message}: load it into an empty one"
+            raise DataError(words) from None
     model.floor.merge(gathered.floor.items())
     before = model.log.end
     held = [(update.source, [update.record]) for update in gathered.history(Clock())]
     model.receive(held, _limit())
-    model.commit(gathered.clock.items())
+    model.clock.merge(gathered.clock.items())
+    model.commit(())
     return model.log.end - before
 
 
@@ -162,7 +173,7 @@ def _gather(model: Scuttlebutt, file: IO[bytes]) -> None:
                 if received.doubted:
                     raise DataError(f"updates that are {', '.join(received.doubted)}")
                 if message.commit is not None:
-                    model.commit(message.commit.items())
+                    model.clock.merge(message.commit.items())
                     whole = True
             first = False
     if not whole:

@@ -72,7 +72,10 @@ def read_load(request: Mapping[str, Any]) -> Load:
         Entry(key_slot(key), *check_value(request.get("kind"), value), expires_ms)
         for key, value, expires_ms in zip(pairs[::2], pairs[1::2], expiries, strict=True)
     ]
-    return Load(entries, mode, bool(request.get("dry_run")))
+    dry_run = request.get("dry_run", False)
+    if not isinstance(dry_run, bool):
+        raise UsageError(f"dry_run {dry_run!r:.40}, expected true or false")
+    return Load(entries, mode, dry_run)
 
 
 def _expiries(given: object, count: int) -> list[int | None]:

@@ -14,13 +14,14 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from scuttled.printable import one_line
+
 _LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 9}
 
 
 def set_up_logging(level: str, log_format: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -94,11 +95,14 @@ _FORMATS: dict[str, type[logging.Formatter]] = {
 
 
 def _one_line(record: logging.LogRecord) -> str:
-    return record.getMessage().translate(_CONTROLS)
+    return "\t".join(map(one_line, record.getMessage().split("\t")))  # a tab harms nobody
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
-    return formatter.formatException(record.exc_info).splitlines() if record.exc_info else []
+    """Its lines; what an exception quotes may come from a peer, too."""
+    if not record.exc_info:
+        return []
+    return [one_line(line) for line in formatter.formatException(record.exc_info).split("\n")]
 
 
 def _priority(level: int) -> int:

@@ -40,6 +40,7 @@ from scuttled.core.update import (
     stamp,
 )
 from scuttled.models.map import Map
+from scuttled.printable import one_line
 from scuttled.rejoining import Rejoin
 
 MEMBERS = "_members"
@@ -47,12 +48,16 @@ ROW_S = 0.25  # between two rows of one node...
 MEMBERS_PER_ROW_S = 40  # ...in a cluster of so many; longer in a larger one
 REFRESH_MS = 60_000  # a row is written anew after that, though nothing changed...
 REFRESHES = 3  # ...or so often within `forget_after`, or who is there would cease to count
+MEMORY_SILENT_MS = 180_000  # after which a node without disk no longer counts: three rows
 FRESH_MS = 90_000  # a member whose row is no older is there, as far as anybody knows
 FORGET_AFTER_MS = 7 * 86_400_000
 
 FORGOTTEN = "this node was forgotten by the others: it tells them of itself again"
 
 COLLECT_AGE_MS = 60_000  # nothing younger is forgotten: watchers may be behind for so long
+
+LIFE_MAX = 2**32 - 1
+NAME_CHARS_MAX = 255  # of a name, an address, a version
 
 _PAIR = SOURCE_BYTES + STAMP_BYTES
 
@@ -82,6 +87,7 @@ class Member:
     life: int = 0
     seen_ms: int = 0  # by its own clock, when it wrote its latest row
     listed: bool = False  # it has a row, which `forget` has not deleted
+    memory: bool = False  # it has no disk: when it ends, all of it is gone, its id, too
     clocks: dict[str, dict[Source, int]] = field(default_factory=dict)  # by model
 
     def covers(self, model: str, source: Source, time: int) -> bool:
@@ -91,8 +97,11 @@ class Member:
 class Members:
     """The members as this node knows them, and the rows that it writes itself."""
 
-    def __init__(self, model: Scuttlebutt, author: Author, settings: Settings) -> None:
+    def __init__(
+        self, model: Scuttlebutt, author: Author, settings: Settings, *, stored: bool = True
+    ) -> None:
         assert isinstance(model, Map)
+        self.stored = stored
         self.model = model
         self.author = author
         self.settings = settings
@@ -149,23 +158,32 @@ class Members:
             facts = None
         facts = facts if isinstance(facts, dict) else {}
         life = facts.get("life")
-        member.listed, member.life = True, life if isinstance(life, int) else 0
+        member.listed = True
+        member.life = life if type(life) is int and 0 <= life <= LIFE_MAX else 0
         member.name, member.address, member.version = (
             _short(facts.get(what)) for what in ("name", "address", "version")
         )
+        member.memory = facts.get("memory") is True
         self.names[member.node_id] = member.name
+
+    def counts(self, member: Member, wall_ms: int) -> bool:
+        """Whether deletions wait for it.
+
+        A node without disk that was killed holds nothing any more, and never comes back under its
+        id; one that was merely away for so long rejoins by a RESET, as any other that no longer
+        counts, so nothing that was deleted meanwhile comes back with it.
+        """
+        limit_ms = self.settings.forget_after_ms
+        if member.memory:
+            limit_ms = min(limit_ms, MEMORY_SILENT_MS + self.settings.max_skew_ms)
+        return wall_ms - self.leapt_ms - member.seen_ms < limit_ms
 
     def others(self, wall_ms: int) -> Iterator[Member]:
         """The other members that count."""
         for member in self.known.values():
             if member.listed and member.node_id != self.author.node_id:
-                if not self.is_forgotten(member, wall_ms):
+                if self.counts(member, wall_ms):
                     yield member
-
-    def is_forgotten(self, member: Member, wall_ms: int) -> bool:
-        """Whether it was silent for so long that it no longer counts."""
-        silent_ms = wall_ms - self.leapt_ms - member.seen_ms
-        return silent_ms >= self.settings.forget_after_ms
 
     def count(self, wall_ms: int) -> int:
         """How many members there are, this node among them."""
@@ -182,6 +200,23 @@ class Members:
             all(member.covers(model.name, source, time) for source, time in floor)
             for member in self.others(wall_ms)
         )
+
+    def namesakes(self, wall_ms: int) -> set[str]:
+        """Names that more than one member bears, of those that are there.
+
+        A node without disk that was killed and started again is another member at the same place:
+        its old row says nothing of a second node.
+        """
+        mine = self.settings
+        seen = {mine.name: {mine.address}} if mine.name else {}
+        shared = set()
+        for member in self.others(wall_ms):
+            if member.name and wall_ms - member.seen_ms < FRESH_MS:
+                places = seen.setdefault(member.name, set())
+                if places and not (member.memory and member.address in places):
+                    shared.add(member.name)
+                places.add(member.address)
+        return shared
 
     # --- writing ---
 
@@ -202,12 +237,21 @@ class Members:
         self.leapt_ms = max(self.leapt_ms + leapt_ms, 0)
 
     def announce(self, models: Collection[Scuttlebutt], wall_ms: int) -> bool:
-        """Write what is no longer true in our rows; whether anything was."""
-        if self.retired:
+        """Write what is no longer true in our rows; whether anything was.
+
+        Without a place for our source among them, others do not count this node. That costs it a
+        RESET if something is forgotten that it has not seen, as with any node that was away.
+        """
+        self.forgot_me = self.forgot_me and self.model.has_room
+        if self.retired or not self.model.has_room:
             return False
         key = self.author.node_id.hex()
         mine = self.settings
-        facts = {"name": mine.name, "address": mine.address, "version": __version__}
+        facts: dict[str, object] = {
+            "name": mine.name, "address": mine.address, "version": __version__
+        }  # fmt: skip
+        if not self.stored:
+            facts["memory"] = True
         text = json.dumps({**facts, "life": self.author.life}).encode()
         wrote = self._write(key, JSON, text, wall_ms, refresh_ms=self.refresh_ms)
         for model in models:
@@ -215,7 +259,9 @@ class Members:
             if model.name != MEMBERS and self._told.get(model.name) != (clock, clock.revision):
                 packed = b"".join(source + stamp(time) for source, time in clock.items())
                 self._told[model.name] = (clock, clock.revision)
-                if packed:
+                if model.overfull:  # no peer would take such a row
+                    wrote |= self.model.discard(f"{key}/{model.name}", wall_ms) is not None
+                elif packed:
                     wrote |= self._write(f"{key}/{model.name}", BYTES, packed, wall_ms)
         self.forgot_me = False
         return wrote
@@ -235,10 +281,26 @@ class Members:
         for name in (key, *(f"{key}/{model}" for model in (member.clocks if member else ()))):
             self.model.discard(name, wall_ms)
 
+    def forget_ghosts(self, wall_ms: int) -> bool:
+        """Delete the rows of nodes without disk that no longer count; whether there were any.
+
+        Each start of such a node is another member: their rows would pile up for ever.
+        """
+        ghosts = [
+            member.node_id
+            for member in self.known.values()
+            if member.memory and member.listed and not self.counts(member, wall_ms)
+            if member.node_id != self.author.node_id
+        ]
+        for node_id in ghosts:
+            self.forget(node_id, wall_ms)
+        return bool(ghosts)
+
     def retire(self, wall_ms: int) -> None:
         """This node will not come back: nobody is to wait for it."""
         self.retired = True
-        self.forget(self.author.node_id, wall_ms)
+        if self.model.has_room:
+            self.forget(self.author.node_id, wall_ms)
 
     # --- what may be forgotten ---
 
@@ -302,5 +364,7 @@ def _unpack(packed: bytes) -> dict[Source, int]:
 
 
 def _short(value: object) -> str:
-    """A peer's text, as far as we keep it."""
-    return value[:255].encode(errors="replace").decode() if isinstance(value, str) else ""
+    """A peer's text, as far as we keep it; the row itself spreads as it is, or nodes would
+    differ.
+    """
+    return one_line(value[:NAME_CHARS_MAX]) if isinstance(value, str) else ""

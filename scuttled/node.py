@@ -81,6 +81,7 @@ class Node(Host[Link]):
         self.verifier = Verifier(self.models, self.links)
         self.verifier.progress = self._made_progress
         self.twin_words = ""  # an older node has our id
+        self._namesakes_told: set[str] = set()
         self.wall_ms = 0  # when `tend` was called last
         self.alone = True  # this state has never met another node
         self._dirty: dict[str, Scuttlebutt] = {}  # has something that storage lacks
@@ -100,7 +101,8 @@ class Node(Host[Link]):
         for name in (DEFAULT_MODEL, MEMBERS):
             if name not in self.models:
                 self._open(name, Map.data_type)
-        self.members = Members(self.models[MEMBERS], self.author, self.settings)
+        rows = self.models[MEMBERS]
+        self.members = Members(rows, self.author, self.settings, stored=self.stored)
         hlc_ms = self.author.hlc.last // TICKS_PER_MS
         self.members.begin(hlc_ms, wall_ms)
         self.wall_ms = wall_ms
@@ -205,6 +207,16 @@ class Node(Host[Link]):
         if now.mono_s - self._collected_s >= COLLECT_S:
             self._collected_s = now.mono_s
             self._collect(now.wall_ms)
+            self._look_at_members(now.wall_ms)
+
+    def _look_at_members(self, wall_ms: int) -> None:
+        """Forget who is gone for good, and warn of two that bear one name."""
+        if self.members.forget_ghosts(wall_ms):
+            self.accepted(self.members.model, urgent=False)
+        namesakes = self.members.namesakes(wall_ms)
+        for name in sorted(namesakes - self._namesakes_told):
+            self.notices.warn(f"more than one member is named {name} (hint: scuttled members)")
+        self._namesakes_told = namesakes
 
     def _collect(self, wall_ms: int) -> None:
         for model in self.user_models():

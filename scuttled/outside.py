@@ -18,7 +18,7 @@ import trio
 
 from scuttled.control_socket import open_control_socket
 from scuttled.core.update import Instant
-from scuttled.transport import dial, open_listeners
+from scuttled.transport import dial, look_up, open_listeners
 from scuttled.waking import read_clocks
 
 GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
@@ -74,6 +74,10 @@ class Outside:
     ) -> AbstractAsyncContextManager[trio.abc.Listener[trio.abc.Stream]]:
         """Raises CantCreate, ConfigError."""
         return open_control_socket(path, mode, group)
+
+    async def look_up(self, address: str) -> list[str]:
+        """Where that leads now, as addresses that can be dialled. Raises OSError, ConfigError."""
+        return await look_up(address)
 
     async def dial(self, address: str, *, insecure: bool) -> trio.abc.Stream:
         """Raises OSError, ConfigError."""

@@ -19,6 +19,7 @@ from scuttled.core.slots import Slots
 from scuttled.core.update import STAMP_BYTES, TICKS_PER_MS, node_of, stamp
 
 KEYS_MAX = 1000  # named in a report; the rest is counted
+KEYS_BYTES_MAX = 64 << 10  # of these: all reports there can be must fit in an answer of `status`
 NAMED_MAX = 10  # of these in a line of the log
 BOTTOM_MAX = 86_400_000 * TICKS_PER_MS  # stamps of what is kept for want of better: see future
 
@@ -46,6 +47,13 @@ class Rejoined:
     dropped: list[str] = field(default_factory=list)  # keys whose update nobody else may have
     dropped_count: int = 0
     life: int = 0  # the new one; 0: none was needed
+    named_bytes: int = 0  # of all keys that are named
+
+    def note(self, keys: list[str], slot: Slot) -> None:
+        """Name one more, if there is room."""
+        if len(keys) < KEYS_MAX and self.named_bytes + len(slot.slot) <= KEYS_BYTES_MAX:
+            self.named_bytes += len(slot.slot)
+            keys.append(slot.slot.decode("utf-8", "replace").lstrip("\0"))
 
     @property
     def lost_nothing(self) -> bool:
@@ -91,14 +99,16 @@ def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rej
         own = node_of(slot.source) == author.node_id and slot.timestamp > BOTTOM_MAX
         # Of a model whose clock was given up (see future) nobody else may have that either.
         own |= unclaimed and slot.timestamp > BOTTOM_MAX
-        # A CLEAR of now would void what others wrote since.
-        if slot.slot != CLEAR and (mode is Rejoin.ALL or (mode is Rejoin.OWN and own)):
+        # A CLEAR of now would void what others wrote since. And a peer's state may be so full of
+        # sources that there is no place for our new life.
+        wanted = mode is Rejoin.ALL or (mode is Rejoin.OWN and own)
+        if slot.slot != CLEAR and wanted and model.has_room:
             model.write(unsealed(entry.record)[STAMP_BYTES:], report.at_ms)
             report.issued_count += 1
-            _note(report.issued, slot)
+            report.note(report.issued, slot)
         else:
             report.dropped_count += 1
-            _note(report.dropped, slot)
+            report.note(report.dropped, slot)
     return husk
 
 
@@ -116,11 +126,6 @@ def _held_alone(model: Slots, whole: Slots) -> list[Entry]:
             if record is not None and record[:STAMP_BYTES] > peer.get(source, b"")
         ]
     return alone
-
-
-def _note(keys: list[str], slot: Slot) -> None:
-    if len(keys) < KEYS_MAX:
-        keys.append(slot.slot.decode("utf-8", "replace").lstrip("\0"))
 
 
 def _named(keys: list[str], count: int) -> str:

@@ -22,9 +22,10 @@ from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.slots import Slots
 from scuttled.core.update import Instant, Source
-from scuttled.core.wire import META_MAX
+from scuttled.core.wire import LABEL_MAX, META_MAX
 from scuttled.errors import Refused, RemoteProtocolError, UsageError
 from scuttled.library import MAX_SKEW_MS
+from scuttled.printable import has_control
 from scuttled.rejoining import Rejoin, Rejoined, rejoin
 from scuttled.waking import Bell, read_clocks
 
@@ -168,6 +169,11 @@ def _hello(
     meta: Any,
 ) -> Hello:
     author = next(iter(models.values())).author
+    for what, text in (("name", name), ("cluster", cluster)):
+        if not isinstance(text, str) or len(text) > LABEL_MAX or has_control(text):
+            raise UsageError(
+                f"{what} {text!r:.60}, expected at most {LABEL_MAX} characters, none of control"
+            )
     try:
         said = "" if meta is None else json.dumps(meta, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:

@@ -8,12 +8,14 @@ import re
 from typing import Any, NamedTuple
 
 from scuttled import __version__
-from scuttled.config import Config
+from scuttled.config import Config, is_loopback, parse_address
 from scuttled.core.link import Link
 from scuttled.core.update import Instant
+from scuttled.dialling import PEERS_MAX, Peer, Target
 from scuttled.future import TakenBack
-from scuttled.gossip import SKEW_MS, Gossip, Peer
+from scuttled.gossip import SKEW_MS, Gossip
 from scuttled.holding import graves
+from scuttled.members import Member
 from scuttled.pacing import Pacing
 from scuttled.problems import Problem
 from scuttled.rejoining import Rejoined
@@ -23,9 +25,12 @@ from scuttled.timekeeping import CLOCK_HINT
 from scuttled.units import format_duration
 
 HELD_UP_MS = 3_600_000  # for which deletions may wait before it is worth a word
+LAG_S = 60.0  # for which a peer may leave updates unacknowledged
+NAMED_MAX = 5  # members in one sentence
 SAMPLES = 6  # one a second; rates are over these
 
 DISK_HINT = "make room on the disk, or mend it: writes are taken again without a restart"
+SOURCES_HINT = "ids that stay for npm peers and programs, or another model: export and import"
 MODEL_HINT = "give the model another name on one of the two nodes"
 
 STATES = {  # of a peer that is not linked, in a sentence
@@ -59,6 +64,7 @@ class Report:
     ) -> None:
         self.config = config
         self.gossip = gossip
+        self.dialler = gossip.dialler
         self.node = gossip.node
         self.storage = storage
         self.listen = listen
@@ -84,21 +90,22 @@ class Report:
             round((after.updates_out - before.updates_out) / span, 1),
         )
 
-    def status_line(self) -> str:
+    def status_line(self, now: Instant) -> str:
         """What `systemctl status` shows."""
-        up, configured = self._peers_up()
+        up, others = self._peers_up(now)
         keys = sum(line["keys"] for line in model_list(self.node))
         lag = sum(link.lag for link in self.node.links.values())
-        return f"{up}/{configured} peers, {keys:,} keys, lag {lag:,}"
+        return f"{up}/{others} peers, {keys:,} keys, lag {lag:,}"
 
-    def _peers_up(self) -> tuple[int, int]:
-        states = [self._state(peer)[0] for peer in self.gossip.peers.values()]
+    def _peers_up(self, now: Instant) -> tuple[int, int]:
+        """How many are linked, whoever dialled, and how many there are or ought to be."""
+        states = [row["state"] for row in self.peers(now)]
         return states.count("up"), len(states) - states.count("self")
 
     def facts(self, now: Instant) -> dict[str, Any]:
         """`status`, but for the models."""
         config, node, storage = self.config, self.node, self.storage
-        up, configured = self._peers_up()
+        up, others = self._peers_up(now)
         rate_in, rate_out = self._rates()
         problems = self.problems(now)
         return {
@@ -114,7 +121,7 @@ class Report:
             "sync": storage.sync if storage else "off",
             "control": config.socket,
             "peers_up": up,
-            "peers_configured": configured,
+            "peers_configured": others,
             "links": self.peers(now),
             **self.counts()._asdict(),
             "rate_in": rate_in,
@@ -151,24 +158,83 @@ class Report:
             found.append(Problem("clock", words, CLOCK_HINT))
         if words := self.node.time.future:
             found.append(Problem("ahead", words, CLOCK_HINT))
+        found += self._alone(now)
         found += self._silent_members(now)
-        for peer in self.gossip.peers.values():
-            state, reason = self._state(peer)
-            if state not in ("up", "self"):
-                words = f"peer {peer.address} {STATES.get(state, state)}"
-                words = f"{words}: {reason}" if reason else words
-                found.append(Problem("peer", words, about=peer.address))
+        found += self._crowded_models()
+        for target in self.dialler.targets.values():
+            found += self._target_problems(target)
         for link in self.node.links.values():
             assert link.peer is not None
-            found += self._link_problems(link, link.peer.name)
+            found += self._link_problems(link, link.peer.name, now)
         return found
 
-    def _link_problems(self, link: Link, who: str) -> list[Problem]:
+    def _alone(self, now: Instant) -> list[Problem]:
+        """Whether a write made here reaches nobody, though there is, or was to be, somebody."""
+        links = self.node.links.values()
+        if any(link.up and link.sends for link in links):
+            return []
+        targets = self.dialler.targets.values()
+        members = list(self.node.members.others(now.wall_ms))
+        if not (targets or members or links):
+            return []  # one that never had anybody
+        reasons = []
+        if takers := sorted(link.peer.name for link in links if link.peer is not None):
+            reasons.append(f"{', '.join(takers)} takes no updates")
+        if only_self := [t.text for t in targets if t.peers and not self._others_of(t)]:
+            reasons.append(f"{', '.join(only_self)} leads to this very node")
+        if members:
+            names = sorted(member.name or member.node_id.hex() for member in members)
+            more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+            reasons.append(f"not linked: {', '.join(names[:NAMED_MAX])}{more}")
+        words = "; ".join(
+            ["no other node is linked: what is written here reaches nobody", *reasons]
+        )
+        return [Problem("alone", words, self._alone_hint(members))]
+
+    def _alone_hint(self, members: list[Member]) -> str:
+        """What brings somebody here, as far as this node can tell."""
+        hints = [peer.hint for peer in self.dialler.peers() if peer.hint]
+        addresses = [member.address for member in members if _can_be_dialled(member.address)]
+        loopback = is_loopback(parse_address(self.listen).host)
+        if hints:
+            return hints[0]
+        if addresses and not self.dialler.targets:
+            if loopback and not is_loopback(parse_address(addresses[0]).host):
+                return (
+                    f"this node listens on {self.listen} only, where no other machine can dial it:"
+                    " scuttled serve --listen ADDR"
+                )
+            return f"scuttled join {addresses[0]}"
+        return "scuttled join ADDR" if not self.dialler.targets else "scuttled peers"
+
+    def _others_of(self, target: Target) -> list[Peer]:
+        """The peers of a target that are not this node."""
+        return [peer for peer in self.dialler.shown(target) if peer.state != "self"]
+
+    def _target_problems(self, target: Target) -> list[Problem]:
+        found = []
+        for peer in self._others_of(target):
+            state, reason = self._state(target, peer)
+            if state != "up":
+                words = f"peer {peer.label} {STATES.get(state, state)}"
+                words = f"{words}: {reason}" if reason else words
+                found.append(Problem("peer", words, peer.hint, about=peer.label))
+        if target.left_out:
+            words = f"{target.text} leads to {target.left_out} addresses more than are dialled"
+            hint = f"there can be {PEERS_MAX} peers: name fewer"
+            found.append(Problem("peers", words, hint, about=target.text))
+        return found
+
+    def _link_problems(self, link: Link, who: str, now: Instant) -> list[Problem]:
         """What is wrong although that link is up."""
         found = []
         if abs(link.pulse.skew_ms) >= SKEW_MS:
             words = f"the clock of {who} differs by {link.pulse.skew_ms / 1000:.1f} s"
             found.append(Problem("skew", words, CLOCK_HINT, about=who))
+        lag_s = link.lag_s(now)
+        if lag_s >= LAG_S:
+            words = f"{who} has not acknowledged {link.lag:,} updates for {format_duration(lag_s)}"
+            found.append(Problem("lag", words, f"on {who}: scuttled status", about=who))
         for model, why in link.stopped.items():
             words = f"model {model} with {who}: {why}"
             found.append(Problem("model", words, MODEL_HINT, about=f"{who} {model}"))
@@ -180,6 +246,15 @@ class Report:
                 )
                 about = f"{who} {session.model.name}"
                 found.append(Problem("future", words, CLOCK_HINT, about=about))
+        return found
+
+    def _crowded_models(self) -> list[Problem]:
+        """Models that get full of sources; told anew at each step that changes what they can do."""
+        found = []
+        for model in self.node.models.values():
+            if words := model.crowding:
+                step = words.rpartition(": ")[2]
+                found.append(Problem("sources", words, SOURCES_HINT, about=f"{model.name} {step}"))
         return found
 
     def _silent_members(self, now: Instant) -> list[Problem]:
@@ -208,46 +283,60 @@ class Report:
                 "seen_ms": now.wall_ms,
                 "version": __version__,
                 "reason": "",
+                "hint": "",
+                "configured": "",
             }
         ]
         shown = set()
-        for peer in self.gossip.peers.values():
-            link = node.links.get(peer.node_id) if peer.node_id is not None else None
-            state, reason = self._state(peer)
-            if state == "self" or (peer.node_id is not None and peer.node_id in shown):
-                continue
-            if peer.node_id is not None:
-                shown.add(peer.node_id)
-            rows.append(_row(peer.address, state, reason, peer, link, now))
+        for target in self.dialler.targets.values():
+            for peer in self._others_of(target):
+                if peer.node_id is not None and peer.node_id in shown:
+                    continue
+                link = node.links.get(peer.node_id) if peer.node_id is not None else None
+                if peer.node_id is not None:
+                    shown.add(peer.node_id)
+                state, reason = self._state(target, peer)
+                rows.append(_row(peer, state, reason, target.text, link, now))
         for node_id, link in node.links.items():
             if node_id not in shown:
                 assert link.peer is not None
-                rows.append(_row(link.peer.address, "up", "", None, link, now))
+                caller = Peer(link.peer.address)
+                rows.append(_row(caller, "up", "", "", link, now))
         return rows
 
-    def _state(self, peer: Peer) -> tuple[str, str]:
+    def _state(self, target: Target, peer: Peer) -> tuple[str, str]:
         """A peer may be linked although it is another task that dialled it."""
         if peer.node_id is not None and peer.node_id in self.node.links:
             return "up", ""
-        if peer.state == "up":
-            return "down", peer.reason
-        return peer.state, peer.reason
+        reason = peer.reason
+        if peer is not target.nowhere and (why := target.nowhere.reason):
+            reason = "; ".join(filter(None, (reason, f"{target.text}: {why}")))
+        return ("down" if peer.state == "up" else peer.state), reason
+
+
+def _can_be_dialled(address: str) -> bool:
+    """Not one of "wherever", by which a daemon that listens everywhere is known."""
+    return bool(address) and not address.startswith(("0.0.0.0:", "[::]:"))
 
 
 def _row(
-    address: str, state: str, reason: str, peer: Peer | None, link: Link | None, now: Instant
+    peer: Peer, state: str, reason: str, configured: str, link: Link | None, now: Instant
 ) -> dict[str, Any]:
+    """`configured` is what leads to that peer; "" for one that dialled us."""
+    single = peer.label == configured
     row: dict[str, Any] = {
-        "node": peer.node_id.hex() if peer and peer.node_id else "",
-        "name": peer.name if peer else "",
-        "address": address,
+        "node": peer.node_id.hex() if peer.node_id else "",
+        "name": peer.name,
+        "address": configured if single else peer.address,
         "state": state,
         "rtt_ms": None,
         "lag": None,
         "lag_ms": None,
-        "seen_ms": peer.seen_ms if peer else None,
-        "version": peer.version if peer else "",
+        "seen_ms": peer.seen_ms,
+        "version": peer.version,
         "reason": reason,
+        "hint": "" if state == "up" else peer.hint,
+        "configured": configured,
     }
     if link is not None and link.peer is not None:
         lag_s, rtt_s = link.lag_s(now), link.pulse.rtt_s

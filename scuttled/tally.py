@@ -8,6 +8,7 @@ were when it began, each looked at once. What is written meanwhile may be counte
 from scuttled.core.changes import OWN
 from scuttled.core.slots import Slots
 from scuttled.core.update import Instant
+from scuttled.patterns import prefix_of
 from scuttled.watching import Row, matcher, text_of
 
 SLICE = 2_000  # slots looked at in one go: some 5 ms
@@ -23,7 +24,7 @@ class Tally:
     def __init__(self, model: Slots, pattern: str, *, depth: int, deleted: bool) -> None:
         self.model, self.depth, self.deleted = model, depth, deleted
         self.count = 0
-        self._below = pattern.encode("utf-8", "surrogateescape") if pattern.endswith("/") else b""
+        self._below = prefix_of(pattern).encode("utf-8", "surrogateescape")
         self._match = matcher(pattern)
         self._slots = model.slot_names()
         self._at = 0

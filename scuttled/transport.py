@@ -1,22 +1,29 @@
 """Streams between nodes: TCP, and Unix sockets for tests. To add one: two functions and a line.
 
-An address is `host[:port]`, `[v6]:port` or `unix:/path`. A name is looked up at every attempt
-and all its addresses are tried (trio does that, happy eyeballs included).
+An address is `host[:port]`, `[v6]:port` or `unix:/path`. A name is looked up at every attempt,
+and may lead to several addresses.
 """
 
 import errno
 import fcntl
+import ipaddress
 import select
+import socket
 import struct
 import termios
+from functools import partial
+from typing import Any
 
 import trio
 
-from scuttled.config import is_loopback, parse_address
+from scuttled.config import Address, is_loopback, parse_address
 from scuttled.errors import CantCreate, ConfigError
 
 UNIX = "unix:"
 BACKLOG = 64
+LOOK_UPS_MAX = 32  # threads that wait for the resolver; apart from those that write to the disk
+
+_look_ups = trio.CapacityLimiter(LOOK_UPS_MAX)
 
 
 async def open_listeners(text: str) -> list[trio.SocketListener]:
@@ -53,20 +60,63 @@ async def _listen_unix(path: str) -> trio.SocketListener:
     return trio.SocketListener(sock)
 
 
-async def dial(text: str, *, insecure: bool) -> trio.SocketStream:
-    """Connect to an address, looked up now. Raises OSError, ConfigError."""
+async def look_up(text: str) -> list[str]:
+    """All addresses that a name leads to at this moment, as `dial` takes them, each once.
+
+    Raises OSError if nobody knows it, ConfigError if it can't be a name. May take as long as the
+    system's resolver likes; who is cancelled leaves its thread behind, to end by itself.
+    """
     address = parse_address(text)
+    if address.host.startswith(UNIX) or _is_numeric(address.host):
+        return [str(address)]
+    ask = partial(socket.getaddrinfo, address.host, address.port, type=socket.SOCK_STREAM)
+    try:
+        found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=_look_ups)
+    except UnicodeError as error:
+        raise ConfigError(f"{address.host!r} can't be the name of a host") from error
+    return list(dict.fromkeys(_numeric(where) for *_, where in found))
+
+
+def _numeric(where: tuple[Any, ...]) -> str:
+    """A socket's address as text; of a link-local one, the interface belongs to it."""
+    host, port = where[:2]
+    scope = where[3] if len(where) > 3 else 0
+    if scope and "%" not in host:
+        host = f"{host}%{scope}"
+    return str(Address(host, port))
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+async def dial(text: str, *, insecure: bool) -> trio.SocketStream:
+    """Connect to an address; of a name, to the first of its addresses that takes us.
+
+    Raises OSError, or ConfigError if plain TCP may not go there: then nobody was spoken to.
+    """
+    failure: OSError | ConfigError = OSError(f"{text} leads nowhere")
+    for found in await look_up(text):
+        try:
+            return await _dial_one(parse_address(found), insecure=insecure)
+        except (OSError, ConfigError) as error:
+            failure = error
+    raise failure
+
+
+async def _dial_one(address: Address, *, insecure: bool) -> trio.SocketStream:
     if address.host.startswith(UNIX):
         return await trio.open_unix_socket(address.host.removeprefix(UNIX))
-    stream = await trio.open_tcp_stream(address.host, address.port)
-    remote = stream.socket.getpeername()[0]
-    if not insecure and not is_loopback(remote):
-        await trio.aclose_forcefully(stream)
+    if not insecure and not is_loopback(address.host):
         raise ConfigError(
-            f"{remote} is beyond loopback, and plain TCP is not encrypted",
+            f"{address.host} is beyond loopback, and plain TCP is not encrypted",
             hint="add --insecure to allow plain TCP between machines",
         )
-    return stream
+    return await trio.open_tcp_stream(address.host, address.port)
 
 
 def remote_name(stream: trio.abc.Stream) -> str:

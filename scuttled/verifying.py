@@ -13,7 +13,9 @@ All work is in generators that the shell drives slice by slice (`step`), so that
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
+from scuttled.core.changes import SLOT_BYTES_MAX
 from scuttled.core.fingerprint import fingerprint, rows
 from scuttled.core.link import Link
 from scuttled.core.messages import Ask, Tell
@@ -24,7 +26,8 @@ from scuttled.core.update import NodeId
 ASKS_MAX = 16  # of one check to one peer at a time
 JOBS_MAX = 256  # slices of work that wait; what a peer asks beyond that is not answered
 BUCKETS_ASKED_MAX = 16
-KEYS_MAX = 1000  # named of a model and peer
+KEYS_MAX = 1000  # named of a model and peer...
+KEYS_BYTES_MAX = 64 << 10  # ...and of these: many findings have to fit in an answer
 ROWS_BYTES_MAX = 512 << 10  # of keys in one TELL
 
 Job = Generator[None, None, None]
@@ -146,7 +149,7 @@ class Verifier:
             found = yield from rows(model, frozenset(ask.buckets), ask.at_ms)
             told, size = {}, 0
             for slot, value in found.items():
-                size += len(slot) + 12
+                size += _row_bytes(slot)
                 if size > ROWS_BYTES_MAX:
                     break
                 told[slot] = value
@@ -172,10 +175,29 @@ class Verifier:
                 return
         else:
             mine_rows = yield from rows(model, frozenset(tell.buckets), check.at_ms)
+            if _may_be_cut(tell.rows):  # what the peer had no room to tell is not missing there
+                mine_rows = {slot: mine_rows[slot] for slot in tell.rows if slot in mine_rows}
+                finding.more = True
             keys = sorted({*mine_rows.items()} ^ {*tell.rows.items()})
             names = list(dict.fromkeys(slot.decode("utf-8", "replace") for slot, _ in keys))
             finding.state = "differs" if names else "behind"  # it was on its way
-            finding.keys = names[:KEYS_MAX]
-            finding.more = finding.more or len(names) > KEYS_MAX
+            finding.keys = _first_of(names)
+            finding.more = finding.more or len(names) > len(finding.keys)
         check.pending.discard((finding.model, finding.node_id))
         self._ask_next(check, finding.node_id, link)
+
+
+def _row_bytes(slot: bytes) -> int:
+    """Of a key and its hash in a TELL, at most."""
+    return len(slot) + 12
+
+
+def _may_be_cut(told: Mapping[bytes, int]) -> bool:
+    """Whether a peer that stops at ROWS_BYTES_MAX may have had more to tell."""
+    return sum(map(_row_bytes, told)) + _row_bytes(bytes(SLOT_BYTES_MAX)) > ROWS_BYTES_MAX
+
+
+def _first_of(names: list[str]) -> list[str]:
+    """As many as an answer has room for."""
+    sizes = accumulate(map(len, names[:KEYS_MAX]))
+    return [name for name, size in zip(names, sizes, strict=False) if size <= KEYS_BYTES_MAX]

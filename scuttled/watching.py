@@ -16,6 +16,7 @@ from scuttled.core.slots import Slots
 from scuttled.core.update import TICKS_PER_MS, Instant
 from scuttled.errors import UsageError
 from scuttled.node import Node
+from scuttled.patterns import parse_pattern
 
 ROWS_MAX = 1000
 ROWS_BYTES = 128 << 10  # of values, in one part of a stream
@@ -28,28 +29,18 @@ Match = Callable[[bytes], bool]
 
 
 def matcher(pattern: str) -> Match:
-    """An argument ending in / is a prefix, with * or ? a glob, else one key; "" is every key."""
+    """Whether a key is meant by a pattern (patterns.py)."""
     text = pattern.encode("utf-8", "surrogateescape")
-    if not text:
-        return lambda slot: True
-    if len(text) > PATTERN_BYTES_MAX:
+    meant = parse_pattern(text[: 2 * PATTERN_BYTES_MAX + 1])
+    if meant.size > PATTERN_BYTES_MAX:
         raise UsageError(f"a pattern of {len(text)} bytes, at most {PATTERN_BYTES_MAX}")
-    if b"*" in text or b"?" in text:
-        glob = re.compile(_glob(text), re.DOTALL)
-        return lambda slot, found=glob.fullmatch: found(slot) is not None  # type: ignore[misc]
-    if text.endswith(b"/"):
-        return lambda slot: slot.startswith(text)
-    return lambda slot: slot == text
-
-
-def _glob(text: bytes) -> bytes:
-    """As a regular expression in which a star gives nothing back: what stands between two of them
-    is found where it comes first. Else a few stars and a long key take for ever.
-    """
-    first, *rest = (re.escape(part).replace(rb"\?", b".") for part in re.split(rb"\*+", text))
-    if not rest:
-        return first
-    return first + b"".join(b"(?>.*?%b)" % part for part in rest[:-1]) + b".*" + rest[-1]
+    literal = meant.literal
+    if meant.glob:
+        found = re.compile(meant.glob, re.DOTALL).fullmatch
+        return lambda slot: found(slot) is not None
+    if meant.is_prefix:
+        return lambda slot: slot.startswith(literal)
+    return lambda slot: slot == literal
 
 
 def any_matcher(patterns: list[str]) -> Match:

@@ -15,6 +15,7 @@ from scuttled.core.session import Session
 from scuttled.core.update import Instant, NodeId, Source, Update, make_source
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL, Node, Settings
+from scuttled.requests import Daemon
 from scuttled.simulation.heap import Disk
 
 WALL = 1_700_000_000_000
@@ -44,6 +45,20 @@ def source(number: int, life: int = 1) -> Source:
 
 def record(key: str, time: int = TICKS, value: bytes = b"v", kind: int = TEXT) -> bytes:
     return Update(make_change(key.encode(), kind, value), time, source(0)).record
+
+
+def a_door() -> Daemon:
+    """What a control room may ask of the daemon around its node, where there is none."""
+    return Daemon(
+        facts=lambda now: {},
+        peers=lambda now: [],
+        join=lambda addresses, save: {"added": addresses, "known": []},
+        leave=lambda: 0,
+        settings=lambda: [],
+        part=lambda addresses: {"parted": addresses, "configured": []},
+        decided=lambda addresses: True,
+        verdicts=lambda addresses: [],
+    )
 
 
 # --- models and sessions -------------------------------------------------------------------------

@@ -27,7 +27,8 @@ HOUSE = {
     "cellar": """
         scuttled core
         errors
-        units
+        extras
+        units printable patterns
         core.update core.flow
         core.clock
         core.hlc
@@ -38,6 +39,7 @@ HOUSE = {
         core.wire
         core.log
         core.observers
+        core.sources
         core.scuttlebutt
         core.slots
         core.following
@@ -66,9 +68,13 @@ HOUSE = {
         outside
         control npm trio_client replication
     """,
-    "shell": "gossip saving",
+    "shell": """
+        dialling
+        gossip saving
+    """,
     "roof": """
         problems
+        peering
         report
         daemon
         simulation
@@ -97,6 +103,7 @@ HOMES = {
         "control",
         "npm",
         "trio_client",
+        "dialling",
         "gossip",
         "saving",
         "daemon",

@@ -30,6 +30,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "members": "scuttled.cli.members",
         "forget": "scuttled.cli.forget",
         "join": "scuttled.cli.join",
+        "part": "scuttled.cli.part",
         "leave": "scuttled.cli.leave",
         "wait": "scuttled.cli.wait",
         "verify": "scuttled.cli.verify",

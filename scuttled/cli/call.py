@@ -6,7 +6,7 @@ from scuttled.cli import output
 from scuttled.cli.acknowledged import Level, held_fields, wait_fields, wait_option
 from scuttled.cli.loose import LooseVerb
 from scuttled.cli.options import Settings, verb
-from scuttled.cli.text import dump_json, parse_json
+from scuttled.cli.text import dump_json, json_safe, parse_json
 
 
 @verb(
@@ -52,4 +52,6 @@ def _value(arg: str) -> object:
 
 
 def _line(item: object) -> str:
-    return output.plain_line([item]) if isinstance(item, str) else dump_json(item) + "\n"
+    if isinstance(item, str):
+        return output.plain_line([item])
+    return json_safe(dump_json(item)) + "\n"

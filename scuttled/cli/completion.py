@@ -16,6 +16,7 @@ from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
 from scuttled.client import Client, Fields
 from scuttled.errors import ScuttledError, UsageError
+from scuttled.patterns import at_least
 
 DEADLINE_S = 0.15
 _ANSWERS_MAX = 1000  # more than anybody reads; beyond it the shell itself gets slow
@@ -144,7 +145,7 @@ def complete(cli: click.Command, instruction: str, settings: Settings) -> int:
 
 def keys(settings: Settings, incomplete: str) -> list[str]:
     """Keys of the model that begin with `incomplete`; none if the daemon is not there in time."""
-    pattern = f"{incomplete}*" if incomplete else ""
+    pattern = at_least(incomplete) if incomplete else ""
     return _ask(settings, incomplete, "list", {"model": settings.model, "pattern": pattern})
 
 

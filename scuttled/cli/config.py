@@ -4,7 +4,6 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, VerbGroup, verb
-from scuttled.cli.text import escape
 from scuttled.errors import CantCreate, NotPermitted, TimedOut, Unavailable
 
 Rows = list[tuple[str, str, str]]  # key, value as the file would say it, where it came from
@@ -61,8 +60,7 @@ def show(settings: Settings, origin: bool) -> None:
         for line in lines:
             output.write(output.plain_line(line))
     else:
-        cells = [[escape(cell) for cell in line] for line in lines]
-        settings.show(["KEY", "VALUE", "ORIGIN"] if origin else ["KEY", "VALUE"], cells)
+        settings.show(["KEY", "VALUE", "ORIGIN"] if origin else ["KEY", "VALUE"], lines)
 
 
 def _settings(settings: Settings) -> Rows:
@@ -124,7 +122,7 @@ def paths(settings: Settings) -> None:
         elif settings.form == "plain":
             output.write(output.plain_line([name, path]))
         else:
-            output.write(f"{name:<16} {escape(path)}\n")
+            output.line(f"{name:<16} {path}")
 
 
 for _member in (check, show, init, paths):

@@ -25,6 +25,8 @@ class Part:
     expired: set[str] = field(default_factory=set)
     data_type: str = DATA_TYPE
     state: Any = None  # all of a model that is no map
+    repeated: int = 0  # lines whose key came before
+    first_repeated: str = ""  # and what the first of these was, for people
 
     @property
     def is_map(self) -> bool:
@@ -63,6 +65,9 @@ class Contents:
                 part.data_type, part.state = item.data_type, item.state
                 continue
             key = self._whole_key(item.key, reader.number)
+            if key in part.places:
+                part.repeated += 1
+                part.first_repeated = part.first_repeated or f"{key!r:.80} in line {reader.number}"
             part.places[key] = reader.number
             over = 0 < (item.expires_ms or 0) <= now_ms
             (part.expired.add if over else part.expired.discard)(key)

@@ -8,16 +8,19 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.acknowledged import Level, held_fields, held_words, wait_fields, wait_option
-from scuttled.cli.options import Settings, complete_keys, is_pattern, verb
+from scuttled.cli.loose import DashedVerb
+from scuttled.cli.options import Settings, complete_keys, verb
 from scuttled.cli.output import counted
 from scuttled.client import Client
 from scuttled.errors import Refused
+from scuttled.patterns import at_least, escaped, is_pattern
 
 _KEYS_PER_REQUEST = 500  # of at most 4 KiB each: well below a frame
 
 
 @verb(
     "del",
+    cls=DashedVerb,
     examples="""
         scuttled set old/key value && scuttled del old/key
         scuttled del --prefix old/ --dry-run
@@ -32,7 +35,11 @@ _KEYS_PER_REQUEST = 500  # of at most 4 KiB each: well below a frame
 def command(
     settings: Settings, keys: tuple[str, ...], prefix: bool, dry_run: bool, yes: bool, wait: Level
 ) -> None:
-    """Delete each KEY, on all nodes. Exits with 1 if none of them existed."""
+    """Delete each KEY, on all nodes. Exits with 1 if none of them existed.
+
+    KEY is taken as it stands, also with --prefix: * and ? are no patterns here. One that begins
+    with -- stands behind --.
+    """
     if prefix and not dry_run:
         settings.check_can_ask("delete by prefix", yes=yes)
     with settings.connect() as client:
@@ -62,11 +69,12 @@ def deletions(model: str, keys: list[str]) -> Iterator[tuple[str, dict[str, Any]
 
 
 def existing(client: Client, model: str, keys: tuple[str, ...], *, prefix: bool) -> list[str]:
-    """The keys that are there now, sorted. A prefix may hold * and ?: the daemon's answer, which
-    takes those for a glob, has them all and more."""
+    """The keys that are there now, sorted. What the daemon lists is more, where a prefix looks like
+    a pattern or the daemon knows no escapes.
+    """
     found: set[str] = set()
     for wanted in keys:
-        pattern = f"{wanted}*" if prefix else wanted
+        pattern = at_least(wanted) if prefix or wanted != escaped(wanted) else wanted
         for rows in client.stream("list", model=model, pattern=pattern):
             for key, kind, *_ in rows:
                 if key.startswith(wanted) if prefix else key == wanted:

@@ -21,6 +21,7 @@ from scuttled.cli.progress import Progress
 from scuttled.cli.text import dump_json, parse_json, value_fields
 from scuttled.client import Client, Row
 from scuttled.errors import DataError, Refused, UsageError
+from scuttled.patterns import at_least
 from scuttled.units import format_bytes
 
 _SURELY_FITS_BYTES = 100 << 10  # of updates: not even escapes make more than one answer of them
@@ -46,7 +47,8 @@ Section = tuple[Fields | None, list[Row]]  # the line of a model, if it has one,
 def command(settings: Settings, file: str, prefix: str, all_models: bool, tsv: bool) -> None:
     """Write all of the model to FILE, or to standard output.
 
-    FILE is replaced as a whole or not at all. `scuttled import FILE` reads it.
+    P is taken as it stands: * and ? are no patterns here. FILE is replaced as a whole or not at
+    all. `scuttled import FILE` reads it.
     """
     if tsv and all_models:
         raise UsageError("--tsv has no place for a model's name, so it excludes --all-models")
@@ -124,7 +126,7 @@ def _header(client: Client, **what: object) -> Fields:
 
 
 def _rows(client: Client, model: str, prefix: str, progress: Progress) -> list[Row]:
-    pattern = f"{prefix}*" if prefix else ""
+    pattern = at_least(prefix) if prefix else ""
     stream = client.stream("list", model=model, pattern=pattern, values=True)
     rows = latest(progress.over(stream), deleted=False)
     return [row for row in rows if row[0].startswith(prefix)]
@@ -197,6 +199,8 @@ class TabLines:
 def _fields(row: Row) -> dict[str, Any]:
     key, kind, value, _, _, expires_ms = row[:6]
     held = value_fields(kind, value)
+    if kind == "json" and "value_b64" in held:  # a peer's doing, and no JSON: it stays what it is
+        del held["kind"]
     if kind == "json" and "value" in held and dump_json(held["value"]).encode() != value:
         held["raw"] = value.decode()
     return {"key": key, **held, **({"expires_ms": expires_ms} if expires_ms else {})}

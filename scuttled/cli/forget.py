@@ -3,12 +3,13 @@
 import click
 
 from scuttled.cli import output
+from scuttled.cli.loose import DashedVerb
 from scuttled.cli.options import Settings, verb
-from scuttled.cli.text import escape
 
 
 @verb(
     "forget",
+    cls=DashedVerb,
     examples="""
         scuttled members                  # who is silent
         scuttled forget db7 || echo 'no such member, or it is still there'
@@ -27,4 +28,4 @@ def command(settings: Settings, node: str) -> None:
         done = client.request("forget", node=node)
     if settings.json:
         output.emit({"node": done["node"], "name": done["name"]})
-    settings.say(f"{escape(done['name'] or done['node'])} is forgotten")
+    settings.say(f"{done['name'] or done['node']} is forgotten")

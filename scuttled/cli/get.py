@@ -6,17 +6,20 @@ from typing import Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, complete_keys, is_pattern, verb
+from scuttled.cli.loose import DashedVerb
+from scuttled.cli.options import Settings, complete_keys, verb
 from scuttled.errors import Refused, UsageError
 
 
 @verb(
     "get",
+    cls=DashedVerb,
     examples="""
         scuttled set greeting hello && scuttled get greeting
         scuttled get -l greeting
         scuttled get -j greeting
         scuttled get no/such/key --default nothing
+        scuttled set -5 below && scuttled get -5
         scuttled get
     """,
 )
@@ -25,6 +28,8 @@ from scuttled.errors import Refused, UsageError
 @click.option("--default", metavar="V", help="Write V if there is no such key, and exit 0.")
 def command(settings: Settings, key: str | None, long: bool, default: str | None) -> None:
     """Write the value of KEY; without KEY all of the model, as JSON.
+
+    KEY is taken as it stands; one that begins with -- stands behind --.
 
     Into a pipe go exactly the bytes that were stored; on a terminal a newline follows, and what
     can't be printed is shown as \\xNN.
@@ -36,6 +41,8 @@ def command(settings: Settings, key: str | None, long: bool, default: str | None
         with settings.connect() as client:
             found = client.request("get", model=settings.model, key=key)
     except Refused:
+        from scuttled.patterns import is_pattern
+
         if is_pattern(key):
             raise _not_one_key(key) from None
         if default is None:
@@ -60,9 +67,18 @@ def _show_whole(settings: Settings, *, long: bool) -> None:
 
         output.emit({"model": settings.model, **value_fields(found["kind"], found["value"])})
     elif found["kind"] == "json":
-        output.write(found["value"] + b"\n")
+        _show_json(settings, found["value"])
     else:
         _show_value(settings, found["value"])
+
+
+def _show_json(settings: Settings, text: bytes) -> None:
+    if settings.form == "table":
+        from scuttled.cli.text import json_safe
+
+        output.write(json_safe(text.decode("utf-8", "surrogateescape")) + "\n")
+    else:
+        output.write(text + b"\n")
 
 
 def _not_one_key(key: str) -> UsageError:
@@ -114,8 +130,8 @@ def _show_long(settings: Settings, key: str, found: dict[str, Any]) -> None:
         output.write(output.plain_line(columns))
         return
     facts = {
-        "key": escape(key),
-        "value": escape(found["value"]),
+        "key": key,
+        "value": found["value"],
         "kind": f"{kind}, {len(found['value']):,} bytes",
         "rev": found["rev"],
         "node": f"{found['name']} ({node})" if found["name"] else node,
@@ -123,4 +139,4 @@ def _show_long(settings: Settings, key: str, found: dict[str, Any]) -> None:
         "expires": rfc3339(expires_ms) if expires_ms else "never",
     }
     for name, fact in facts.items():
-        output.write(f"{name:<8} {fact}\n")
+        output.write(f"{name:<8} {escape(fact)}\n")

@@ -72,6 +72,7 @@ def command(
     with open_to_reread(file) as source:
         contents = Contents(source, name, tsv=tsv, under=under)
         _check(settings, contents, name, replace=mode == "replace")
+        _say_what_repeats(settings, contents, name)
         targets = _targets(settings, contents, name)
         with settings.connect() as client:
             known = _known(client, contents, targets)
@@ -109,6 +110,17 @@ def _check(settings: Settings, contents: Contents, name: str, *, replace: bool) 
     except DataError as error:
         words = f"nothing imported: {name}: {error.message}"
         raise DataError(words, hint=error.hint) from error
+
+
+def _say_what_repeats(settings: Settings, contents: Contents, name: str) -> None:
+    """Of a key that comes twice the last line counts, as if they had been set one by one."""
+    for part in contents.parts.values():
+        if part.repeated:
+            lines = "1 line" if part.repeated == 1 else f"{part.repeated:,} lines"
+            settings.say(
+                f"scuttled: {name}: {lines} with a key that came before, and the last one"
+                f" counts: {part.first_repeated}"
+            )
 
 
 def _targets(settings: Settings, contents: Contents, name: str) -> Targets:

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from scuttled.cli import misread
 from scuttled.cli.restore import is_restorable
 from scuttled.cli.text import dump_json, kind_of, parse_json, unescape
 from scuttled.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
@@ -26,6 +27,7 @@ DATA_TYPE = "map"  # the one that has keys and values
 MS_MAX = 2**63 - 1
 TTL_MS_MAX = 100 * 366 * 86_400_000  # docs/control.md
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_KINDS = ("text", "bytes", "json")
 _SEEN_MAX = 60  # characters of a bad line that are shown
 
 
@@ -34,6 +36,7 @@ class Header(NamedTuple):
 
     all_models: bool
     prefix: str  # only keys that begin with it were exported
+    models: int | None = None  # how many, if it has more than one
 
 
 class Section(NamedTuple):
@@ -55,7 +58,8 @@ class Entry(NamedTuple):
 class TabLines:
     """Lines of KEY, a tab and VALUE, with the escapes of our own output. Empty lines are nothing.
 
-    A carriage return at the end of a line is the line's, not the value's: ours are escaped.
+    A carriage return at the end of a line is the line's, not the value's, and a byte order mark at
+    the beginning the file's, not the key's: ours are escaped.
     """
 
     header = None
@@ -65,17 +69,21 @@ class TabLines:
         self._lines = lines
 
     def __iter__(self) -> Iterator[Entry]:
-        for whole in self._lines:
+        for whole in _without_mark(self._lines):
             self.number += 1
             line = whole.removesuffix(b"\n").removesuffix(b"\r")
             if line:
                 yield self._entry(line)
 
     def _entry(self, line: bytes) -> Entry:
+        if cause := misread.of_any(line):
+            raise _mistaken(self.number, cause, line)
+        if line.startswith(misread.UTF8_MARK):
+            words = "a byte order mark in the midst of the file; in a key it is \\xef\\xbb\\xbf"
+            raise _wrong(self.number, words, line)
         columns = line.split(b"\t")
         if len(columns) != 2:
-            what = "no tab" if len(columns) == 1 else f"{len(columns)} columns"
-            raise _wrong(self.number, f"{what}, where KEY, a tab and VALUE should be", line)
+            raise _mistaken(self.number, misread.of_tabs(len(columns), line), line)
         try:
             key, value = map(unescape, columns)
         except DataError as error:
@@ -103,8 +111,10 @@ class JsonLines:
 
     def __iter__(self) -> Iterator[Section | Entry]:
         blank = True
-        for line in self._lines:
+        for whole in _without_mark(self._lines):
             self.number += 1
+            # Nothing that JSON says lies in the ends of lines, which an editor or a mail changes.
+            line = whole.removesuffix(b"\r\n") + b"\n" if whole.endswith(b"\r\n") else whole
             if line.strip():
                 blank = False
                 yield from self._items(line)
@@ -114,6 +124,11 @@ class JsonLines:
         if self.header and not self._ended:
             raise DataError(
                 f"line {self.number}: the export's last line is missing: the file was cut off"
+            )
+        if self.header and self.header.models not in (None, len(self._models)):
+            raise DataError(
+                f"line {self.number}: {self.header.models} models were exported,"
+                f" here are {len(self._models)}"
             )
 
     def _items(self, line: bytes) -> Iterator[Section | Entry]:
@@ -138,20 +153,27 @@ class JsonLines:
 
     def _entry(self, fields: dict[str, Any], line: bytes) -> Entry:
         key = fields.get("key")
+        if "key" not in fields:
+            raise _mistaken(self.number, misread.of_object(list(fields)), line)
         if not isinstance(key, str):
-            raise _wrong(self.number, 'no "key" that is text', line)
+            raise _wrong(self.number, f'no "key" that is text: it is {_kind(key)}', line)
         if self.header and self.header.all_models and not self._models:
             raise _wrong(self.number, "a key before the line of its model", line)
         name = _key(self.number, key.encode("utf-8", "surrogatepass"), line)
         expires_ms = fields.get("expires_ms", 0 if self.header else None)
-        if expires_ms is not None and not _is_ms(expires_ms):
+        if "expires_ms" in fields and not _is_ms(expires_ms):
             raise _wrong(self.number, f'"expires_ms" is no whole number from 0 to {MS_MAX}', line)
+        _check_version(self.number, fields, line)
         kind, value = _held(self.number, fields, line)
         return _checked(self.number, Entry(name, kind, value, expires_ms), line)
 
     def _check_trailer(self, fields: dict[str, Any], line: bytes) -> None:
+        _check_version(self.number, fields, line)
+        for name, kind in (("keys", int), ("sha256", str)):
+            if name in fields and type(fields[name]) is not kind:
+                raise _wrong(self.number, f'"{name}" is {_kind(fields[name])}', line)
         if self.header:
-            whole = fields.keys() >= {"keys", "sha256"} and fields.get("v") == 1
+            whole = fields.keys() >= {"keys", "sha256", "v"}
             if not (whole and line.removesuffix(b"\n").endswith(b"}")):
                 raise _wrong(self.number, "not the last line of an export", line)
         if fields.get("keys", self._count) != self._count:
@@ -170,26 +192,40 @@ class JsonLines:
 def _object(number: int, line: bytes) -> dict[str, Any]:
     parsed = parse_json(line) if kind_of(line) == "text" else None
     if parsed is None or not isinstance(parsed[0], dict):
-        error = _wrong(number, "not a JSON object", line)
-        if number == 1 and b"\t" in line:
-            error.hint = "for lines of KEY, a tab and VALUE: scuttled import --tsv FILE"
-        raise error
+        raise _mistaken(number, misread.of_json(number, line), line)
     return parsed[0]
+
+
+def _check_version(number: int, fields: dict[str, Any], line: bytes) -> None:
+    """`v` is ours in every line; the fields that we do not know say nothing to us."""
+    version = fields.get("v", FORMAT)
+    if type(version) is not int or version != FORMAT:
+        raise _wrong(number, f'"v" is {version!r:.40}; this program reads {FORMAT}', line)
 
 
 def _header(number: int, fields: dict[str, Any], line: bytes) -> Header:
     if number != 1:
         raise _wrong(number, "the first line of another export", line)
-    if fields["scuttled_export"] != FORMAT:
-        seen = fields["scuttled_export"]
+    seen = fields["scuttled_export"]
+    if type(seen) is not int or seen != FORMAT:
         raise DataError(f"line 1: an export of format {seen!r:.40}; this program reads {FORMAT}")
+    _check_version(number, fields, line)
+    for name in ("prefix", "model", "node"):
+        if not isinstance(fields.get(name, ""), str):
+            raise _wrong(number, f'"{name}" is {_kind(fields[name])}, not text', line)
+    for name in ("models", "time_ms"):
+        if name in fields and not _is_ms(fields[name]):
+            raise _wrong(number, f'"{name}" is no whole number from 0', line)
     prefix = fields.get("prefix", "")
-    if not isinstance(prefix, str):
-        raise _wrong(number, '"prefix" is no text', line)
-    return Header("models" in fields, prefix)
+    try:
+        prefix.encode()
+    except UnicodeEncodeError:
+        raise _wrong(number, 'half a surrogate pair in "prefix"', line) from None
+    return Header("models" in fields, prefix, fields.get("models"))
 
 
 def _section(number: int, fields: dict[str, Any], line: bytes) -> Section:
+    _check_version(number, fields, line)
     model, ttl_ms = fields.get("model"), fields.get("ttl_ms", 0)
     if not isinstance(model, str) or not _MODEL_NAME.fullmatch(model):
         raise _wrong(
@@ -215,36 +251,80 @@ def _held(number: int, fields: dict[str, Any], line: bytes) -> tuple[str, bytes]
     """Kind and value."""
     if ("value" in fields) == ("value_b64" in fields):
         raise _wrong(number, 'not one of "value" and "value_b64"', line)
+    kind = fields.get("kind")
+    if "kind" in fields and (not isinstance(kind, str) or kind not in _KINDS):
+        raise _wrong(number, f'"kind" is {kind!r:.40}, not one of {", ".join(_KINDS)}', line)
     if "value_b64" in fields:
         value = _from_base64(number, fields["value_b64"], line)
-        return "json" if fields.get("kind") == "json" else "bytes", value
+        if kind == "json" and (kind_of(value) != "text" or parse_json(value) is None):
+            raise _wrong(number, '"kind" says json, and "value_b64" is none', line)
+        if kind == "text" and kind_of(value) != "text":
+            raise _wrong(number, '"kind" says text, and "value_b64" is none', line)
+        return kind or "bytes", value
     value = fields["value"]
-    if isinstance(value, str) and fields.get("kind") != "json":
-        try:
-            return "text", value.encode()
-        except UnicodeEncodeError:
-            raise _wrong(number, "half a surrogate pair in the value", line) from None
-    return "json", _json_text(number, fields, line).encode()
+    if kind == "json" or (kind is None and not isinstance(value, str)):
+        return "json", _json_text(number, fields, line).encode()
+    if not isinstance(value, str):
+        raise _wrong(number, f'"kind" says {kind}, and "value" is {_kind(value)}', line)
+    if "raw" in fields:
+        raise _wrong(number, '"raw" beside a "value" that is text', line)
+    try:
+        return kind or "text", value.encode()
+    except UnicodeEncodeError:
+        raise _wrong(number, "half a surrogate pair in the value", line) from None
 
 
 def _json_text(number: int, fields: dict[str, Any], line: bytes) -> str:
     """The value's JSON as it once was written, if an export noted it."""
-    raw = fields.get("raw")
-    if raw is None:
-        return dump_json(fields["value"])
+    text = dump_json(fields["value"])
+    if "raw" not in fields:
+        return text
+    raw = fields["raw"]
     parsed = parse_json(raw) if isinstance(raw, str) else None
-    if parsed is None or parsed[0] != fields["value"]:
+    if parsed is None or dump_json(parsed[0]) != text:  # for 1 is not true, whatever Python says
         raise _wrong(number, '"raw" is not the JSON of "value"', line)
     return str(raw)
 
 
 def _from_base64(number: int, text: object, line: bytes) -> bytes:
+    """Strictly: no blanks, whole, and written as its bytes are written."""
     import base64
 
+    if not isinstance(text, str):
+        raise _wrong(number, f'"value_b64" is {_kind(text)}, not text', line)
     try:
-        return base64.b64decode(str(text), validate=True)
+        value = base64.b64decode(text, validate=True)
     except ValueError:
-        raise _wrong(number, '"value_b64" is not base64', line) from None
+        value = b""
+    if base64.b64encode(value).decode() != text:
+        raise _wrong(number, '"value_b64" is not base64', line)
+    return value
+
+
+def _kind(value: object) -> str:
+    """What JSON calls it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return "text"
+        case int() | float():
+            return "a number"
+        case list():
+            return "an array"
+    return "an object"
+
+
+def _without_mark(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a file, without the byte order mark that some editors put in front of it."""
+    first = True
+    for line in lines:
+        rest = line.removeprefix(misread.UTF8_MARK) if first else line
+        first = False
+        if rest:
+            yield rest
 
 
 def _key(number: int, key: bytes, line: bytes) -> str:
@@ -263,6 +343,12 @@ def _checked(number: int, entry: Entry, line: bytes) -> Entry:
     if size > VALUE_BYTES_MAX:
         raise _wrong(number, f"value of {size} bytes, at most {VALUE_BYTES_MAX}", line)
     return entry
+
+
+def _mistaken(number: int, cause: misread.Cause, line: bytes) -> DataError:
+    error = _wrong(number, cause.words, line)
+    error.hint = cause.hint
+    return error
 
 
 def _wrong(number: int, what: str, line: bytes) -> DataError:

@@ -1,10 +1,11 @@
-"""Commands that take any word for an argument that is not one of their options."""
+"""Commands whose arguments may begin with a dash."""
 
 from collections.abc import Mapping
 
 import click
 
 from scuttled.cli.options import Verb
+from scuttled.errors import UsageError
 
 
 class LooseVerb(Verb):
@@ -14,6 +15,8 @@ class LooseVerb(Verb):
     picks known letters out of unknown words: `-5v` would become -5 and --verbose.)
     """
 
+    refuses_unknown_words = False  # that begin with two dashes
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         wants_value = {
             name: not (param.is_flag or param.count)
@@ -21,18 +24,49 @@ class LooseVerb(Verb):
             if isinstance(param, click.Option)
             for name in (*param.opts, *param.secondary_opts)
         }
-        options, arguments = _sort_out(args, wants_value)
+        options, arguments = _sort_out(args, wants_value, strict=self.refuses_unknown_words)
         return super().parse_args(ctx, [*options, *arguments])
 
 
-def _sort_out(args: list[str], wants_value: Mapping[str, bool]) -> tuple[list[str], list[str]]:
-    """(options with their values, the rest). `wants_value` has all options by name."""
+class DashedVerb(LooseVerb):
+    """A command that takes keys: `get -5`. A word with two dashes is an option, or a mistake.
+
+    `del --dryrun --prefix a/` must not delete, and `ls --cuont` not list the key of that name. So
+    such a key stands behind `--`.
+    """
+
+    refuses_unknown_words = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name, words = error.option_name, " ".join(error.format_message().split())
+            if not name.startswith("--"):
+                raise
+            meant = self.named(ctx.command_path, name)
+            hint = f"{ctx.command_path} --help, or if {name} is meant as a name: {meant}"
+            raise UsageError(words[:1].lower() + words[1:].rstrip("."), hint=hint) from None
+
+    def named(self, command: str, word: str) -> str:
+        """How a word with two dashes is said to be an argument."""
+        return f"{command} -- {word}"
+
+
+def _sort_out(
+    args: list[str], wants_value: Mapping[str, bool], *, strict: bool
+) -> tuple[list[str], list[str]]:
+    """(options with their values, the rest). `wants_value` has all options by name; `strict`: a
+    word with two dashes goes to the options, for click to refuse.
+    """
     options: list[str] = []
     arguments: list[str] = []
     rest = iter(args)
     for word in rest:
         if word == "--":
             arguments += rest
+        elif strict and word.startswith("--") and not _is_option(word, wants_value):
+            options.append(word)
         elif not _is_option(word, wants_value):
             arguments.append(word)
         else:

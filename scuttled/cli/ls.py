@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, complete_keys, verb
-from scuttled.cli.text import escape, expiry_fields, revision, update_fields, value_fields
+from scuttled.cli.loose import DashedVerb
+from scuttled.cli.options import Settings, complete_patterns, verb
+from scuttled.cli.text import expiry_fields, revision, update_fields, value_fields
 from scuttled.client import Row
 from scuttled.errors import UsageError
 from scuttled.units import format_duration
@@ -18,15 +19,17 @@ _REV_TICKS, _REV_SOURCE = 10, 4  # characters of a revision that a table shows
 
 @verb(
     "ls",
+    cls=DashedVerb,
     examples="""
         scuttled ls
         scuttled ls -l svc/
         scuttled ls 'svc/*/port'
         scuttled ls --depth 1
+        scuttled set 'a*b' star && scuttled ls 'a\\*b'
         scuttled ls -j | head -1
     """,
 )
-@click.argument("pattern", default="", shell_complete=complete_keys)
+@click.argument("pattern", default="", shell_complete=complete_patterns)
 @click.option("-l", "long", is_flag=True, help="Value, revision, node and age too.")
 @click.option("--wide", is_flag=True, help="Whole revisions and values, however long the lines.")
 @click.option("--depth", type=click.IntRange(1), metavar="N", help="Fold keys at the N-th slash.")
@@ -43,9 +46,11 @@ def command(
     limit: int | None,
     deleted: bool,
 ) -> None:
-    """List keys, sorted: all, or those that match PATTERN.
+    r"""List keys, sorted: all, or those that match PATTERN.
 
-    A PATTERN that ends in / is a prefix, one with * or ? a glob (quote it), else it is one key.
+    A PATTERN that ends in / is a prefix, one with * or ? a glob (quote it), else it is one key. A
+    backslash before * ? / \ = or - takes it as it is: 'a\*b' and 'dir\/' are one key each.
+
     A table shows the end of each revision; --wide, get -l and a pipe have all of it. In a pipe:
     lines of KEY, with -l KEY VALUE REV NODE TIME_MS, separated by tabs.
     """
@@ -108,7 +113,7 @@ def _show_folds(settings: Settings, folds: dict[str, int], count: bool) -> None:
         for name, number in folds.items():
             output.write(output.plain_line([name, number]))
     else:
-        settings.show(["KEY", "KEYS"], [[escape(n), f"{c:,}"] for n, c in folds.items()])
+        settings.show(["KEY", "KEYS"], [[n, f"{c:,}"] for n, c in folds.items()])
 
 
 def _show_rows(
@@ -122,11 +127,11 @@ def _show_rows(
             output.write(output.plain_line(_columns(row, long=long, deleted=deleted)))
     elif long:
         now_ms = int(time.time() * 1000)
-        cells = [_cells(row, now_ms, wide=wide) for row in rows]
+        cells = [_cells(settings, row, now_ms, wide=wide) for row in rows]
         header, styles = ["KEY", "VALUE", "REV", "NODE", "AGE"], {"(deleted)": "2"}
         settings.show(header, cells, styles, wide=wide)
     else:
-        settings.show(["KEY"], [[escape(row[0])] for row in rows], wide=wide)
+        settings.show(["KEY"], [[row[0]] for row in rows], wide=wide)
 
 
 def _columns(row: Row, *, long: bool, deleted: bool) -> list[object]:
@@ -140,12 +145,13 @@ def _columns(row: Row, *, long: bool, deleted: bool) -> list[object]:
     return columns
 
 
-def _cells(row: Row, now_ms: int, *, wide: bool) -> list[str]:
+def _cells(settings: Settings, row: Row, now_ms: int, *, wide: bool) -> list[bytes | str]:
     key, kind, value, rev, name = row[:5]
     node, ms = revision(rev)
-    shown = "(deleted)" if kind == "deleted" else escape(value)
+    shown = "(deleted)" if kind == "deleted" else value
     age = format_duration(max(now_ms - ms, 0) / 1000)
-    return [escape(key), shown, rev if wide else _short_rev(rev), name or node, age]
+    writer = settings.label(name, node)
+    return [key, shown, rev if wide else _short_rev(rev), writer, age]
 
 
 def _short_rev(rev: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
-from scuttled.cli.text import escape, rfc3339
+from scuttled.cli.text import rfc3339
 from scuttled.units import format_duration
 
 _HEADER = ["NAME", "NODE", "STATE", "LAG", "SEEN", "LIFE", "ADDRESS", "VERSION"]
@@ -32,19 +32,20 @@ def command(settings: Settings) -> None:
             output.write(output.plain_line(member.get(column) for column in _COLUMNS))
     else:
         now_ms = int(time.time() * 1000)
-        settings.show(_HEADER, [_cells(member, now_ms) for member in members], _STYLES)
+        cells = [_cells(member, now_ms) for member in members]
+        settings.show(_HEADER, cells, _STYLES)
 
 
 def _cells(member: dict[str, Any], now_ms: int) -> list[str]:
     age_s = max(now_ms - member["seen_ms"], 0) / 1000
     behind = ", ".join(f"{name} {count:,}" for name, count in member["behind"].items())
     return [
-        escape(member["name"] or "-"),
+        member["name"] or "-",
         member["node"],
         member["state"],
-        escape(behind) or "0",
+        behind or "0",
         "now" if age_s < 1 else format_duration(age_s),
         str(member["life"]),
-        escape(member["address"] or "-"),
-        escape(member["version"] or "-"),
+        member["address"] or "-",
+        member["version"] or "-",
     ]

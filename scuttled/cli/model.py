@@ -4,7 +4,6 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, VerbGroup, complete_models, seconds, verb
-from scuttled.cli.text import escape
 from scuttled.errors import UsageError
 from scuttled.units import format_bytes, format_duration
 
@@ -106,7 +105,7 @@ def info(settings: Settings, name: str | None) -> None:
         return
     size = max(len(name) for name, _ in facts)
     for name, value in facts:
-        output.write(f"{name:<{size}}  {escape(str(value))}\n")
+        output.line(f"{name:<{size}}  {value}")
 
 
 def _words(args: object) -> str:

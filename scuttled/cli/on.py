@@ -9,6 +9,7 @@ from scuttled.cli.options import Settings, seconds, verb
 from scuttled.cli.tail import CursorFile, Patience, Source
 from scuttled.cli.watch import Lines, Runs, WatchVerb, check_runs, follow
 from scuttled.errors import TimedOut, UsageError
+from scuttled.patterns import unescaped
 from scuttled.units import format_duration
 
 
@@ -42,7 +43,10 @@ def command(
     after: str | None,
     cursor_file: str | None,
 ) -> None:
-    """Tell every event of these NAMEs, or of all, from now on.
+    r"""Tell every event of these NAMEs, or of all, from now on.
+
+    A NAME is taken as it stands. A backslash before * ? / \ = or - takes it as it is: '\--x' is
+    the event --x.
 
     With --cursor-file it hears each event once, also those emitted while it was not running, or
     before it ever was; the file may be moved to another node. In a pipe: lines of
@@ -65,7 +69,9 @@ def command(
         else:
             sink = Lines(settings, patience, noted, limit=limit, models=False, live=False)
         model = settings.named_model or EVENTS_MODEL
-        stream = client.stream("on", live=True, model=model, names=list(names), after=start)
+        stream = client.stream(
+            "on", live=True, model=model, names=[unescaped(name) for name in names], after=start
+        )
         follow(stream, sink, Source(client.fileno(), sink.fd, patience), until)
     if not sink.seen:
         raise TimedOut(f"no event in {format_duration(for_s or 0)}")

@@ -11,7 +11,7 @@ ones over earlier ones, and those over the environment. A command is a function 
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scuttled.client import Client
 
 OUTPUTS = ("auto", "table", "plain", "json")
+_ID_CHARS = 8  # of a node's id, beside a name that is not its alone
 _GLOBALS = "-m MODEL  -j  -q  -v  --socket PATH  --timeout D  --color WHEN"
 
 
@@ -39,6 +40,7 @@ class Settings:
         self.quiet = False
         self.verbose = 0
         self.color = "auto"
+        self._client: Client | None = None  # the latest one
 
     @property
     def model(self) -> str:
@@ -99,7 +101,17 @@ class Settings:
         client = Client.connect(self.paths(), TIMEOUT_S if timeout_s is None else timeout_s)
         if self.verbose:
             output.say(f"scuttled: connected to {client.path}")
+        self._client = client
         return client
+
+    def label(self, name: str | None, node: str | None) -> str:
+        """A node as people are shown it: its name, with the beginning of its id if others bear
+        that name, too; its id if no name is known.
+        """
+        if not name:
+            return node or "-"
+        shared = self._client is not None and name in self._client.namesakes
+        return f"{name} ({node[:_ID_CHARS]})" if node and shared else name
 
     def say(self, text: str) -> None:
         """A message on stderr that -q silences."""
@@ -109,15 +121,16 @@ class Settings:
     def show(
         self,
         header: list[str],
-        rows: list[list[str]],
+        rows: Sequence[Sequence[bytes | str]],
         styles: Mapping[str, str] | None = None,
         *,
+        notes: Sequence[Sequence[str]] = (),
         wide: bool = False,
     ) -> None:
-        """A table as wide as the terminal, or as `wide` as it is."""
+        """A table as wide as the terminal, or as `wide` as it is; `notes`: lines below each row."""
         colors = (styles or {}) if self.colored else None
         columns = None if wide else output.width()
-        output.write(output.table(header, rows, columns=columns, styles=colors))
+        output.write(output.table(header, rows, columns=columns, styles=colors, notes=notes))
 
     def check_can_ask(self, what: str, *, yes: bool) -> None:
         """Before any work: without a person to ask it takes --yes, for no answer is not a yes."""
@@ -213,7 +226,7 @@ class VerbGroup(_Street, click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
-            output.say(ctx.get_help())
+            output.show(ctx.get_help())
             raise click.exceptions.Exit(UsageError.code)
         return super().parse_args(ctx, args)
 
@@ -251,13 +264,16 @@ def complete_keys(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
     return keys(ctx.ensure_object(Settings), incomplete)
 
 
+def complete_patterns(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Completion of an argument that is a pattern: keys, each as the pattern that means it."""
+    from scuttled.cli.completion import keys
+    from scuttled.patterns import escaped, unescaped
+
+    return [escaped(key) for key in keys(ctx.ensure_object(Settings), unescaped(incomplete))]
+
+
 def complete_models(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Completion of an argument or option that is a model."""
     from scuttled.cli.completion import models
 
     return models(ctx.ensure_object(Settings), incomplete)
-
-
-def is_pattern(text: str) -> bool:
-    """Whether `ls` and `watch` would take it for more than one key."""
-    return text.endswith("/") or "*" in text or "?" in text

@@ -1,6 +1,8 @@
 """Where answers go: stdout, as exact bytes, tab-separated lines, tables or JSON lines.
 
-stdout is the answer and nothing else; `say` and `fail` are for people and write to stderr.
+stdout is the answer and nothing else; `say` is for people and writes to stderr. Whatever is
+written may hold what another node said, so this is the one place where it is made harmless: cells
+of tables, fields of lines, sentences and JSON. Only `write` takes a text as it is.
 """
 
 import os
@@ -8,9 +10,14 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from scuttled.errors import StorageError
+from scuttled.printable import one_line
 
 _CELL_WIDTH_MIN = 8  # no column of a table is cut below this
 _GAP = 2
+_LABEL_WIDTH = 9
+_NOTE_INDENT = 4
+_NOTE_WIDTH = 100  # where no terminal says
+_NOTE_WIDTH_MIN = 40
 
 
 def is_tty() -> bool:
@@ -50,9 +57,9 @@ def emit(fields: Mapping[str, object]) -> None:
 
 def json_line(fields: Mapping[str, object]) -> str:
     """The line that `emit` writes: every object says which version of our words it speaks."""
-    from scuttled.cli.text import dump_json  # not for every `get`: it costs more than the rest
+    from scuttled.cli.text import dump_json, json_safe  # not for every `get`: it costs more
 
-    return dump_json({"v": 1, **fields}) + "\n"
+    return json_safe(dump_json({"v": 1, **fields})) + "\n"
 
 
 def plain_line(columns: Iterable[object]) -> str:
@@ -62,12 +69,39 @@ def plain_line(columns: Iterable[object]) -> str:
     return "\t".join("" if c is None else escape(_text(c)) for c in columns) + "\n"
 
 
+def line(sentence: str) -> None:
+    """A line of the answer for people."""
+    write(one_line(sentence) + "\n")
+
+
+def fact(label: str, sentence: str) -> None:
+    """A labelled line of the answer, for people; one that is too long goes on below itself."""
+    from textwrap import wrap
+
+    room = max((width() or 1 << 20) - _LABEL_WIDTH, _NOTE_WIDTH_MIN)
+    parts = wrap(
+        one_line(sentence),
+        room,
+        drop_whitespace=True,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    labels = [label, *[""] * len(parts)]
+    for name, part in zip(labels, parts or [""], strict=False):
+        write(f"{name:<{_LABEL_WIDTH}}{part}".rstrip() + "\n")
+
+
 def _text(value: object) -> bytes | str:
     return value if isinstance(value, bytes | str) else f"{value}"
 
 
 def say(text: str) -> None:
-    """A message for people. A stderr that is gone is no reason to stop."""
+    """A message for people, in one line. A stderr that is gone is no reason to stop."""
+    show(one_line(text))
+
+
+def show(text: str) -> None:
+    """A text of our own, of several lines, for people: help."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
@@ -89,26 +123,45 @@ def width() -> int | None:
 
 def table(
     header: Sequence[str],
-    rows: Sequence[Sequence[str]],
+    rows: Sequence[Sequence[bytes | str]],
     *,
     columns: int | None,
     styles: Mapping[str, str] | None = None,
+    notes: Sequence[Sequence[str]] = (),
 ) -> str:
-    """Aligned text with a header, cut with … where it is wider than `columns`.
+    """Aligned text with a header, cut with … where it is wider than `columns`. Cells are escaped.
+
+    `notes` are lines below each row, wrapped and not cut.
 
     `styles` gives the colour (SGR numbers) of cells that hold exactly these words; None: no colour.
     """
-    widths = [max(map(_width, cells)) for cells in zip(header, *rows, strict=True)]
+    from scuttled.cli.text import escape
+
+    escaped = [list(header), *([escape(cell) for cell in row] for row in rows)]
+    widths = [max(map(_width, cells)) for cells in zip(*escaped, strict=True)]
     _shrink(widths, columns)
     lines = []
-    for number, row in enumerate([header, *rows]):
+    for number, row in enumerate(escaped):
         cells = [_pad(cell, size) for cell, size in zip(row, widths, strict=True)]
         cells[-1] = cells[-1].rstrip()
         if styles is not None:
             shown = ("1",) * len(row) if number == 0 else tuple(styles.get(c) for c in row)
             cells = [_paint(c, style) for c, style in zip(cells, shown, strict=True)]
         lines.append((" " * _GAP).join(cells).rstrip() + "\n")
+        if number and number <= len(notes):
+            lines += [_below(note, columns) for note in notes[number - 1]]
     return "".join(lines)
+
+
+def _below(note: str, columns: int | None) -> str:
+    """A sentence below the row that it is about."""
+    from textwrap import fill
+
+    from scuttled.cli.text import escape
+
+    width = max((columns or _NOTE_WIDTH) - 1, _NOTE_WIDTH_MIN)
+    indent = " " * _NOTE_INDENT
+    return fill(escape(note), width, initial_indent=indent, subsequent_indent=2 * indent) + "\n"
 
 
 def _shrink(widths: list[int], columns: int | None) -> None:
@@ -128,22 +181,29 @@ def _shrink(widths: list[int], columns: int | None) -> None:
 
 
 def _pad(cell: str, size: int) -> str:
-    have = _width(cell)
-    if have <= size:
-        return cell + " " * (size - have)
+    cell = cut(cell, size)
+    return cell + " " * (size - _width(cell))
+
+
+def cut(cell: str, size: int) -> str:
+    """At most so many columns of it; the last one is … where something is missing."""
+    if _width(cell) <= size:
+        return cell
     cell = cell[: 2 * size]  # before the loop looks at every character of half a megabyte
     while _width(cell) > size - 1:
         cell = cell[:-1]
-    return cell + "…" + " " * (size - 1 - _width(cell))
+    return cell + "…"
 
 
 def _width(cell: str) -> int:
     """Columns on a terminal: wide and combining characters count as terminals count them."""
     if cell.isascii():
         return len(cell)
-    from unicodedata import combining, east_asian_width
+    from unicodedata import category, east_asian_width
 
-    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in cell)
+    return sum(
+        0 if category(c) in ("Mn", "Me") else 2 if east_asian_width(c) in "WF" else 1 for c in cell
+    )
 
 
 def _paint(cell: str, style: str | None) -> str:

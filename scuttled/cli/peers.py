@@ -5,10 +5,10 @@ from typing import Any
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
-from scuttled.cli.text import escape, rfc3339
+from scuttled.cli.text import rfc3339
 from scuttled.units import format_duration
 
-HEADER = ["NODE", "ADDRESS", "STATE", "RTT", "LAG", "SEEN", "VERSION", "WHY"]
+HEADER = ["NODE", "ADDRESS", "STATE", "RTT", "LAG", "SEEN", "VERSION"]
 STYLES = {"up": "32", "connecting": "33", "refused": "31", "down": "31", "never": "33"}
 _COLUMNS = (
     "name",
@@ -21,6 +21,8 @@ _COLUMNS = (
     "seen_ms",
     "version",
     "reason",
+    "hint",
+    "configured",
 )
 
 
@@ -29,8 +31,9 @@ def command(settings: Settings) -> None:
     """Show this node and its peers.
 
     LAG is what the peer has not yet acknowledged: updates, and for how long. STATE is self, up,
-    connecting, refused, down or never. In a pipe: lines of NAME NODE ADDRESS STATE RTT_MS LAG
-    LAG_MS SEEN_MS VERSION WHY; what is not known is empty.
+    connecting, refused, down or never. A name of several addresses is several peers. Why one is
+    not up, and what helps, stands below it. In a pipe: lines of NAME NODE ADDRESS STATE RTT_MS LAG
+    LAG_MS SEEN_MS VERSION WHY HINT CONFIGURED; what is not known is empty.
     """
     with settings.connect() as client:
         peers = client.request("peers")["peers"]
@@ -41,7 +44,14 @@ def command(settings: Settings) -> None:
         for peer in peers:
             output.write(output.plain_line(peer.get(column) for column in _COLUMNS))
     else:
-        settings.show(HEADER, rows(peers, int(time.time() * 1000)), STYLES)
+        show(settings, peers)
+
+
+def show(settings: Settings, peers: list[dict[str, Any]]) -> None:
+    """The table."""
+    now_ms = int(time.time() * 1000)
+    cells = [_cells(settings, peer, now_ms) for peer in peers]
+    settings.show(HEADER, cells, STYLES, notes=[_notes(peer) for peer in peers])
 
 
 def fields(peer: dict[str, Any]) -> dict[str, Any]:
@@ -50,21 +60,29 @@ def fields(peer: dict[str, Any]) -> dict[str, Any]:
     return {**peer, "seen": rfc3339(seen_ms)} if seen_ms else peer
 
 
-def rows(peers: list[dict[str, Any]], now_ms: int) -> list[list[str]]:
-    """Table rows; a dash is what is not known."""
+def _notes(peer: dict[str, Any]) -> list[str]:
+    """Why it is not up, and what helps, in lines below its row."""
+    pairs = (("why", peer.get("reason")), ("hint", peer.get("hint")))
+    return [f"{word}: {text}" for word, text in pairs if text]
+
+
+def _cells(settings: Settings, peer: dict[str, Any], now_ms: int) -> list[str]:
+    """A row of the table; a dash is what is not known."""
     return [
-        [
-            escape(peer.get("name") or peer.get("node") or "-"),
-            escape(peer.get("address") or "-"),
-            peer["state"],
-            _rtt(peer.get("rtt_ms")),
-            _lag(peer),
-            _seen(peer, now_ms),
-            escape(peer.get("version") or "-"),
-            escape(peer.get("reason") or ""),
-        ]
-        for peer in peers
+        settings.label(peer.get("name"), peer.get("node")),
+        _address(peer),
+        peer["state"],
+        _rtt(peer.get("rtt_ms")),
+        _lag(peer),
+        _seen(peer, now_ms),
+        peer.get("version") or "-",
     ]
+
+
+def _address(peer: dict[str, Any]) -> str:
+    """With the name that led there, if it leads elsewhere, too."""
+    address, configured = peer.get("address") or "-", peer.get("configured")
+    return f"{address} ({configured})" if configured not in (None, "", address) else address
 
 
 def _rtt(ms: float | None) -> str:

@@ -49,7 +49,7 @@ _TYPES = {
     "log": _Type(list, _entries("append")),
     "events": _Type(list, _events),
     "set": _Type(list, _entries("add")),
-    "counter": _Type((int, float), _counter),
+    "counter": _Type(int, _counter),
     "doc": _Type(dict, _doc),
     "sequence": _Type(list, _sequence),
 }
@@ -60,10 +60,15 @@ def is_restorable(data_type: str, state: Any) -> bool:
     known = _TYPES.get(data_type)
     if known is None or not isinstance(state, known.holds):
         return False
+    if data_type == "counter" and type(state) is not int:  # true is a number to Python only
+        return False
     match data_type, state:
         case "events", list():
             named = [event for event in state if isinstance(event, dict)]
-            return len(named) == len(state) and all({"name", "payload"} <= set(e) for e in named)
+            return len(named) == len(state) and all(
+                {"name", "payload"} <= set(event) and isinstance(event["name"], str)
+                for event in named
+            )
         case "doc", dict():
             return all(isinstance(fields, dict) for fields in state.values())
     return True

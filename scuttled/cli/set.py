@@ -85,6 +85,5 @@ def _show(settings: Settings, key: str, content: bytes, done: dict[str, Any], no
         from scuttled.cli.text import escape
 
         room = max((output.width() or 80) - len(key) - len(rev) - len(note) - 12, 20)
-        shown = escape(content[: 4 * room])
-        shown = shown if len(shown) <= room else shown[: room - 1] + "…"
+        shown = output.cut(escape(content[: 4 * room]), room)
         output.write(f"{escape(key)} = {shown}  (rev {rev}{note})\n")

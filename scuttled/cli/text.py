@@ -1,8 +1,9 @@
 """How values, revisions and times are written for people and for programs. Pure.
 
-One escape for all tab-separated output: `\\t \\n \\r \\\\` and `\\xNN` for every byte that is a
-control character or not UTF-8. So a line is a line whatever a value holds, no value can send
-commands to a terminal, and `import --tsv` reads exactly what was written.
+One escape for all cells and tab-separated output: `\\t \\n \\r \\\\` and `\\xNN` for every byte of
+what a terminal obeys (printable.py) or of what is not UTF-8. So a line is a line whatever a value
+holds, no value can send commands to a terminal, and `import --tsv` reads exactly what was
+written. Tables and lines are escaped where they are made, in `output`.
 """
 
 import re
@@ -10,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scuttled.errors import DataError, RemoteProtocolError
+from scuttled.printable import UNSAFE
 
-# Control characters of ASCII and Latin-1, and what surrogateescape makes of stray bytes.
-_UNSAFE = re.compile("[\x00-\x1f\\\\\x7f-\x9f\udc80-\udcff]")
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]")  # but tab and newline
+_UNSAFE = re.compile(f"[{UNSAFE}\\\\]")
+_UNPRINTABLE = re.compile(f"(?![\t\n])[{UNSAFE}]")
 _NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\"}
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
 _BYTE_OF = {b"t": b"\t", b"n": b"\n", b"r": b"\r", b"\\": b"\\"}
@@ -21,12 +22,35 @@ _BYTE_OF = {b"t": b"\t", b"n": b"\n", b"r": b"\r", b"\\": b"\\"}
 
 def escape(value: bytes | str) -> str:
     """One field of a tab-separated line, or one cell of a table."""
-    return _UNSAFE.sub(_escaped, _as_text(value))
+    text = _as_text(value)
+    if text.isprintable() and "\\" not in text and text[:1].isascii():
+        return text
+    text = _UNSAFE.sub(_escaped, text)
+    if not text[:1].isascii() and _joins(text[0]):
+        return _hex_of(text[0]) + text[1:]
+    return text
 
 
-def printable(value: bytes) -> str:
+def _joins(char: str) -> bool:
+    """Whether a terminal draws it over what stands before: the edge of the cell, at a beginning."""
+    from unicodedata import category
+
+    return category(char)[0] == "M"
+
+
+def printable(value: bytes | str) -> str:
     """A whole value for a terminal: lines and tabs stay, what would command it does not."""
     return _UNPRINTABLE.sub(_hex, _as_text(value))
+
+
+def json_safe(text: str) -> str:
+    """The same JSON without what a terminal obeys, which can stand in its strings only."""
+    return text if text.isprintable() else _UNPRINTABLE.sub(_json_escape, text)
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def unescape(field: bytes) -> bytes:
@@ -43,7 +67,14 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _hex(match: re.Match[str]) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in match[0].encode("utf-8", "surrogateescape"))
+    return _hex_of(match[0])
+
+
+def _hex_of(char: str) -> str:
+    """Its bytes as escapes: a stray one as it was, half of a pair as if UTF-8 had a form for it."""
+    is_stray = "\udc80" <= char <= "\udcff"
+    raw = char.encode("utf-8", "surrogateescape" if is_stray else "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in raw)
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
@@ -116,14 +147,21 @@ def _base64(value: bytes) -> dict[str, Any]:
 
 
 def parse_json(text: bytes | str) -> tuple[Any] | None:
-    """(the value,), or None if it is not JSON. NaN and Infinity are not, whatever Python says."""
+    """(the value,), or None if it is not JSON, or can't be said as such again: NaN, 1e999."""
     import json
+    import math
 
-    def refuse(word: str) -> None:
+    def refuse(word: str) -> float:
         raise ValueError(f"{word} is not JSON")
 
+    def finite(digits: str) -> float:
+        number = float(digits)
+        return number if math.isfinite(number) else refuse(digits)
+
     try:
-        return (json.loads(text, parse_constant=refuse),)
+        if isinstance(text, bytes):
+            text = text.decode()  # json would take UTF-16, too, and a mark in front
+        return (json.loads(text, parse_constant=refuse, parse_float=finite),)
     except (ValueError, RecursionError):
         return None
 

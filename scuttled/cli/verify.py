@@ -7,7 +7,6 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
-from scuttled.cli.text import escape
 from scuttled.client import Client
 from scuttled.errors import Refused, TimedOut
 from scuttled.units import format_duration
@@ -84,9 +83,9 @@ def _show(settings: Settings, findings: list[dict[str, Any]]) -> None:
 
 
 def _cells(found: dict[str, Any]) -> list[str]:
-    keys = [escape(key) for key in found["keys"][:_SHOWN_MAX]]
+    keys = found["keys"][:_SHOWN_MAX]
     more = ["..."] if found["more"] or len(found["keys"]) > _SHOWN_MAX else []
-    return [escape(found["model"]), escape(found["name"]), found["state"], " ".join(keys + more)]
+    return [found["model"], found["name"], found["state"], " ".join(keys + more)]
 
 
 def _judge(findings: list[dict[str, Any]], timeout_s: float) -> None:

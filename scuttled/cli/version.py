@@ -5,7 +5,6 @@ from typing import Any
 from scuttled import __version__
 from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
-from scuttled.cli.text import escape
 from scuttled.errors import NotPermitted, TimedOut, Unavailable
 
 
@@ -25,8 +24,8 @@ def command(settings: Settings) -> None:
         output.write(output.plain_line(["client", __version__]))
         output.write(output.plain_line(["daemon", daemon.get("version")]))
     else:
-        output.write(f"client  {__version__}\n")
-        output.write(f"daemon  {_sentence(daemon) if daemon else absent}\n")
+        output.line(f"client  {__version__}")
+        output.line(f"daemon  {_sentence(daemon) if daemon else absent}")
 
 
 def _fields(daemon: dict[str, Any], absent: str) -> dict[str, Any]:
@@ -41,4 +40,4 @@ def _fields(daemon: dict[str, Any], absent: str) -> dict[str, Any]:
 
 def _sentence(daemon: dict[str, Any]) -> str:
     label = daemon.get("name") or daemon.get("node")
-    return escape(f"{daemon.get('version')}  on {label}, cluster {daemon.get('cluster')}")
+    return f"{daemon.get('version')}  on {label}, cluster {daemon.get('cluster')}"

@@ -6,13 +6,19 @@ import time
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, complete_keys, verb
+from scuttled.cli.options import Settings, complete_patterns, verb
 from scuttled.client import TIMEOUT_S, Client
 from scuttled.errors import TimedOut, Unavailable, UsageError
+from scuttled.patterns import split_at_equals
 from scuttled.units import format_duration
 
 _RETRY_S = 0.05  # a socket that is not there can't tell when it comes
 _GRACE_S = 1.0  # for the daemon to say that time is over, and what is missing
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Keys, as --key has them."""
+    return [key.replace("=", r"\=") for key in complete_patterns(ctx, param, incomplete)]
 
 
 @verb(
@@ -27,10 +33,13 @@ _GRACE_S = 1.0  # for the daemon to say that time is over, and what is missing
 @click.option("--peers", type=click.IntRange(0), metavar="N", help="Until N peers are up.")
 @click.option("--synced", is_flag=True, help="Until we and all peers and members hold the same.")
 @click.option(
-    "--key", metavar="K[=V]", shell_complete=complete_keys, help="Until key K is there, with V."
+    "--key", metavar="K[=V]", shell_complete=_complete, help="Until key K is there, with V."
 )
 def command(settings: Settings, up: bool, peers: int | None, synced: bool, key: str | None) -> None:
-    """Wait until all that is named holds.
+    r"""Wait until all that is named holds.
+
+    K ends at the first =. A backslash before = * ? / \ or - takes it as it is: --key 'a\=b=1' is
+    the key a=b with the value 1.
 
     There is no limit unless --timeout (or SCUTTLED_TIMEOUT) gives one, here for the whole of it;
     when it is over the exit code is 75.
@@ -64,9 +73,9 @@ def _conditions(
     if synced:
         fields["synced"] = True
     if key is not None:
-        name, equals, value = key.partition("=")
+        name, value = split_at_equals(key)
         fields |= {"model": settings.model, "key": name}
-        if equals:
+        if value is not None:
             fields["value"] = os.fsencode(value)
     return fields
 

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, Verb, complete_keys, seconds, verb
+from scuttled.cli.loose import DashedVerb
+from scuttled.cli.options import Settings, complete_patterns, seconds, verb
 from scuttled.cli.tail import (
     CHUNK_BYTES,
     CursorFile,
@@ -26,8 +27,11 @@ _CHANGES = ("set", "del", "expire", "event")
 _STYLES = {"set": "32", "del": "31", "expire": "33", "event": "36", "reset": "35", "live": "2"}
 
 
-class WatchVerb(Verb):
+class WatchVerb(DashedVerb):
     """Everything behind `--` is the command to run, options and all."""
+
+    def named(self, command: str, word: str) -> str:
+        return f"{command} '\\{word}'"
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["scuttled.argv"] = []
@@ -52,7 +56,7 @@ class WatchVerb(Verb):
         scuttled watch svc/ -- sh -c 'echo "$SCUTTLED_OP $SCUTTLED_KEY: $(cat)"'
     """,
 )
-@click.argument("patterns", nargs=-1, metavar="[PATTERN...]", shell_complete=complete_keys)
+@click.argument("patterns", nargs=-1, metavar="[PATTERN...]", shell_complete=complete_patterns)
 @click.option("--snapshot", is_flag=True, help="First what is there, then a line `live`.")
 @click.option("-n", "number", type=click.IntRange(1), metavar="N", help="End after N changes.")
 @click.option("--once", is_flag=True, help="End after one change; with CMD, with its exit code.")
@@ -71,9 +75,11 @@ def command(
     cursor_file: str | None,
     all_models: bool,
 ) -> None:
-    """Tell every change, of all nodes, as it comes.
+    r"""Tell every change, of all nodes, as it comes.
 
-    To all keys, or to those that match a PATTERN.
+    To all keys, or to those that match a PATTERN. One that ends in / is a prefix, one with * or ? a
+    glob (quote it), else it is one key. A backslash before * ? / \ = or - takes it as it is:
+    'a\*b' and 'dir\/' are one key each.
 
     In a pipe: lines of OP KEY VALUE REV NODE TIME_MS (and MODEL, with --all-models), separated by
     tabs. A watch that could not go on behind its cursor says `reset`, gives what is there, and
@@ -209,7 +215,7 @@ class Lines(_Sink):
             return output.json_line(_fields(row))
         if self._form == "plain":
             return output.plain_line(_columns(row, models=self._models))
-        return _sentence(row, self._styles, models=self._models)
+        return _sentence(self.settings, row, self._styles, models=self._models)
 
 
 class Runs(_Sink):
@@ -262,19 +268,19 @@ def _columns(row: Row, *, models: bool) -> list[object]:
     return [*columns, model] if models else columns
 
 
-def _sentence(row: Row, styles: dict[str, str], *, models: bool) -> str:
+def _sentence(settings: Settings, row: Row, styles: dict[str, str], *, models: bool) -> str:
     """`10:02:11.120 set svc/web = 10.0.0.9:80  web1`, as wide as the terminal."""
     op, model, key, kind, value, rev, name = row[:7]
     shown = f"\x1b[{styles[op]}m{op}\x1b[0m" if op in styles else op
     if op not in _CHANGES:
-        reason = f": {_reason(value)}" if op == "reset" else ""
+        reason = f": {escape(_reason(value))}" if op == "reset" else ""
         return f"{clock_time(int(time.time() * 1000))} {shown}{reason}\n"
     front = f"{clock_time(row[8])} {op} {escape(key)}"
-    back = f"  {name or revision(rev)[0]}" + (f"  {model}" if models else "")
+    writer = settings.label(name, revision(rev)[0])
+    back = f"  {escape(writer)}" + (f"  {escape(model)}" if models else "")
     if kind != "deleted":
         room = max((output.width() or 1 << 30) - len(front) - len(back) - 3, 20)
-        text = escape(value[: 4 * room])
-        front += " = " + (text if len(text) <= room else text[: room - 1] + "…")
+        front += " = " + output.cut(escape(value[: 4 * room]), room)
     return front.replace(f" {op} ", f" {shown} ", 1) + back + "\n"
 
 

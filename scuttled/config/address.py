@@ -10,8 +10,11 @@ from typing import NamedTuple
 from scuttled.errors import ConfigError
 
 PORT = 7960
+ADDRESS_CHARS_MAX = 255  # as peers take it in a HELLO; no name that can be looked up is longer
 
 _FORM = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[\w.-]+))(?::(?P<port>[0-9]{1,5}))?")
+
+_NAME = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?")  # else asking for it is an error of our own
 
 
 class Address(NamedTuple):
@@ -31,12 +34,19 @@ def parse_address(text: str) -> Address:
 
     Raises ConfigError.
     """
+    if len(text) > ADDRESS_CHARS_MAX:
+        raise ConfigError(
+            f"{text[:60]!r}… is an address of {len(text)} characters, at most {ADDRESS_CHARS_MAX}"
+        )
     if text.startswith("unix:/"):
         return Address(text, 0)
     match = _FORM.fullmatch(text)
     if match is None or (match["v6"] and not _is_ipv6(match["v6"])):
         wanted = f"[{text}]" if _is_ipv6(text) else "host, host:port or [IPv6]:port"
         raise ConfigError(f"{text!r} is not an address: write {wanted}")
+    if match["host"] and not _NAME.fullmatch(match["host"]):
+        words = "a name's parts, between dots, have 1 to 63 characters"
+        raise ConfigError(f"{text[:300]!r} is not an address: {words}")
     port = int(match["port"] or PORT)
     if port > 65535:
         raise ConfigError(f"{text!r} has port {port}, at most 65535")

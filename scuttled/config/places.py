@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import platformdirs
 
 from scuttled.config.file import FILE_NAME
+from scuttled.config.settings import LABEL_CHARS_MAX
 from scuttled.errors import ConfigError
 
 SITE_FILE = f"/etc/scuttled/{FILE_NAME}"  # platformdirs would say /etc/xdg
@@ -34,13 +35,20 @@ def default_place(field: str, environ: Mapping[str, str]) -> tuple[str, str] | N
     """(value, origin) for a setting whose "" means: find out."""
     match field:
         case "name":
-            return socket.gethostname().partition(".")[0] or "node", "default"
+            return _host_name(), "default"
         case "data":
             return _state_directory(environ)
         case "socket":
             return _control_socket(environ)
         case _:
             return None
+
+
+def _host_name() -> str:
+    """This machine's name, as far as a node may have it: the kernel takes any bytes for one."""
+    host = socket.gethostname().partition(".")[0][:LABEL_CHARS_MAX]
+    named = "".join(c if c.isprintable() and not c.isspace() else "-" for c in host)
+    return named or "node"
 
 
 def paths(environ: Mapping[str, str]) -> list[tuple[str, str]]:

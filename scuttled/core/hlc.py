@@ -35,7 +35,9 @@ class Author:
     Every model of a node has the same author; a new life shows in all at once.
     """
 
-    __slots__ = ("another_id", "doubt", "hlc", "life", "node_id", "now_ms", "seal", "source")
+    __slots__ = (
+        "another_id", "doubt", "hlc", "is_guest", "life", "node_id", "now_ms", "seal", "source",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -43,8 +45,11 @@ class Author:
         life: int = 1,
         last: int = 0,
         now_ms: Callable[[], int] | None = None,
+        *,
+        is_guest: bool = False,
     ) -> None:
         self.node_id = node_id
+        self.is_guest = is_guest  # a program, not a daemon: see scuttlebutt.GUEST_SOURCES_MAX
         self.hlc = Hlc(last)
         # How its writes are signed, and why others' are not believed: see security. None: not.
         self.seal: Callable[[str, Source, bytes], bytes] | None = None

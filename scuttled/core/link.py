@@ -36,7 +36,7 @@ from scuttled.core.pulse import Pulse, clocks_hash
 from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.update import Instant
-from scuttled.errors import RemoteProtocolError
+from scuttled.errors import RemoteProtocolError, TooManySources
 
 DRAW_BYTES = 64 << 10  # drawn for one write; bounds how long others wait
 HAVE_DELAY_S = 0.05  # acknowledgements are collected for so long...
@@ -44,7 +44,7 @@ HAVE_BYTES = 64 << 10  # ...or until so much has come
 FUTURE_RETRY_S = 0.5  # between looks whether what was refused may be asked for again
 SILENCE_S = 10.0  # without a byte from the peer, the link is over
 HELLO_S = 10.0  # to shake hands
-STOPPED_MAX = 1024  # models that ended on one link; as many as there can be
+STOPPED_MAX = 2 * 1024  # models that ended on one link; as many as both ends can have together
 PARTING = (Code.LEAVING, Code.DUPLICATE, Code.SELF, Code.AFRESH)  # nobody did anything wrong
 OUTBOX_MAX = 64  # small messages; more than this means that the peer floods us
 
@@ -62,6 +62,7 @@ class Link:
         self.sends = self.receives = True  # updates; a peer may want but one way
         self.ended: End | None = None
         self.stopped: dict[str, str] = {}  # models that ended on this link, and why
+        self._to_refuse: dict[str, ErrorMessage] = {}  # of these, what the peer is to be told
         self.sessions: dict[str, Session] = {}
         self.began = self.heard_at = now
         self.pulse = Pulse(now)
@@ -98,12 +99,14 @@ class Link:
                     self._outbox.appendleft(self.host.hello(now))  # the peer, too, sees how far
                 if isinstance(refusal, Twin):
                     self.host.twin(refusal.message)
+            except TooManySources as error:
+                self._refuse_model(error.model, Code.SOURCES, error.message)
 
     def wants_to_send(self, now: Instant) -> bool:
         """Whether `draw` has something. Cheap: no log is looked at."""
         if self._outbox or self.ended is not None:
             return bool(self._outbox)
-        if self._to_open and not self.host.holds_back:
+        if self._to_refuse or (self._to_open and not self.host.holds_back):
             return True
         if any(session.has_something(now) for session in self._ready.values()):
             return True
@@ -118,6 +121,8 @@ class Link:
         frames = list(map(wire.encode, self._outbox))
         self._outbox.clear()
         if self.up and not self.ended:
+            frames += map(wire.encode, self._to_refuse.values())
+            self._to_refuse.clear()
             frames += self._draw_clocks()
             frames += self._draw_haves(now)
             frames += self._draw_deltas(now, DRAW_BYTES - sum(map(len, frames)))
@@ -234,7 +239,7 @@ class Link:
             case ErrorMessage(code, words, model):
                 if not model:
                     self._over(code, words)
-                elif model in self.sessions:
+                elif model in self.sessions or model in self._to_open:
                     self._stop_model(model, words)
             case Hello():
                 raise RemoteProtocolError("a second HELLO")
@@ -265,7 +270,10 @@ class Link:
         self.up = True
         self.pulse.begin(self.peer, self.host.sharing, leads=bool(self.dialled))
         for model in self.host.models_to_share():
-            self._to_open[model.name] = model
+            if model.overfull:  # the peer would close the link
+                self._refuse_model(model.name, Code.SOURCES, model.overfull)
+            else:
+                self._to_open[model.name] = model
         self._ping(now)
 
     def _over(self, code: int, words: str) -> None:
@@ -276,12 +284,13 @@ class Link:
     def _take_clock(self, message: ClockMessage) -> None:
         name = message.model
         if name in self.stopped:
+            # An older peer lets pass what it was told before it had a session of its own.
+            self._refuse_model(name, Code.MODELS, self.stopped[name])
             return
         try:
             model = self.host.model_for_peer(name, message.data_type)
         except Refusal as refusal:
-            self._say(ErrorMessage(refusal.reason, refusal.message[: wire.WORDS_MAX], name))
-            self._stop_model(name, refusal.message)
+            self._refuse_model(name, refusal.reason, refusal.message)
             return
         self.host.peer_clock(model, message.times, self.heard_at)
         self._ready[name] = session = self._session(model)
@@ -293,6 +302,11 @@ class Link:
     def _session(self, model: Scuttlebutt) -> Session:
         new = Session(model, self.host.max_skew_ms, sends=self.sends)
         return self.sessions.setdefault(model.name, new)
+
+    def _refuse_model(self, name: str, code: Code, words: str) -> None:
+        """It ends on this link, by us. One word of that to the peer, however often it asks."""
+        self._stop_model(name, words)
+        self._to_refuse[name] = ErrorMessage(code, words[: wire.WORDS_MAX], name)
 
     def _stop_model(self, name: str, words: str) -> None:
         self.stopped[name] = words

@@ -37,6 +37,7 @@ class Code(IntEnum):
     LEAVING = 9  # the node stops or leaves
     MODELS = 10  # more models than allowed (of this model only)
     AFRESH = 11  # a model was reset: all its sessions start anew, on new links
+    SOURCES = 12  # more sources than a clock can have (of this model only)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,16 @@ from scuttled.core.hlc import Author
 from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog, Segment
 from scuttled.core.observers import Callback, Observers
 from scuttled.core.security import believed
+from scuttled.core.sources import (
+    check_author,
+    check_bridged,
+    check_together,
+    crowding,
+    has_room,
+    overfull,
+)
 from scuttled.core.update import (
+    CHANGE_BYTES_MAX,
     STAMP_BYTES,
     TICKS_PER_MS,
     Run,
@@ -35,11 +44,10 @@ from scuttled.core.update import (
     stamp,
     timestamp_of,
 )
-from scuttled.errors import RemoteProtocolError, UsageError
+from scuttled.errors import DataError, UsageError
 
 COMPACT_ENTRIES_MIN = 1024
 RESET_GAP = 1 << 24  # positions: more than anybody writes while a state is gathered
-SOURCES_MAX = 20_000  # in a clock: two of them, clock and floor, must fit in a frame
 DOUBT_AGAIN_TICKS = 60_000 * TICKS_PER_MS  # until what was not believed is asked for again
 
 IsStable = Callable[[Source, int], bool]  # whether every member covers that source so far
@@ -68,12 +76,6 @@ class Husk(NamedTuple):
             for _ in range(min(count, len(held))):
                 held.popitem()
         return bool(self.segments) or any(self.dicts)
-
-
-def check_sources(count: int, model: str) -> None:
-    """Raises RemoteProtocolError at more sources than a clock can have (I7)."""
-    if count > SOURCES_MAX:
-        raise RemoteProtocolError(f"{count} sources in the model '{model}', at most {SOURCES_MAX}")
 
 
 def change_bytes(change: Any) -> bytes:
@@ -148,8 +150,16 @@ class Scuttlebutt(ABC):
         return self.write(change_bytes(change), self.now_ms())
 
     def write(self, change: bytes, wall_ms: int) -> Update:
-        """Stamp, apply and number a change of this node's own."""
+        """Stamp, apply and number a change of this node's own.
+
+        Raises, and nothing was done: Refused if its author would be a source too many, DataError
+        at a change larger than peers take (I7).
+        """
         author = self.author
+        if len(change) > CHANGE_BYTES_MAX:
+            raise DataError(f"a change of {len(change)} bytes, at most {CHANGE_BYTES_MAX}")
+        if not self.clock[author.source]:
+            check_author(self.clock, author, self.name)
         update = Update(change, author.hlc.next(wall_ms), author.source)
         if author.seal is not None:
             update = self._sealed(update)
@@ -164,10 +174,13 @@ class Scuttlebutt(ABC):
 
         It keeps the time it was made at. The source is one that only this node writes under, so
         the clock may follow; it must rise, and False says that it does not: nothing was done.
-        Callers have refused what is too far ahead (I9).
+        Callers have refused what is too far ahead (I9). Raises Refused at a source too many (I7).
         """
-        if timestamp <= self.clock[source]:
+        known = self.clock[source]
+        if timestamp <= known:
             return False
+        if not known:
+            check_bridged(self.clock, self.author, self.name)
         self.author.hlc.observe(timestamp)
         self._accept(source, [self._sealed(Update(change, timestamp, source)).record])
         self.clock.rise(source, timestamp)
@@ -218,15 +231,29 @@ class Scuttlebutt(ABC):
     def commit(self, times: Iterable[tuple[Source, int]]) -> bool:
         """A peer's word that nothing these times cover is missing here (I3).
 
-        Raises RemoteProtocolError at more sources than a clock can have; it has not moved then.
+        Raises TooManySources if it brings more than a clock can have; it has not moved then.
         """
-        times, clock = list(times), self.clock
-        if len(clock) + len(times) > SOURCES_MAX:
-            check_sources(len(clock) + sum(clock[source] == 0 for source, _ in times), self.name)
-        rose = clock.merge(times)
+        told, clock = dict(times), self.clock
+        check_together(clock, told, self.name)
+        rose = clock.merge(told.items())
         self.author.hlc.observe(clock[self.author.source])  # our next write lies above it (I1)
         self._tell()
         return rose
+
+    @property
+    def has_room(self) -> bool:
+        """Whether its author may write: as one of its sources, or as a new one (I7)."""
+        return has_room(self.clock, self.author)
+
+    @property
+    def overfull(self) -> str:
+        """Why no peer can be told of it: it has too many sources; "" if it has not."""
+        return overfull(self.clock, self.name)
+
+    @property
+    def crowding(self) -> str:
+        """How near the bound of sources it is, in a sentence; "" below half of it."""
+        return crowding(self.clock, self.name, self.author)
 
     def _tell(self) -> None:
         if self.observers is not None:

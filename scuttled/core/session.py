@@ -42,7 +42,8 @@ from scuttled.core.flight import Flight
 from scuttled.core.handshake import check_floor, who_resets
 from scuttled.core.messages import ClockMessage, Delta, Have, Reset
 from scuttled.core.receipts import Receipts
-from scuttled.core.scuttlebutt import SOURCES_MAX, Received, Scuttlebutt, check_sources
+from scuttled.core.scuttlebutt import Received, Scuttlebutt
+from scuttled.core.sources import SOURCES_MAX, check_sources, check_together
 from scuttled.core.turns import RECORD_OVERHEAD, Turns
 from scuttled.core.update import TICKS_PER_MS, Instant, Source, Stamp, stamp, timestamp_of
 
@@ -119,6 +120,8 @@ class Session:
         if message.again:  # it compares with what we say next
             self.answers, self._mine = True, None
         self._compare()
+        if self.open:  # neither end could heed the other's commit: before all is sent in vain
+            check_together(self.model.clock, message.times, self.model.name)
 
     def _compare(self) -> None:
         """What this session is to be; both ends see the same two CLOCKs."""

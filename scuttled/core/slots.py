@@ -49,7 +49,7 @@ from scuttled.core.update import (
     stamp,
     timestamp_of,
 )
-from scuttled.errors import RemoteProtocolError
+from scuttled.errors import DataError, RemoteProtocolError
 
 OPTION_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
 GRAVES_PER_CALL_MAX = 2048  # likewise, of deletions to be forgotten
@@ -188,7 +188,9 @@ class Slots(Scuttlebutt):
     def fill(
         self, slot: bytes, kind: int, payload: bytes, wall_ms: int, expires_ms: int = 0
     ) -> Update:
-        """Write a slot on this node."""
+        """Write a slot on this node. Raises DataError at a name longer than peers take (I7)."""
+        if len(slot) > SLOT_BYTES_MAX:
+            raise DataError(f"a slot of {len(slot)} bytes, at most {SLOT_BYTES_MAX}")
         return self.write(make_change(slot, kind, payload, expires_ms), wall_ms)
 
     def clear(self, wall_ms: int) -> int:

@@ -12,6 +12,7 @@ from scuttled.core.flow import Rates
 from scuttled.core.messages import Strait, Told
 from scuttled.core.update import NODE_ID_BYTES, TIMESTAMP_MAX, NodeId
 from scuttled.errors import RemoteProtocolError
+from scuttled.printable import has_control
 
 TYPES_MAX = 32  # data types in one message
 TYPE_CHARS_MAX = 255
@@ -42,7 +43,7 @@ def read_told(value: object) -> dict[str, Told]:
 
 
 def _type(value: object) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= TYPE_CHARS_MAX:
+    if not isinstance(value, str) or not 0 < len(value) <= TYPE_CHARS_MAX or has_control(value):
         raise RemoteProtocolError(f"data type {value!r:.60}, expected text")
     return value
 

@@ -27,6 +27,7 @@ NODE_ID_BYTES = 8
 SOURCE_BYTES = NODE_ID_BYTES + 4
 TIMESTAMP_MAX = 2**63 - 1
 RECORD_BYTES_MAX = 768 << 10  # below a frame's maximum, above that of a key and a value
+CHANGE_BYTES_MAX = RECORD_BYTES_MAX - 128  # a stamp and a signature come to it
 
 
 class Instant(NamedTuple):

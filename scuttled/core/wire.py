@@ -38,12 +38,15 @@ from scuttled.core.update import (
     checked_source,
 )
 from scuttled.errors import RemoteProtocolError
+from scuttled.printable import has_control, one_line
 
 FRAME_BYTES_MAX = 1 << 20
 HELLO_BYTES_MAX = 4096  # until we know whom we talk to
 BUCKETS = 256  # of keys, by which a model is compared
 META_MAX = 2000  # characters of what an application says in its HELLO
+LABEL_MAX = 255  # characters of a name, an address, a version
 WORDS_MAX = 500  # characters of a peer's text that we keep
+FEATURES_MAX = 64  # that one HELLO names
 
 HELLO, CLOCK, DELTA, HAVE, PING, PONG, BYE, ERROR, RESET, ASK, TELL = range(1, 12)
 
@@ -164,12 +167,26 @@ def _read(fields: Any) -> Message:
         ) from error
 
 
-def _text(value: object, what: str, most: int = 255) -> str:
+def _text(value: object, what: str, most: int = LABEL_MAX) -> str:
+    """A name of something. None of ours holds what a terminal would obey."""
     if not isinstance(value, str) or len(value) > most:
         raise RemoteProtocolError(
             f"{what} {value!r:.60}, expected text of at most {most} characters"
         )
+    if has_control(value):
+        raise RemoteProtocolError(f"{what} {value!r:.60}, expected text without control characters")
     return value
+
+
+def _words(value: object) -> str:
+    """A sentence for people. It may quote anything, and why a link ended is not to be lost: what
+    can't be shown is escaped, not refused.
+    """
+    if not isinstance(value, str) or len(value) > WORDS_MAX:
+        raise RemoteProtocolError(
+            f"words {value!r:.60}, expected text of at most {WORDS_MAX} characters"
+        )
+    return one_line(value)
 
 
 def _number(value: object, what: str) -> int:
@@ -196,8 +213,8 @@ def _read_hello(
     began_ms: object, meta: object = "", *_later: object,
 ) -> Hello:  # fmt: skip
     """Later versions may add fields at the end: HELLO must be readable to say "too new"."""
-    if not isinstance(features, list):
-        raise RemoteProtocolError(f"features {features!r:.60}, expected a list")
+    if not isinstance(features, list) or len(features) > FEATURES_MAX:
+        raise RemoteProtocolError(f"features {features!r:.60}, expected a list of {FEATURES_MAX}")
     return Hello(
         _number(oldest, "version"),
         _number(newest, "version"),
@@ -336,13 +353,11 @@ def _buckets(value: object) -> list[int]:
 
 
 def _read_bye(code: object, words: object) -> Bye:
-    return Bye(_number(code, "code"), _text(words, "words", WORDS_MAX))
+    return Bye(_number(code, "code"), _words(words))
 
 
 def _read_error(code: object, words: object, model: object) -> ErrorMessage:
-    return ErrorMessage(
-        _number(code, "code"), _text(words, "words", WORDS_MAX), _text(model, "model")
-    )
+    return ErrorMessage(_number(code, "code"), _words(words), _text(model, "model"))
 
 
 _READERS: dict[int, Callable[..., Message]] = {

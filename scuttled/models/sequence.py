@@ -222,7 +222,10 @@ class Sequence(Slots):
         if new is not None:
             if not isinstance(new, str):
                 raise UsageError(f"a text that is a {type(new).__name__}")
-            self._edit([str(line) for line in self.items()], new.splitlines(keepends=True))
+            lines = new.splitlines(keepends=True)
+            for line in lines:
+                pack(line)  # all of them can be held, or nothing is touched
+            self._edit([str(line) for line in self.items()], lines)
         return "".join(str(line) for line in self.items())
 
     def _edit(self, old: list[str], new: list[str]) -> None:

@@ -11,11 +11,12 @@ VALUE_BYTES_MAX = 512 << 10  # a record must fit a frame of 1 MiB with room to s
 
 
 def read_json(data: bytes) -> Any:
-    """As json.loads, but for NaN, 1e999 and the like: they could be told to nobody as JSON.
+    """As json.loads, but for NaN, 1e999 and the like: they could be told to nobody as JSON; and for
+    what is not UTF-8, or has a mark in front that says so.
 
     Raises ValueError, RecursionError.
     """
-    return json.loads(data, parse_constant=_no_number, parse_float=_finite)
+    return json.loads(data.decode(), parse_constant=_no_number, parse_float=_finite)
 
 
 def _finite(digits: str) -> float:

@@ -45,7 +45,7 @@ class Bridge:
         model = self.node.models[name]
         assert isinstance(model, Slots)
         dialect(model)
-        if not model.options.get("keep_deleted"):
+        if not model.options.get("keep_deleted") and model.has_room:
             # An npm peer that was away counts as no member, and may bring back what was deleted.
             model.set_options(model.now_ms(), keep_deleted=True)
             self.node.accepted(model)

@@ -156,7 +156,7 @@ class Origin(NamedTuple):
             signature, arguments = json.loads(slot.origin[6 + size :])
         except (ValueError, TypeError, RecursionError):
             return cls("")
-        return cls(id_, signature, arguments)
+        return cls(id_, signature, arguments if type(arguments) is int else 1)
 
     def to_bytes(self, life: int) -> bytes:
         """Raises Unsayable: a signature that is too long."""

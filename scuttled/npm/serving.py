@@ -22,6 +22,7 @@ from scuttled.waking import Bell, Outlet, read_clocks
 logger = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 256
+DIAL_S = 20.0  # for a connection to come about, to whichever address of a name
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 30.0
 
@@ -68,11 +69,13 @@ class NpmDoor:
         failures, said = 0, ""
         while True:
             try:
-                stream = await dial(address, insecure=self.insecure)
-            except (OSError, ConfigError) as error:
+                with trio.fail_after(DIAL_S):
+                    stream = await dial(address, insecure=self.insecure)
+            except (OSError, ConfigError, trio.TooSlowError) as error:
                 failures += 1
-                if str(error) != said:
-                    said = str(error)
+                words = _why_not(error)
+                if words != said:
+                    said = words
                     logger.info("npm peer %s: %s", address, said)
             else:
                 talk = Talk(bridge, read_clocks())
@@ -143,6 +146,15 @@ class NpmDoor:
         more = "".join(f"; {count} left out: {why}" for why, count in talk.left_out.items())
         counts = f"{talk.updates_in} updates in, {talk.updates_out} out"
         logger.info("npm peer %s ended: %s; %s%s", name, reason, counts, more)
+
+
+def _why_not(error: OSError | ConfigError | trio.TooSlowError) -> str:
+    """Why there is no connection, and what helps."""
+    if isinstance(error, ConfigError):
+        return f"{error.message} (hint: {error.hint})" if error.hint else error.message
+    return (
+        f"no answer within {DIAL_S:.0f} s" if isinstance(error, trio.TooSlowError) else str(error)
+    )
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> str:

@@ -17,7 +17,7 @@ from scuttled.core.changes import DELETED, Slot, make_change
 from scuttled.core.following import Follower
 from scuttled.core.slots import Slots
 from scuttled.core.update import TICKS_PER_MS, Instant, Source, parse_source, source_text
-from scuttled.errors import RemoteProtocolError
+from scuttled.errors import Refused, RemoteProtocolError
 from scuttled.npm.bridge import Bridge, namesake, npm_id
 from scuttled.npm.dialects import Origin, Unsayable, dialect
 from scuttled.npm.lines import (
@@ -79,9 +79,9 @@ class Talk:
             self._note_heard(source, ticks)
 
     def _note_heard(self, npm: str, ticks: int) -> None:
-        """Raises RemoteProtocolError at more sources than a clock can have (I7)."""
+        """Of more sources than a clock can have none is noted (I7): it may get an echo."""
         if npm not in self._heard and len(self._heard) >= SOURCES_MAX:
-            raise RemoteProtocolError(f"more than {SOURCES_MAX} sources, the most there can be")
+            return
         self._heard[npm] = max(ticks, self._heard.get(npm, 0))
 
     def _take_update(self, update: list[Any], now: Instant) -> None:
@@ -95,7 +95,7 @@ class Talk:
                 raise Unsayable("an update from the future")
             signature = update[3] if len(update) == 4 else None
             self._take(update[0], ticks, update[2], signature, now)
-        except Unsayable as why:
+        except (Unsayable, Refused) as why:  # Refused: a source too many
             self._leave_out(str(why))
 
     def _leave_out(self, why: str) -> None:
@@ -129,7 +129,7 @@ class Talk:
     def _break_tie(self, model: Slots, slot: bytes, now: Instant) -> None:
         """Two writes at one time: in npm either may stand by now. Write the winner anew."""
         winner = model.lookup(slot)
-        if winner is not None:
+        if winner is not None and model.has_room:
             model.fill(slot, winner.kind, winner.payload, now.wall_ms)
 
     def _open(self, change: Any) -> tuple[str, Any]:

@@ -15,7 +15,16 @@ from scuttled.errors import NoCommonProtocol, UsageError
 from scuttled.node import Node
 from scuttled.requests.cluster import ClusterOperations
 from scuttled.requests.data import DataOperations
-from scuttled.requests.results import Answer, Daemon, Fields, Result, Waiting, model_list
+from scuttled.requests.results import (
+    Answer,
+    Daemon,
+    Fields,
+    Result,
+    Waiting,
+    model_list,
+    number,
+    text,
+)
 
 __all__ = ["Answer", "Daemon", "Requests", "Result", "Waiting", "model_list"]
 
@@ -40,12 +49,14 @@ class Requests(DataOperations, ClusterOperations):
             raise UsageError(
                 f"unknown operation {op!r:.60}", hint=f"this is scuttled {__version__}"
             )
+        number(request, "hold_ms", 0)  # of any write: what pacing reads
         return found(request, now)
 
     # --- hello ---
 
     def op_hello(self, request: Fields, now: Instant) -> Answer:
         asked = request.get("protocol")
+        text(request, "client", "")
         oldest, newest = rpc.VERSIONS
         if not isinstance(asked, list) or [type(n) for n in asked] != [int, int]:
             raise UsageError(f"hello with protocol {asked!r:.60}, expected [oldest, newest]")
@@ -65,5 +76,6 @@ class Requests(DataOperations, ClusterOperations):
                 "version": __version__,
                 "incarnation": mine.incarnation.hex(),
                 "cluster": mine.cluster,
+                "namesakes": sorted(self.node.members.namesakes(now.wall_ms)),
             }
         )

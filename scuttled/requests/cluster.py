@@ -14,13 +14,23 @@ from scuttled.members import FRESH_MS, Member
 from scuttled.models.map import key_slot
 from scuttled.node import DEFAULT_MODEL
 from scuttled.requests.conditions import Condition, KeyIs, PeersUp, Synced
-from scuttled.requests.results import Answer, Fields, Operations, Waiting, model_list, number, text
+from scuttled.requests.results import (
+    Answer,
+    Fields,
+    Operations,
+    Waiting,
+    flag,
+    model_list,
+    number,
+    text,
+)
 from scuttled.units import format_duration
 from scuttled.verifying import Finding
 
 WAIT_MS_MAX = 7 * 86_400_000
 VERIFY_MS = 30_000  # for peers to answer, if nothing is said
 VERIFY_AHEAD_MS = 60_000  # what expires so soon is not compared: one clock may be ahead
+JOIN_MS_MAX = 3_600_000  # for peers that were joined to come up
 ID_CHARS_MIN = 4  # of a node's id, to name it
 
 
@@ -28,11 +38,22 @@ class ClusterOperations(Operations):
     def op_peers(self, request: Fields, now: Instant) -> Answer:
         return Answer({"peers": self.daemon.peers(now)})
 
-    def op_join(self, request: Fields, now: Instant) -> Answer:
-        addresses = request.get("addresses")
-        if not isinstance(addresses, list) or not all(isinstance(a, str) for a in addresses):
-            raise UsageError("join wants addresses: [text, ...]")
-        return Answer(self.daemon.join(addresses, bool(request.get("save"))))
+    def op_join(self, request: Fields, now: Instant) -> Answer | Waiting:
+        addresses = _addresses(request, "join")
+        wait_s = number(request, "wait_ms", 0, JOIN_MS_MAX) / 1000
+        done = self.daemon.join(addresses, flag(request, "save"))
+
+        def answer(_: Instant) -> dict[str, Any]:
+            return {**done, "peers": self.daemon.verdicts(addresses)}
+
+        if not wait_s:
+            return Answer(done)
+        return Waiting(
+            lambda _: self.daemon.decided(addresses), answer, None, now.mono_s + wait_s, answer
+        )
+
+    def op_part(self, request: Fields, now: Instant) -> Answer:
+        return Answer(self.daemon.part(_addresses(request, "part")))
 
     def op_leave(self, request: Fields, now: Instant) -> Answer:
         return Answer({"peers": self.daemon.leave()})
@@ -52,15 +73,17 @@ class ClusterOperations(Operations):
         peers = number(request, "peers", 0)
         if peers:
             conditions.append(PeersUp(self.node, self.daemon, peers))
-        if request.get("synced"):
+        if flag(request, "synced"):
             conditions.append(Synced(self.node, self.daemon))
         key = text(request, "key", "")
+        model = text(request, "model", DEFAULT_MODEL)
+        wanted = request.get("value")
+        if isinstance(wanted, str):
+            wanted = wanted.encode("utf-8", "surrogateescape")
+        if not isinstance(wanted, bytes | None):
+            raise UsageError(f"value {wanted!r:.60}, expected text or bytes")
         if key:
             key_slot(key)
-            wanted = request.get("value")
-            if isinstance(wanted, str):
-                wanted = wanted.encode("utf-8", "surrogateescape")
-            model = text(request, "model", DEFAULT_MODEL)
             conditions.append(KeyIs(self.node, model, key, wanted))
         if not conditions:
             raise UsageError("wait for what? peers, synced or key")
@@ -114,7 +137,7 @@ class ClusterOperations(Operations):
         models = [model for model in chosen if isinstance(model, Slots)]
         wait_s = number(request, "wait_ms", VERIFY_MS, WAIT_MS_MAX) / 1000
         deadline_s = now.mono_s + wait_s
-        if request.get("repair"):
+        if flag(request, "repair"):
             return self._repair(models, deadline_s)
         verifier = self.node.verifier
         check = verifier.begin(models, now.wall_ms + VERIFY_AHEAD_MS)
@@ -147,6 +170,13 @@ class ClusterOperations(Operations):
             raise TimedOut("not all was exchanged in time; it goes on")
 
         return Waiting(holds, lambda _: facts, None, deadline_s, late)
+
+
+def _addresses(request: Fields, op: str) -> list[str]:
+    addresses = request.get("addresses")
+    if not isinstance(addresses, list) or not all(isinstance(a, str) for a in addresses):
+        raise UsageError(f"{op} wants addresses: [text, ...]")
+    return list(dict.fromkeys(addresses))
 
 
 def _waiting(conditions: list[Condition], request: Fields, now: Instant) -> Waiting:

@@ -22,6 +22,7 @@ from scuttled.requests.results import (
     Fields,
     Operations,
     Waiting,
+    flag,
     model_line,
     model_list,
     number,
@@ -92,9 +93,9 @@ class DataOperations(Operations):
 
     def _check_wait(self, request: Fields, now: Instant) -> None:
         """Before anything is written."""
+        number(request, "wait_ms", WAIT_MS, WAIT_MS_MAX)
         if request.get("wait") is not None:
             check_can_hold(self.node, check_level(request["wait"]), now.wall_ms)
-            number(request, "wait_ms", WAIT_MS, WAIT_MS_MAX)
 
     def _written(
         self, model: Scuttlebutt, ok: dict[str, Any], request: Fields, now: Instant
@@ -117,7 +118,7 @@ class DataOperations(Operations):
         )
 
     def _check_conditions(self, request: Fields, key: str, found: Slot | None) -> None:
-        if request.get("if_absent") and found is not None:
+        if flag(request, "if_absent") and found is not None:
             raise Refused(f"{key:.200} not written: it is there, at rev {found.rev}")
         rev = text(request, "if_rev", "")
         if rev and (found is None or found.rev != rev):
@@ -159,8 +160,8 @@ class DataOperations(Operations):
             self.node,
             model,
             text(request, "pattern", ""),
-            values=bool(request.get("values")),
-            deleted=bool(request.get("deleted")),
+            values=flag(request, "values"),
+            deleted=flag(request, "deleted"),
         )
 
     def op_tally(self, request: Fields, now: Instant) -> Tally:
@@ -179,7 +180,7 @@ class DataOperations(Operations):
             self.node,
             text(request, "model", ""),
             patterns,
-            snapshot=bool(request.get("snapshot")),
+            snapshot=flag(request, "snapshot"),
             after=text(request, "after", ""),
         )
 
@@ -196,14 +197,17 @@ class DataOperations(Operations):
         operation = text(request, "operation")
         if any(op.name == operation and op.writes for op in operations(type(model))):
             self.node.check_writable()
-        result = call(model, operation, args)
+        try:
+            result = call(model, operation, args)
+        finally:  # what it wrote before it failed is there
+            if model.log.end != before:
+                self.node.accepted(model)
         try:
             rpc.encode({"result": result})
         except (ValueError, TypeError, OverflowError) as error:
             raise DataError(f"the result can't be told: {error}") from None
         if model.log.end == before:
             return Answer({"result": result})
-        self.node.accepted(model)
         return self._written(model, {"result": result}, request, now)
 
     # --- events ---

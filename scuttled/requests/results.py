@@ -49,6 +49,9 @@ class Daemon:
     join: Callable[[list[str], bool], dict[str, Any]]
     leave: Callable[[], int]  # how many peers are told; the daemon then stops
     settings: Callable[[], list[tuple[str, str, str]]]
+    part: Callable[[list[str]], dict[str, Any]]
+    decided: Callable[[list[str]], bool]  # how it goes with peers that were joined
+    verdicts: Callable[[list[str]], list[dict[str, Any]]]
 
 
 class Operations:
@@ -86,4 +89,12 @@ def number(request: Fields, name: str, default: int, most: int = 2**63) -> int:
     value = request.get(name, default)
     if type(value) is not int or not 0 <= value <= most:
         raise UsageError(f"{name} {value!r:.60}, expected a whole number from 0 to {most}")
+    return value
+
+
+def flag(request: Fields, name: str) -> bool:
+    """A switch; off, if nothing is said of it."""
+    value = request.get(name, False)
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} {value!r:.60}, expected true or false")
     return value

@@ -29,6 +29,7 @@ class Faults:
     disk: bool = _fault("disks take their time, so a kill finds much that is not saved")
     jump: bool = _fault("wall clocks are set, forth and back")
     drift: bool = _fault("wall clocks run fast or slow, up to 1 %")
+    dns: bool = _fault("names lead elsewhere, to several machines, to none, to who asks")
     garbage: bool = _fault("strangers send garbage to a port")
     forget: bool = _fault("a member that is away for long is forgotten, and has to rejoin")
     deletes: bool = _fault("programs delete keys, and drop models")

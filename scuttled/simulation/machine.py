@@ -204,6 +204,9 @@ class _Virtual(Outside):
         listener: Listener = self.world.local.listen(path)
         return listener
 
+    async def look_up(self, address: str) -> list[str]:
+        return await self.world.network.look_up(address)
+
     async def dial(self, address: str, *, insecure: bool) -> trio.abc.Stream:
         return await self.world.network.connect(self.machine.name, address)
 

@@ -56,6 +56,8 @@ class Mischief:
         if self.faults.drift or self.faults.jump:
             for machine in self.machines:
                 self._set_clock(machine)
+        for name in self.world.network.homes:
+            self._move_name(name)
         while self._deeds:
             await trio.sleep(self.rng.expovariate(1 / max(interval_s, RATE_MIN_S)))
             if self.over:
@@ -107,6 +109,25 @@ class Mischief:
         one, other = self.rng.sample(self.machines, 2)
         self._block(self._ways(one, other), self.rng.choice(WHILES_S))
         self._happened("oneway")
+
+    async def _dns(self) -> None:
+        """A name moves: to somebody else, to several, to nobody, to the machine that asks."""
+        if homes := self.world.network.homes:
+            self._move_name(self.rng.choice(list(homes)))
+            self._happened("dns")
+
+    def _move_name(self, name: str) -> None:
+        asker, target = self.world.network.homes[name]
+        all_names = [machine.name for machine in self.machines]
+        answers: tuple[list[str], ...] = (
+            [target],
+            [asker],
+            [asker, target],
+            [self.rng.choice(all_names)],
+            all_names,
+            [],
+        )
+        self.world.network.names[name] = tuple(dict.fromkeys(self.rng.choice(answers)))
 
     async def _slow(self) -> None:
         one, other = self.rng.sample(self.machines, 2)
@@ -240,11 +261,15 @@ class Mischief:
     # --- the end ---
 
     def heal(self, core: list[Machine]) -> None:
-        """The network between these is whole again, and their clocks are nearly right."""
+        """The network between these is whole again, names lead where they should, and clocks are
+        nearly right.
+        """
         self.over = True
         for one, other in permutations(core, 2):
             way = self.world.network.way(one.name, other.name)
             way.heal()
+        for name, (_, target) in self.world.network.homes.items():
+            self.world.network.names[name] = (target,)
         for machine in core:
             machine.set_clock(self.rng.uniform(-OFFSET_MS, OFFSET_MS) / 10, 0.0)
 

@@ -12,6 +12,7 @@ that breaks loses what was under way, but for a part that may end in the middle 
 import errno
 import os
 import random
+import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -240,6 +241,8 @@ class Network:
         self.note = note
         self.delay_s = 0.001  # of ways to come
         self.listeners: dict[str, Listener] = {}
+        self.names: dict[str, tuple[str, ...]] = {}  # where they lead; a machine's own, to it
+        self.homes: dict[str, tuple[str, str]] = {}  # of names: who asks, and whom they are for
         self.ways: dict[tuple[str, str], Way] = {}
         self.connections: dict[tuple[str, str, int], tuple[Pipe, Pipe]] = {}  # (dialler, listener)
         self._count = 0
@@ -250,6 +253,21 @@ class Network:
     def listen(self, name: str) -> Listener:
         listener = self.listeners[name] = Listener(self, name)
         return listener
+
+    def name_for(self, asker: str, target: str) -> str:
+        """A name by which one machine dials another; where it leads may change."""
+        name = f"{asker}-{target}"
+        self.homes[name] = asker, target
+        self.names.setdefault(name, (target,))
+        return name
+
+    async def look_up(self, name: str) -> list[str]:
+        """The machines that a name leads to now. Raises OSError if there is none."""
+        await trio.sleep(self.rng.uniform(0, self.delay_s))
+        found = self.names.get(name, (name,))
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return list(found)
 
     async def connect(self, source: str, target: str) -> Stream:
         """Raises OSError if nobody listens there; waits for ever where the way is blocked."""

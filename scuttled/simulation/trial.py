@@ -196,9 +196,13 @@ class Trial:
         for a, b in self._edges(names):
             ways = ((a, b),), ((b, a),), ((a, b), (b, a))
             for dialler, listener in rng.choice(ways[:2] if self.tree else ways):
-                dials[dialler].append(listener)
+                dials[dialler].append(self._address(dialler, listener))
         for machine in self.machines:
             machine.peers = tuple(dials[machine.name])
+
+    def _address(self, dialler: str, listener: str) -> str:
+        """By what one machine dials another: its own name, or one that may move."""
+        return self.world.network.name_for(dialler, listener) if self.faults.dns else listener
 
     def _edges(self, names: list[str]) -> list[tuple[str, str]]:
         """A tree, or a ring at least, and often more."""
@@ -242,7 +246,8 @@ class Trial:
         await machine.up.wait()
         try:
             async with calling(machine) as caller:
-                answer = await caller.ask("join", addresses=[peer.name])
+                address = self._address(machine.name, peer.name)
+                answer = await caller.ask("join", addresses=[address])
                 if "error" in answer:
                     self.world.violate(f"{machine} does not join {peer}: {answer}")
         except Hungup:
@@ -253,7 +258,8 @@ class Trial:
         while not (settled := self._settled(core)):
             if trio.current_time() >= began_s + LIVENESS_S:
                 words = f"core {' '.join(self.outcome.core)} not converged {LIVENESS_S:.0f} s"
-                self.world.violate(f"{words} after it was healed: {self._differences(core)}")
+                missing = self._differences(core) or self._unlinked(core)
+                self.world.violate(f"{words} after it was healed: {missing}")
             await trio.sleep(LOOK_S)
         assert settled
         self.outcome.converged_s = trio.current_time() - began_s
@@ -264,7 +270,18 @@ class Trial:
             all(machine.is_up for machine in core)
             and not any(machine.node.rows_unsaved for machine in core)
             and not self._differences(core)
+            and not self._unlinked(core)
         )
+
+    def _unlinked(self, core: list[Machine]) -> list[str]:
+        """Names that lead to one of the core again, and by which it is not linked yet."""
+        ids = {machine.name: machine.node.author.node_id for machine in core if machine.is_up}
+        links = {machine.name: machine.node.links for machine in core if machine.is_up}
+        return [
+            f"{asker} has no link by the name {name}"
+            for name, (asker, target) in self.world.network.homes.items()
+            if asker in links and target in ids and ids[target] not in links[asker]
+        ]
 
     def _differences(self, core: list[Machine]) -> list[str]:
         """Models in which some member of the core differs from the first."""

@@ -54,7 +54,8 @@ class Database:
         self._source_ids: dict[Source, int] = {}
         self._models: dict[str, _Held] = {}
         self._wal = f"{path}-wal"
-        self._unsure = True  # whether a write that failed may be there all the same
+        self._unsure = True  # whether a write that failed may be there all the same...
+        self._in_doubt = False  # ...with whatever it changed: a COMMIT failed, and was not undone
         with told(path, "can't open"):
             self.db = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, cached_statements=32
@@ -251,18 +252,40 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        if self._in_doubt:  # nobody else writes here, so what is seen now stays so
+            self._look_again()
+            self._in_doubt = False
         models, sources = dict(self._models), len(self._source_ids)
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._in_doubt = True
             self.db.execute("COMMIT")
+            self._in_doubt = False
         except BaseException:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
+                self._in_doubt = False
             self._unsure = True
             self._models = models
             self._source_ids = dict(list(self._source_ids.items())[:sources])
             raise
+
+    def _look_again(self) -> None:
+        """Learn from the database what it holds; it may be more than was said to be there."""
+        sources = self.db.execute("SELECT source, id FROM sources ORDER BY id")
+        self._source_ids = {Source(source): i for source, i in sources}
+        self._models = {
+            name: _Held(i, data_type, self._rows_of(i), counted)
+            for i, name, data_type, counted in self.db.execute(
+                "SELECT id, name, type, rows FROM models"
+            ).fetchall()
+        }
+
+    def _rows_of(self, i: int) -> int:
+        stretch = (i << PLACE_BITS, ((i + 1) << PLACE_BITS) - 1)
+        statement = "SELECT count(*) FROM entries WHERE place BETWEEN ? AND ?"
+        return int(self.db.execute(statement, stretch).fetchone()[0])
 
     # --- keeping ---
 

@@ -29,6 +29,7 @@ FILE = "scuttled.db"
 LOCK = "lock"
 IDENTITY = "identity"
 PEERS = "peers"
+PEERS_BYTES_MAX = 1 << 18  # 512 of the longest names there are
 COMPANIONS = ("", "-wal", "-shm")  # of a database
 
 _PID_WIDTH = 10
@@ -149,12 +150,17 @@ class Directory:
     # --- peers that were joined for good ---
 
     def read_peers(self) -> list[str]:
+        path = self.path / PEERS
         try:
-            return (self.path / PEERS).read_text().split()
+            with path.open("rb") as file:
+                text = file.read(PEERS_BYTES_MAX + 1)
+            if len(text) > PEERS_BYTES_MAX:
+                raise StorageError(f"{path} has more than {PEERS_BYTES_MAX:,} bytes")
+            return text.decode("utf-8").split()
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
-            raise StorageError(f"can't read {self.path / PEERS}: {error}") from error
+            raise StorageError(f"can't read {path}: {error}") from error
 
     def write_peers(self, addresses: Iterable[str]) -> None:
         self._replace(PEERS, "".join(f"{address}\n" for address in sorted(addresses)))

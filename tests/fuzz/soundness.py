@@ -109,6 +109,7 @@ def check_link(link: Link) -> None:
     assert not waits or int.from_bytes(begun, "big") <= most, "it waits for a huge frame"
     assert len(link._outbox) <= OUTBOX_MAX
     assert len(link.stopped) <= STOPPED_MAX + 1  # the one too many ended it
+    assert link._to_refuse.keys() <= link.stopped.keys()
     assert len(link.sessions) <= MODELS_MAX
     for session in link.sessions.values():
         assert len(session._skips) <= session_room.SKIPS_MAX

@@ -13,7 +13,7 @@ import pytest
 import trio
 from doors import Door
 from mutate import Mutator
-from scenes import a_node
+from scenes import a_door, a_node
 from soundness import check_node
 from test_link_door import lower_maxima, split
 from trio.testing import memory_stream_pair
@@ -23,7 +23,7 @@ from scuttled.control import STREAMS_MAX, Control
 from scuttled.errors import NO, SOFTWARE
 from scuttled.models import MODELS
 from scuttled.models.operations import operations
-from scuttled.requests import Daemon, Requests
+from scuttled.requests import Requests
 from scuttled.waking import read_clocks
 
 HELLO = {"id": 0, "op": "hello", "protocol": list(rpc.VERSIONS)}
@@ -103,7 +103,7 @@ class ControlDoor(Door):
 
     def take(self, data: bytes, rng: random.Random) -> None:
         node = a_node(1, wall_ms=read_clocks().wall_ms)
-        control = Control(node, Requests(node, _daemon()), read_clocks)
+        control = Control(node, Requests(node, a_door()), read_clocks)
         trio.run(self._try, control, list(Mutator(rng).chunks(data)))
         check_node(node, read_clocks())
 
@@ -154,10 +154,6 @@ def _check(message: rpc.Message) -> None:
         assert error["code"] in CODES
         assert isinstance(error["message"], str)
         assert len(error["message"]) < 5000
-
-
-def _daemon() -> Daemon:
-    return Daemon(lambda _: {}, lambda _: [], lambda asked, _: {"added": asked}, lambda: 0, list)
 
 
 def test_whatever_a_caller_says_others_are_served(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from doors import Door, check_words
 from mutate import Mutator
-from scenes import NOW, WALL, a_node
+from scenes import NOW, WALL, a_door, a_node
 from soundness import check_node
 from test_link_door import lower_maxima
 
@@ -18,7 +18,7 @@ from scuttled.cli.contents import Contents
 from scuttled.cli.import_ import _batches
 from scuttled.errors import DataError
 from scuttled.models.map import Map
-from scuttled.requests import Answer, Daemon, Requests
+from scuttled.requests import Answer, Requests
 
 
 class Quiet:
@@ -87,9 +87,7 @@ class ImportDoor(Door):
             check_words(error.message, most=1000, any_of=("line ", "empty"))
             return
         node = a_node(1)
-        requests = Requests(
-            node, Daemon(lambda _: {}, lambda _: [], lambda a, s: {}, lambda: 0, list)
-        )
+        requests = Requests(node, a_door())
         entries = contents.entries(contents.parts.keys(), progress)  # type: ignore[arg-type]
         for name, fields in _batches(entries):
             model = name or "default"

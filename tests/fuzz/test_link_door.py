@@ -18,8 +18,8 @@ from soundness import MODELS_MAX, SOURCES_MAX, STOPPED_MAX, check_link, check_no
 
 import scuttled.node
 from scuttled.core import link as link_room
-from scuttled.core import scuttlebutt, wire
 from scuttled.core import session as session_room
+from scuttled.core import sources, wire
 from scuttled.core.changes import KIND_AT, LENGTH_AT, SLOT_AT, TEXT
 from scuttled.core.hlc import Author
 from scuttled.core.link import Link
@@ -75,7 +75,8 @@ class LinkDoor(Door):
     rooms = (
         "core/wire.py", "core/messages.py", "core/link.py", "core/session.py", "core/handshake.py",
         "core/receipts.py", "core/flight.py", "core/pulse.py", "core/slots.py", "core/changes.py",
-        "core/scuttlebutt.py", "core/update.py", "core/security.py", "verifying.py", "rejoining.py",
+        "core/scuttlebutt.py", "core/sources.py", "core/update.py", "core/security.py",
+        "verifying.py", "rejoining.py",
     )  # fmt: skip
 
     # --- what the peer says ---
@@ -274,7 +275,9 @@ def split(data: bytes) -> Iterator[bytes]:
 
 def lower_maxima(patch: pytest.MonkeyPatch) -> None:
     """So that a small input comes to the limits."""
-    patch.setattr(scuttlebutt, "SOURCES_MAX", SOURCES_MAX)
+    patch.setattr(sources, "SOURCES_MAX", SOURCES_MAX)
+    patch.setattr(sources, "BRIDGED_SOURCES_MAX", SOURCES_MAX * 3 // 4)
+    patch.setattr(sources, "SOURCES_MANY", SOURCES_MAX // 2)
     for room in (session_room, lines, talk):
         patch.setattr(room, "SOURCES_MAX", SOURCES_MAX)
     patch.setattr(link_room, "STOPPED_MAX", STOPPED_MAX)

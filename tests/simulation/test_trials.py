@@ -21,6 +21,7 @@ from scuttled.core.session import Session
 from scuttled.core.slots import Slots
 from scuttled.core.turns import Turns
 from scuttled.core.update import TICKS_PER_MS, Instant, Source
+from scuttled.dialling import Dialler, Target
 from scuttled.errors import UsageError
 from scuttled.members import Members
 from scuttled.node import Node
@@ -33,6 +34,7 @@ SEEDS = [
     if line and not line.startswith("#") and line.split()[2] == "whole"
 ]
 CALM = Faults.named(["deletes", "models"])
+NAMES = Faults.named(["dns"])
 AWAY = Faults.named(["part", "clog", "kill", "deletes"])
 
 
@@ -152,6 +154,22 @@ def _covers_all(self: Members, model: Slots, links: object, wall_ms: int) -> Any
     return lambda source, time: True
 
 
+_begin_round = Dialler._begin_round
+
+
+def _ends_at_itself(self: Dialler, target: Target, nursery: Any) -> None:
+    """As it was: a node that once reached itself never dials again."""
+    if all(peer.state != "self" for peer in target.peers.values()) and not target.parted:
+        _begin_round(self, target, nursery)
+    else:
+        target.parted = True
+
+
+def _ends_at_no_name(self: Dialler, target: Target, nursery: Any) -> None:
+    target.parted = not target.peers
+    _begin_round(self, target, nursery)
+
+
 BREAKS: dict[str, tuple[object, str, object, Faults | None]] = {
     "I1 a clock set back": (Hlc, "next", _keeps_no_count, None),
     "I2 the last to arrive wins a tie": (slots, "outranks", _outranks_by_arrival, None),
@@ -169,6 +187,8 @@ BREAKS: dict[str, tuple[object, str, object, Faults | None]] = {
     ),
     "I5 the old source in a copy": (Storage, "was_copied", property(lambda self: False), None),
     "a deletion is forgotten too early": (Members, "stability", _covers_all, AWAY),
+    "a loop that ends at oneself": (Dialler, "_begin_round", _ends_at_itself, NAMES),
+    "a loop that ends at a name of nobody": (Dialler, "_begin_round", _ends_at_no_name, NAMES),
     "an echo": (Session, "_skip", lambda self, start, stop: None, CALM),
 }  # fmt: skip
 

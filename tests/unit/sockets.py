@@ -9,9 +9,12 @@ import trio
 from scenes import node_id
 
 from scuttled.core.hlc import Author
-from scuttled.gossip import Gossip, Peer
+from scuttled.core.update import NodeId
+from scuttled.dialling import Dialler, Peer, Target
+from scuttled.gossip import Gossip
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL, Node, Settings
+from scuttled.outside import Outside
 from scuttled.transport import bound_address, open_listeners
 from scuttled.waking import read_clocks
 
@@ -69,10 +72,58 @@ class Member:
         found = self.map.find(key, read_clocks().wall_ms)
         return None if found is None else found.payload
 
-    def dial(self, nursery: trio.Nursery, address: str) -> Peer:
-        peer = self.gossip.peers[address] = Peer(address)
-        nursery.start_soon(self.gossip.keep_dialling, peer)
-        return peer
+    @property
+    def outside(self) -> Outside:
+        return self.gossip.outside
+
+    @outside.setter
+    def outside(self, outside: Outside) -> None:
+        self.gossip.outside = self.dialler.outside = outside
+
+    @property
+    def dialler(self) -> Dialler:
+        return self.gossip.dialler
+
+    def dial(self, nursery: trio.Nursery, address: str) -> "Dialled":
+        target = self.dialler.add(address)
+        nursery.start_soon(self.dialler.keep_dialling, target)
+        return Dialled(self.dialler, target)
+
+
+class Dialled:
+    """How it goes with the first peer of a target, and with all of them."""
+
+    def __init__(self, dialler: Dialler, target: Target) -> None:
+        self.target = target
+        self._dialler = dialler
+
+    @property
+    def peers(self) -> list[Peer]:
+        return self._dialler.shown(self.target)
+
+    @property
+    def states(self) -> list[str]:
+        return [peer.state for peer in self.peers]
+
+    @property
+    def state(self) -> str:
+        return self.peers[0].state
+
+    @property
+    def reason(self) -> str:
+        return self.peers[0].reason
+
+    @property
+    def hint(self) -> str:
+        return self.peers[0].hint
+
+    @property
+    def name(self) -> str:
+        return self.peers[0].name
+
+    @property
+    def node_id(self) -> NodeId | None:
+        return self.peers[0].node_id
 
 
 @asynccontextmanager

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from scripted_daemon import MS, NODE, ScriptedDaemon, Scuttled, error, ok
 
+from scuttled.cli import output
+
 PEER = {
     "node": NODE,
     "name": "db1",
@@ -18,8 +20,16 @@ PEER = {
     "seen_ms": MS,
     "version": "0.1.0",
     "reason": "",
+    "hint": "",
+    "configured": "",
 }
-NEVER = dict.fromkeys(PEER) | {"address": "db3:7960", "state": "never", "reason": "no route"}
+NEVER = dict.fromkeys(PEER) | {
+    "address": "db3:7960",
+    "state": "never",
+    "reason": "no route",
+    "hint": "build one",
+    "configured": "db3",
+}
 STATUS = {
     "node": NODE,
     "life": 1,
@@ -63,8 +73,8 @@ def test_peers_in_a_pipe_leave_empty_what_is_not_known(
 ) -> None:
     daemon.answers["peers"] = ok(peers=[PEER, NEVER])
     assert scuttled("peers").out.decode() == (
-        f"db1\t{NODE}\t10.0.0.2:7960\tup\t3.1\t0\t0\t{MS}\t0.1.0\t\n"
-        "\t\tdb3:7960\tnever\t\t\t\t\t\tno route\n"
+        f"db1\t{NODE}\t10.0.0.2:7960\tup\t3.1\t0\t0\t{MS}\t0.1.0\t\t\t\n"
+        "\t\tdb3:7960\tnever\t\t\t\t\t\tno route\tbuild one\tdb3\n"
     )
     assert scuttled("peers", "-j").objects == [
         {"v": 1, **PEER, "seen": "2026-11-23T02:21:01.123Z"},
@@ -92,13 +102,27 @@ def test_status_on_a_terminal_is_one_screen(
     monkeypatch.setenv("SCUTTLED_OUTPUT", "table")
     daemon.answers["status"] = lambda request: [{"ok": STATUS}]
     lines = scuttled("status").out.decode().splitlines()
-    assert lines[0] == (
-        f"web1 ({NODE})  up 3h 12m  pid 812  scuttled 0.1.0  degraded, 1 of 2 peers up"
-    )
-    assert "members 3  deleted 1  to be forgotten 2, oldest 2h, not yet seen by db3" in lines
+    assert lines[0] == f"web1 ({NODE})  degraded, 1 of 2 peers up"
+    assert "node     up 3h 12m  pid 812  scuttled 0.1.0  cluster default" in lines
+    assert "members  3  deleted 1  to be forgotten 2, oldest 2h, not yet seen by db3" in lines
+    assert "gossip   in 0.5 updates/s  out 0.0 updates/s" in lines
     assert any(line.endswith("ago: model default was reset to the state of db1") for line in lines)
-    assert "problem: disk slow" in lines
+    assert "problem  disk slow" in lines
     assert len(lines) < 24
+
+
+def test_status_fits_a_terminal_of_80_columns(
+    daemon: ScriptedDaemon, scuttled: Scuttled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCUTTLED_OUTPUT", "table")
+    monkeypatch.setattr(output, "width", lambda: 80)
+    words = "model default was reset to the state of db1, " + "which has forgotten deletions " * 9
+    resets = [{"at_ms": MS, "words": words}]
+    daemon.answers["status"] = lambda request: [{"ok": {**STATUS, "resets": resets}}]
+    lines = scuttled("status").out.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    told = " ".join(" ".join(lines).split())
+    assert " ".join(words.split()) in told, "nothing is cut"
 
 
 def test_status_of_a_daemon_without_disk_says_so(
@@ -160,7 +184,8 @@ def test_join_and_leave_say_what_became_of_it(daemon: ScriptedDaemon, scuttled: 
     daemon.answers["join"] = ok(added=["db1:7960"], known=["db2:7960"])
     daemon.answers["leave"] = ok(peers=1)
     done = scuttled("join", "db1,db2", "db3", "--save")
-    assert done.out == b"db1:7960\tadded\ndb2:7960\tknown\n"
+    assert done.out == b"db1:7960\tadded\t\t\t\t\ndb2:7960\tknown\t\t\t\t\n"
+    assert done.code == 0  # of a daemon that does not say how it goes with them
     assert daemon.asked("join")[0]["addresses"] == ["db1", "db2", "db3"]
     assert daemon.asked("join")[0]["save"] is True
     assert scuttled("leave").err == "left: told 1 peer, the daemon is stopping\n"
@@ -247,5 +272,91 @@ def test_a_hint_stands_below_its_problem_and_below_the_error_of_check(
     )
     monkeypatch.setenv("SCUTTLED_OUTPUT", "table")
     lines = scuttled("status").out.decode().splitlines()
-    place = lines.index("problem: clock 0.7 s off")
-    assert lines[place + 1 : place + 3] == ["problem: disk slow", "   hint: buy another"]
+    place = lines.index("problem  clock 0.7 s off")
+    assert lines[place + 1 : place + 3] == ["problem  disk slow", "  hint   buy another"]
+
+
+def _verdict(address: str, state: str, reason: str = "", hint: str = "") -> dict[str, str]:
+    return {
+        "address": address,
+        "peer": address,
+        "state": state,
+        "name": "db1" if state == "up" else "",
+        "reason": reason,
+        "hint": hint,
+    }
+
+
+def test_join_says_who_is_up_and_ends_with_1_if_somebody_is_not(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    verdicts = [
+        _verdict("db1", "up"),
+        _verdict("db2", "never", "Connection refused"),
+        _verdict("db3", "refused", "not encrypted", "add --insecure"),
+        _verdict("me", "self"),
+    ]
+    words = [verdict["address"] for verdict in verdicts]
+    daemon.answers["join"] = ok(added=words, known=[], peers=verdicts)
+    done = scuttled("join", *words)
+    assert done.out.decode().splitlines()[:2] == [
+        "db1\tadded\tup\tdb1\tdb1\t",
+        "db2\tadded\tnever\t\tdb2\tConnection refused",
+    ]
+    assert (done.code, done.err) == (
+        1,
+        "scuttled: db2 is not up: Connection refused; db3 is refused: not encrypted; "
+        "me is this very node; it is dialled on\nhint: add --insecure\n",
+    )
+    daemon.answers["join"] = ok(added=["db1"], known=[], peers=verdicts[:1])
+    assert scuttled("join", "db1").code == 0
+    assert scuttled("join", ",").code == 2
+
+
+def test_a_name_of_several_addresses_is_up_with_one_of_them(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    verdicts = [
+        _verdict("all", "up"),
+        _verdict("all", "down", "no answer"),
+        _verdict("all", "self"),
+    ]
+    daemon.answers["join"] = ok(added=["all"], known=[], peers=verdicts)
+    done = scuttled("join", "all", "-j")
+    assert (done.code, len(done.objects)) == (0, 3)
+
+
+def test_part_says_what_comes_back_at_the_next_start(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    daemon.answers["part"] = ok(parted=["db1", "db2"], configured=["db2"])
+    done = scuttled("part", "db1,db2")
+    assert done.out == b"db1\tparted\ndb2\tparted\n"
+    assert done.err.startswith("scuttled: db2 is configured: it is dialled again after a restart")
+    assert daemon.asked("part")[0]["addresses"] == ["db1", "db2"]
+
+
+def test_why_a_peer_is_not_up_is_wrapped_below_its_row_and_never_cut(
+    daemon: ScriptedDaemon, scuttled: Scuttled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCUTTLED_OUTPUT", "table")
+    monkeypatch.setattr("scuttled.cli.output.width", lambda: 60)
+    reason = "10.0.0.9 is beyond loopback, and plain TCP is not encrypted between machines"
+    peer = {**NEVER, "reason": reason, "hint": "add --insecure"}
+    daemon.answers["peers"] = ok(peers=[peer, PEER])
+    _, first, why, more, hint, second = scuttled("peers").out.decode().splitlines()
+    assert first.startswith("-")
+    assert f"{why.strip()} {more.strip()}" == f"why: {reason}"
+    assert max(map(len, (why, more, hint))) < 60
+    assert hint == "    hint: add --insecure"
+    assert second.startswith("db1")
+
+
+def test_the_id_stands_beside_a_name_that_two_members_bear(
+    daemon: ScriptedDaemon, scuttled: Scuttled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCUTTLED_OUTPUT", "table")
+    daemon.answers["peers"] = ok(peers=[PEER])
+    assert scuttled("peers").out.decode().splitlines()[1].startswith("db1   ")
+    daemon.answers["hello"] = ok(protocol=1, namesakes=["db1"])
+    assert scuttled("peers").out.decode().splitlines()[1].startswith(f"db1 ({NODE[:8]})  ")

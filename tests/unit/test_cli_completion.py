@@ -109,3 +109,15 @@ def test_every_shell_has_a_script(scuttled: Scuttled, shell: str) -> None:
     assert "_SCUTTLED_COMPLETE" in scuttled("completion", shell).out.decode()
     assert scuttled("completion", shell, "-j").objects[0]["shell"] == shell
     assert scuttled("completion", "tcsh").code == 2
+
+
+def test_where_a_pattern_is_taken_a_key_comes_as_the_pattern_that_means_it(
+    daemon: ScriptedDaemon, tab: Tab
+) -> None:
+    for key in ("x*y", "dir/", "a=b", "a\\b"):
+        daemon.put(key, b"")
+    assert tab("scuttled get x") == [r"x\*y"], "in the quotes of a shell"
+    assert tab("scuttled ls x") == [r"x\\\*y"]
+    assert tab("scuttled watch d") == [r"dir\\/"]
+    assert tab("scuttled wait --key a") == [r"a\\=b", r"a\\\\b"]
+    assert tab(r"scuttled ls 'x\*") == [r"x\*y"], "bash closes the quotes that are open"

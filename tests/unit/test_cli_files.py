@@ -63,7 +63,8 @@ def test_of_a_key_that_comes_twice_the_last_one_counts(
     daemon: ScriptedDaemon, scuttled: Scuttled
 ) -> None:
     done = scuttled("import", "--tsv", "-", stdin=b"k\t1\nother\t\nk\t2\n")
-    assert done.err == "2 keys imported into default\n"
+    said = "1 line with a key that came before, and the last one counts: 'k' in line 3"
+    assert done.err == f"scuttled: standard input: {said}\n2 keys imported into default\n"
     assert [load["pairs"] for load in daemon.asked("load")] == [["other", b"", "k", b"2"]]
 
 

@@ -224,6 +224,7 @@ def test_the_defaults_of_config_are_those_of_the_table() -> None:
         ("[cluster]\npeers = 'a'\n", ':2: cluster.peers: "a" is not a list: write it like ["db1"'),
         ("[cluster]\npeers = ['a b']\n", ":2: cluster.peers: 'a b' is not an address: write host"),
         ("[cluster]\npeers = ['a:0']\n", ":2: cluster.peers: 'a:0' has port 0, where nobody"),
+        ("[cluster]\npeers = ['a..b']\n", ":2: cluster.peers: 'a..b' is not an address: a name's"),
         ("[gossip]\nlisten = ''\n", ":2: gossip.listen: '' is not an address"),
         ("[gossip]\nmax_clock_skew = 60\n", ":2: gossip.max_clock_skew: 60 is not a duration"),
         ("[gossip]\nmax_clock_skew = '9'\n", ":2: gossip.max_clock_skew: '9' is not a duration"),
@@ -361,6 +362,12 @@ def test_an_address_is_a_host_and_perhaps_a_port(text: str, address: Address) ->
 def test_anything_else_is_no_address(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_address(text)
+
+
+def test_an_address_longer_than_peers_take_is_refused_at_the_start() -> None:
+    with pytest.raises(ConfigError, match="an address of 256 characters, at most 255"):
+        parse_address("a" * 251 + ":7960")
+    assert parse_address("a" * 250 + ":7960").port == 7960
 
 
 def test_a_bare_ipv6_address_is_told_about_brackets() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
+from scenes import a_door, save
 from sockets import Member, on_sockets, socket_pair, until
 
 from scuttled import rpc
@@ -21,9 +23,9 @@ from scuttled.control import (
     Control,
 )
 from scuttled.control_socket import open_control_socket
-from scuttled.errors import CantCreate, ConfigError
+from scuttled.errors import DATAERR, CantCreate, ConfigError
 from scuttled.pacing import Pacing
-from scuttled.requests import Daemon, Requests
+from scuttled.requests import Requests
 from scuttled.transport import bytes_unread
 from scuttled.waking import read_clocks
 
@@ -60,10 +62,12 @@ class Caller:
 class Room:
     """A control room over a node without a disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stored: bool = False) -> None:
         self.member = Member(1)
-        door = Daemon(lambda now: {}, lambda now: [], lambda a, save: {}, lambda: 0, lambda: [])
-        self.control = Control(self.member.node, Requests(self.member.node, door), read_clocks)
+        for model in self.member.node.models.values() if stored else ():
+            model.log.stored = True
+        requests = Requests(self.member.node, a_door())
+        self.control = Control(self.member.node, requests, read_clocks)
 
     @asynccontextmanager
     async def caller(self, *, greet: bool = True) -> AsyncIterator[Caller]:
@@ -185,6 +189,71 @@ async def test_streams_and_waits_of_one_connection_are_counted(
             pass
         assert message["id"] == STREAMS_MAX + 1
         assert words in message["error"]["message"]
+
+
+@on_sockets
+async def test_writes_that_wait_for_the_disk_stop_the_reading_of_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a caller that never reads could fill the memory while the disk is slow."""
+    monkeypatch.setattr("scuttled.control.UNSAVED_MAX", 50)
+    room = Room(stored=True)
+    async with room.caller() as caller:
+        await caller.say(*(_set(i) for i in range(1, 201)))
+        (serving,) = room.control._open
+        await until(serving._is_full)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(serving._unsaved) == 51
+        answers: list[rpc.Message | None] = []
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _() -> None:
+                answers.extend([await caller.heard() for _ in range(200)])
+
+            await until(lambda: save(room.member.node) or answers)
+    assert [answer and answer["id"] for answer in answers] == list(range(1, 201))
+    assert all(answer and "ok" in answer for answer in answers)
+
+
+@on_sockets
+async def test_an_answer_larger_than_a_client_takes_is_an_error_and_the_next_comes(
+    room: Room,
+) -> None:
+    room.member.node.create("log", "log")
+    async with room.caller() as caller:
+        value = "x" * 500_000
+        for i in range(1, 11):
+            call = {"op": "call", "model": "log", "operation": "append", "args": [value]}
+            await caller.say({"id": i, **call})
+            assert "ok" in (await caller.heard() or {})
+        await caller.say({"id": 11, "op": "call", "model": "log", "operation": "items"})
+        answer = await caller.heard()
+        assert answer is not None
+        assert answer["error"]["code"] == DATAERR
+        assert "the answer is 5,000," in answer["error"]["message"]
+        await caller.say({"id": 12, "op": "call", "model": "log", "operation": "size"})
+        assert await caller.heard() == {"id": 12, "ok": {"result": 10}}
+
+
+@on_sockets
+async def test_a_watch_of_very_many_models_is_told_in_frames_that_a_client_takes(
+    room: Room,
+) -> None:
+    """Each row has a cursor, which is as long as there are models."""
+    node = room.member.node
+    for n in range(400):
+        node.create(f"{'m' * 55}{n}", "map")
+    for n in range(500):
+        room.member.put(f"k{n}", b"v")
+    async with room.caller() as caller:
+        await caller.say({"id": 1, "op": "watch", "snapshot": True})
+        rows: list[Any] = []
+        while not rows or rows[-1][0] != "live":
+            message = await caller.heard()
+            assert message is not None
+            rows += message["rows"]
+    assert len(rows) == 501
 
 
 @on_sockets

@@ -12,7 +12,8 @@ import pytest
 from scuttled import config as configuration
 from scuttled import rpc
 from scuttled.client import Client
-from scuttled.daemon import PEERS_MAX, Daemon, serve
+from scuttled.daemon import Daemon, serve
+from scuttled.dialling import TARGETS_MAX
 from scuttled.errors import (
     CantCreate,
     ConfigError,
@@ -174,8 +175,8 @@ def test_peers_are_joined_once_and_those_that_are_saved_again_after_a_restart(
         assert answer == {"added": [two], "known": [one]}
         with pytest.raises(ConfigError, match="is not an address"):
             client.request("join", addresses=["127.0.0.1:3", "no address"], save=True)
-        many = [f"127.0.0.1:{port}" for port in range(10, 11 + PEERS_MAX)]
-        with pytest.raises(UsageError, match=f"at most {PEERS_MAX}"):
+        many = [f"127.0.0.1:{port}" for port in range(10, 11 + TARGETS_MAX)]
+        with pytest.raises(UsageError, match=f"at most {TARGETS_MAX}"):
             client.request("join", addresses=many)
         assert addresses(client) == {one, two}
         _end()

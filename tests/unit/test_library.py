@@ -9,13 +9,28 @@ from typing import Any
 
 import pytest
 import trio
+from scenes import TICKS, record, source, state
 from streams import joined, until
 from trio.testing import memory_stream_pair
 
 import scuttled
-from scuttled import Clock, Events, Map, Scuttlebutt, Set, Update, load, new_author, replicate, save
+from scuttled import (
+    Clock,
+    Events,
+    Map,
+    Scuttlebutt,
+    Set,
+    Update,
+    load,
+    new_author,
+    replicate,
+    save,
+)
+from scuttled.core import sources
+from scuttled.core.update import TIMESTAMP_MAX, stamp
 from scuttled.errors import DataError, Refused, RemoteProtocolError, UsageError
 
+EVER = stamp(TIMESTAMP_MAX)
 DOCS = Path(scuttled.__file__).with_name("docs") / "library.md"
 
 
@@ -348,3 +363,58 @@ def test_clocks_are_copied_where_they_leave() -> None:
     before = dict(a.clock.items())
     b.set("k", 2)
     assert dict(a.clock.items()) == before
+
+
+# --- more sources than there can be --------------------------------------------------------------
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "SOURCES_MAX", 20)
+    monkeypatch.setattr(sources, "GUEST_SOURCES_MAX", 10)
+
+
+def written_by(count: int) -> Map:
+    model = Map()
+    for n in range(count):
+        model.receive([(source(n), [record(f"k{n}")])], EVER)
+        model.clock.rise(source(n), TICKS)
+    return model
+
+
+@pytest.mark.usefixtures("few")
+def test_a_program_that_is_somebody_new_at_each_start_is_refused_before_the_bound() -> None:
+    held = b""
+    for start in range(10):
+        model = Map()
+        if held:
+            load(model, io.BytesIO(held))
+        model.set(f"start{start}", 1)
+        held = saved(model)
+    model = Map()
+    load(model, io.BytesIO(held))
+    with pytest.raises(Refused, match="'default' has 10 sources, so there can be no new one") as no:
+        model.set("start10", 1)
+    assert "an author that stays the same" in no.value.hint
+    assert (model.size(), len(model.clock)) == (10, 10)
+
+
+@pytest.mark.usefixtures("few")
+def test_what_is_loaded_brings_no_source_too_many_and_then_nothing_was_done() -> None:
+    model = Map()
+    model.set("mine", 1)
+    before = state(model)
+    with pytest.raises(DataError, match="together with what is there 21 sources in the model"):
+        load(model, io.BytesIO(saved(written_by(20))))
+    assert state(model) == before
+    assert load(model, io.BytesIO(saved(written_by(19)))) == 19
+    assert load(model, io.BytesIO(saved(written_by(19)))) == 0
+
+
+@pytest.mark.usefixtures("few")
+def test_a_file_with_too_many_sources_from_before_there_was_a_look_can_be_read() -> None:
+    model = Map()
+    assert load(model, io.BytesIO(saved(written_by(25)))) == 25
+    assert model.get("k24") == "v"
+    with pytest.raises(Refused, match="no new one"):
+        model.set("more", 1)

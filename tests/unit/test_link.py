@@ -22,7 +22,7 @@ from scenes import (
     write,
 )
 
-from scuttled.core import flight, link, pulse, scuttlebutt, session, wire
+from scuttled.core import flight, link, pulse, session, sources, wire
 from scuttled.core.changes import TEXT
 from scuttled.core.handshake import Refusal, check_hello
 from scuttled.core.link import Link
@@ -40,9 +40,9 @@ from scuttled.core.messages import (
     Pong,
 )
 from scuttled.core.update import Instant, stamp
-from scuttled.errors import RemoteProtocolError
+from scuttled.errors import Refused, RemoteProtocolError
 from scuttled.models import MODELS
-from scuttled.node import Node
+from scuttled.node import MODELS_MAX, Node
 
 
 def linked(one: Node | None = None, two: Node | None = None) -> Line:
@@ -368,15 +368,31 @@ def test_one_draw_is_bounded() -> None:
     assert 0.9 * link.DRAW_BYTES <= largest <= 1.2 * link.DRAW_BYTES
 
 
-def test_a_peer_that_asks_for_more_answers_than_it_reads_is_cut_off() -> None:
-    many = [ClockMessage(f"m{n}", "no such type", {}, {}, 1) for n in range(100)]
-    with pytest.raises(RemoteProtocolError, match="more than 64 messages"):
-        tell(linked(), 1, *many)
+def test_however_many_models_are_refused_at_once_the_link_stays() -> None:
+    """They come in one piece at each start of a link: it would be closed again for ever."""
+    line = linked()
+    many = [ClockMessage(f"m{n}", "no such type", {}, {}, 1) for n in range(1000)]
+    tell(line, 1, *many, *many)
+    errors = said(line, 1)
+    assert [error.model for error in errors] == [f"m{n}" for n in range(1000)]  # type: ignore[union-attr]
+    assert line.up
+
+
+def test_two_nodes_that_have_all_models_there_can_be_and_none_in_common_stay_linked() -> None:
+    nodes = a_node(1), a_node(2)
+    for number, node in enumerate(nodes):
+        for n in range(MODELS_MAX - 2):
+            node.create(f"m{number}-{n}", "map")
+    line = linked(*nodes)
+    write(nodes[0], "k")
+    line.settle()
+    assert values(default(nodes[1])) == {"k": "v"}
+    assert len(line.links[0].stopped) == len(line.links[1].stopped) == 2 * (MODELS_MAX - 2)
 
 
 def test_a_peer_that_names_models_without_end_is_cut_off() -> None:
     line = linked()
-    with pytest.raises(RemoteProtocolError, match="more than 1024 models"):
+    with pytest.raises(RemoteProtocolError, match=f"more than {link.STOPPED_MAX} models"):
         _name_models(line, 5000)
     assert len(line.links[1].stopped) <= link.STOPPED_MAX + 1
 
@@ -613,32 +629,139 @@ def test_what_a_peer_says_of_clocks_is_bounded_over_all_its_messages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(session, "SOURCES_MAX", 50)
-    monkeypatch.setattr(scuttlebutt, "SOURCES_MAX", 50)
+    monkeypatch.setattr(sources, "SOURCES_MAX", 50)
     line = linked()
     tell(line, 1, *[Have("default", 1, {source(n): 1}, 0) for n in range(3, 50)])
-    with pytest.raises(RemoteProtocolError, match="sources in the model 'default', at most 50"):
-        tell(line, 1, *[Have("default", 1, {source(n): 1}, 0) for n in range(50, 100)])
+    assert line.links[1].stopped == {}
+    tell(line, 1, *[Have("default", 1, {source(n): 1}, 0) for n in range(50, 100)])
+    assert_full(line, "51 sources in the model 'default', at most 50")
 
 
 def test_what_is_refused_as_of_the_future_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scuttlebutt, "SOURCES_MAX", 50)
+    monkeypatch.setattr(sources, "SOURCES_MAX", 50)
     line, late = linked(), record("k", TICKS * 2)
     deltas = [Delta("default", 1, [(source(n), [late])], 1, None) for n in range(100)]
-    with pytest.raises(RemoteProtocolError, match="51 sources in the model 'default', at most 50"):
-        tell(line, 1, *deltas)
+    tell(line, 1, *deltas)
+    assert_full(line, "51 sources in the model 'default', at most 50")
 
 
 def test_a_clock_of_more_sources_than_there_can_be_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scuttlebutt, "SOURCES_MAX", 50)
+    monkeypatch.setattr(sources, "SOURCES_MAX", 50)
     times = {source(n): 1 for n in range(51)}
     for clock in (
         ClockMessage("default", "map", times, {}, 2),
         ClockMessage("default", "map", {}, times, 2),
     ):
-        with pytest.raises(RemoteProtocolError, match="51 sources in the model 'default'"):
-            tell(linked(), 1, clock)
+        line = linked()
+        tell(line, 1, clock)
+        assert_full(line, "51 sources in the model 'default', at most 50")
+
+
+# --- a model full of sources ---------------------------------------------------------------------
+
+
+def assert_full(line: Line, words: str) -> None:
+    """That model has stopped at both ends, which say why; all else goes on."""
+    line.settle()
+    assert line.links[0].stopped == line.links[1].stopped == {"default": words}
+    other = line.nodes[1].model_to_write("other", "map")
+    put(other, "k")  # type: ignore[arg-type]
+    line.nodes[1].accepted(other)
+    line.settle()
+    assert line.up
+    assert values(line.nodes[0].models["other"]) == {"k": "v"}  # type: ignore[arg-type]
+
+
+def fill(node: Node, first: int, stop: int) -> None:
+    default(node).clock.merge([(source(n), 1) for n in range(first, stop)])
+
+
+@pytest.fixture
+def fifty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for room in (sources, session):
+        monkeypatch.setattr(room, "SOURCES_MAX", 50)
+
+
+@pytest.mark.usefixtures("fifty")
+@pytest.mark.parametrize("full", [0, 1], ids=["dialler", "listener"])
+def test_a_model_with_more_sources_than_there_can_be_takes_no_link_down(full: int) -> None:
+    nodes = a_node(1), a_node(2)
+    fill(nodes[full], 10, 61)
+    assert_full(linked(*nodes), "51 sources in the model 'default', at most 50")
+
+
+@pytest.mark.usefixtures("fifty")
+def test_an_older_peer_that_let_pass_that_a_model_is_full_is_told_again() -> None:
+    nodes = a_node(1), a_node(2)
+    fill(nodes[1], 10, 61)
+    line = linked(*nodes)
+    tell(line, 1, ClockMessage("default", "map", {}, {}, 1))
+    (error,) = said(line, 1)
+    assert isinstance(error, ErrorMessage)
+    assert error.model == "default"
+    assert line.up
+
+
+@pytest.mark.usefixtures("fifty")
+def test_two_models_that_have_too_many_sources_together_stop_before_all_is_sent() -> None:
+    nodes = a_node(1), a_node(2)
+    fill(nodes[0], 10, 40)
+    fill(nodes[1], 40, 70)
+    write(nodes[0], "k")
+    line = linked(*nodes)
+    assert_full(line, "61 sources in the model 'default', at most 50")
+    assert values(default(nodes[1])) == {}
+
+
+@pytest.mark.usefixtures("fifty")
+def test_a_commit_that_brings_a_source_too_many_stops_that_model_only() -> None:
+    nodes = a_node(1), a_node(2)
+    fill(nodes[0], 10, 60)
+    line = linked(*nodes)
+    assert line.links[0].stopped == {}
+    tell(line, 1, Delta("default", line.links[1].sessions["default"].round, [], 9, {source(9): 1}))
+    assert_full(line, "51 sources in the model 'default', at most 50")
+
+
+@pytest.mark.usefixtures("fifty")
+def test_a_member_finds_a_place_in_a_model_that_takes_nobody_else() -> None:
+    """Its life may be a new one (I5): it must not be left without a way to write."""
+    nodes = a_node(1), a_node(2)
+    fill(nodes[0], 10, 59)
+    line = linked(*nodes)
+    write(nodes[1], "k")
+    line.settle()
+    assert values(default(nodes[0])) == {"k": "v"}
+    assert line.links[0].stopped == {}
+    with pytest.raises(Refused, match="model 'default' has 50 sources, so there can be no new"):
+        write(nodes[0], "k")
+    assert values(default(nodes[0])) == {"k": "v"}
+
+
+@pytest.mark.usefixtures("fifty")
+def test_a_node_for_whose_rows_there_is_no_place_goes_on() -> None:
+    node = a_node(1)
+    node.members.model.clock.merge([(source(n), 1) for n in range(10, 60)])
+    node.begin_anew(2, WALL)
+    node.tend(at(100.0))
+    node.retire(WALL)
+    write(node, "k")
+    line = linked(node, a_node(3))
+    assert values(default(line.nodes[1])) == {"k": "v"}
+
+
+@pytest.mark.usefixtures("fifty")
+def test_no_row_tells_of_a_clock_that_no_peer_would_take() -> None:
+    node = a_node(1)
+    row = f"{node.author.node_id.hex()}/default"
+    write(node, "k")
+    node.tend(at(1.0))
+    assert node.members.model.find(row, WALL) is not None
+    fill(node, 10, 60)
+    node.tend(at(2.0))
+    assert node.members.model.find(row, WALL) is None
 
 
 def test_a_commit_of_our_own_times_does_not_silence_what_we_write_next() -> None:

@@ -226,3 +226,11 @@ def test_a_key_set_by_name_may_have_a_time_to_live() -> None:
     for bad in (-1, "1", True, 10**30):
         with pytest.raises(UsageError, match="ttl_ms"):
             call(model, "set", ["k", "v", bad])
+
+
+@pytest.mark.parametrize(
+    "data", ["1".encode("utf-16"), '"a"'.encode("utf-16-le"), b"\xef\xbb\xbf1"]
+)
+def test_json_is_utf8_without_a_mark(data: bytes) -> None:
+    with pytest.raises(DataError, match="not JSON"):
+        check_value("json", data)

@@ -26,7 +26,16 @@ from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
 from scuttled.core.messages import ClockMessage, Code
 from scuttled.core.update import NodeId, Stamp, Update, stamp
-from scuttled.members import COLLECT_AGE_MS, MEMBERS, REFRESH_MS, ROW_S, Members, Settings
+from scuttled.members import (
+    COLLECT_AGE_MS,
+    FRESH_MS,
+    MEMBERS,
+    MEMORY_SILENT_MS,
+    REFRESH_MS,
+    ROW_S,
+    Members,
+    Settings,
+)
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL, Node
 from scuttled.simulation.heap import Disk
@@ -124,13 +133,25 @@ def test_no_clock_in_a_row_does_harm(payload: bytes) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"[]", b"5", b"\xff", b"[" * 99_999, b'{"name": 5, "life": "x"}', b'{"life": 1e999}'],
+    [
+        *[b"", b"[]", b"5", b"\xff", b"[" * 99_999, b'{"name": 5, "life": "x"}'],
+        *[b'{"life": %b}' % odd for odd in (b"1e999", b"true", b"-1", b"4294967296", b"1.0")],
+    ],
 )
 def test_no_facts_in_a_row_do_harm(payload: bytes) -> None:
     members = some_members()
     told(members, hers(), payload)
     assert (members.known[node_id(2)].name, members.known[node_id(2)].life) == ("", 0)
     assert members.count(WALL) == 2
+
+
+def test_a_name_in_a_row_commands_no_terminal() -> None:
+    members = some_members()
+    facts = {"name": "web1\x1b[2J\n\u202e", "address": "a\u2028", "version": "\ud800"}
+    told(members, hers(), json.dumps(facts).encode())
+    known = members.known[node_id(2)]
+    assert known.name == "web1\\x1b[2J\\x0a\\u202e"
+    assert (known.address, known.version) == ("a\\u2028", "\\ud800")
 
 
 @pytest.mark.parametrize("key", ["x", "/", "02", "02" * 9, "zz" * 8, "/default", "ü", " " * 16])
@@ -148,6 +169,66 @@ def test_a_member_that_was_silent_for_long_does_not_count() -> None:
     assert members.count(WALL + 1000) == 1
     told(members, f"{hers()}/default", packed((2, 9)), time=TICKS + 500 * 4096)
     assert members.count(WALL + 1000) == 2, "any row is a sign of life"
+
+
+def _facts(name: str = "", *, memory: bool = False, address: str = "") -> bytes:
+    facts = {"name": name, "address": address, "version": "", "life": 1}
+    return json.dumps({**facts, **({"memory": True} if memory else {})}).encode()
+
+
+def test_a_node_without_disk_that_was_killed_soon_does_not_count_and_its_rows_go() -> None:
+    """Each of its starts is another member: what it held is gone, and nobody is to wait for it."""
+    members = some_members()
+    told(members, hers(2), _facts("job", memory=True))
+    told(members, hers(3), _facts("db"), by=3)
+    late = WALL + MEMORY_SILENT_MS + ME.max_skew_ms
+    assert len(list(members.others(late - 1))) == 2
+    assert not members.forget_ghosts(late - 1)
+    assert [member.name for member in members.others(late)] == ["db"]
+    assert members.forget_ghosts(late)
+    members.read()
+    assert [member.name for member in members.known.values()] == ["db"]
+    assert not members.forget_ghosts(late), "once is enough"
+
+
+def test_a_node_without_disk_says_so_in_its_row_and_one_with_a_disk_does_not() -> None:
+    rows = {}
+    for stored in (False, True):
+        node = Node(Author(node_id(1)), ME, stored=stored)
+        node.begin((), WALL)
+        found = node.members.model.find(node_id(1).hex(), WALL)
+        assert found is not None
+        rows[stored] = json.loads(found.payload)
+    assert (rows[False].get("memory"), rows[True].get("memory")) == (True, None)
+
+
+def test_a_name_that_two_members_bear_is_known_while_both_are_there() -> None:
+    members = some_members()
+    assert members.namesakes(WALL) == set()
+    told(members, hers(2), _facts("web", address="a:1"))
+    assert members.namesakes(WALL) == set()
+    told(members, hers(3), _facts("web", address="b:1"), by=3)
+    told(members, hers(4), _facts("me", address="c:1"), by=4)
+    assert members.namesakes(WALL) == {"web", "me"}
+    assert members.namesakes(WALL + FRESH_MS) == set()
+
+
+def test_a_node_without_disk_that_was_started_again_is_no_second_one() -> None:
+    members = some_members()
+    told(members, hers(2), _facts("job", memory=True, address="a:1"))
+    told(members, hers(3), _facts("job", memory=True, address="a:1"), by=3)
+    assert members.namesakes(WALL) == set()
+
+
+def test_two_members_of_one_name_are_warned_of_once() -> None:
+    node = a_node(1)
+    twin = _facts(node.settings.name, address="b:1")
+    told(node.members, hers(2), twin)
+    for second in range(3):
+        node.tend(at(second * 2))
+    assert [w for w in node.notices.warnings if "more than one member" in w] == [
+        f"more than one member is named {node.settings.name} (hint: scuttled members)"
+    ]
 
 
 def test_rows_are_rarer_in_a_large_cluster() -> None:

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from scenes import NOW, WALL, a_node, default
+from scenes import NOW, WALL, a_node, default, values, write
 
+from scuttled.core import sources
 from scuttled.core.changes import JSON
 from scuttled.errors import RemoteProtocolError
 from scuttled.node import Node
@@ -39,8 +40,8 @@ def test_a_conversation_remembers_no_more_sources_than_a_clock_can_have(
     talk = a_talk()
     say(talk, HEADER, *[[["k", n], WALL, f"source{n}"] for n in range(50)])
     say(talk, [["k", 0], WALL + 1, "source0"])
-    with pytest.raises(RemoteProtocolError, match="more than 50 sources"):
-        say(talk, [["k", 0], WALL, "another"])
+    say(talk, [["k", 0], WALL, "another"])
+    assert len(talk._heard) == 50
 
 
 def test_why_something_was_left_out_is_told_apart_for_so_many_causes_only() -> None:
@@ -85,3 +86,30 @@ def test_characters_that_come_in_pieces_are_whole_again() -> None:
         lines = Lines()
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
         assert [each for piece in pieces for each in lines.feed(piece)] == said
+
+
+def test_an_npm_id_too_many_is_left_out_and_the_conversation_and_the_model_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources, "BRIDGED_SOURCES_MAX", 50)
+    node = a_node()
+    talk = a_talk(node)
+    say(talk, HEADER, *[[[f"k{n}", n], WALL, f"source{n}"] for n in range(60)])
+    assert len(default(node).clock) == 50
+    assert dict(talk.left_out) == {
+        "model 'default' has 50 sources, so there can be no new one": 60 - default(node).keys
+    }
+    say(talk, [["k0", "again"], WALL + 1, "source0"])
+    assert values(default(node))["k0"] == "again"
+    write(node, "ours")
+    assert values(default(node))["ours"] == "v"
+
+
+def test_a_header_of_more_sources_than_are_remembered_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "SOURCES_MAX", 50)
+    talk = a_talk()
+    say(talk, {"id": "A", "clock": {f"source{n}": WALL for n in range(100)}})
+    say(talk, [["k", 1], WALL, "new"])
+    assert values(default(talk.bridge.node)) == {"k": "1"}

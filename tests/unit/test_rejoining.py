@@ -25,6 +25,7 @@ from scenes import (
     write,
 )
 
+from scuttled.core import sources
 from scuttled.core.changes import CLEAR, TEXT, slot_of
 from scuttled.core.messages import Code, Have, Reset
 from scuttled.core.scuttlebutt import Scuttlebutt
@@ -34,7 +35,7 @@ from scuttled.errors import RemoteProtocolError
 from scuttled.measuring import Measure
 from scuttled.models.map import Map
 from scuttled.node import MEMBERS, Node
-from scuttled.rejoining import KEYS_MAX, NAMED_MAX, Rejoin, Rejoined, rejoin
+from scuttled.rejoining import KEYS_BYTES_MAX, KEYS_MAX, NAMED_MAX, Rejoin, Rejoined, rejoin
 from scuttled.simulation.heap import Disk
 
 EVER = Stamp(stamp(2**62))
@@ -653,3 +654,26 @@ def test_a_state_whose_clock_does_not_cover_its_own_floor_is_not_taken() -> None
     gone = {source: time for source, time in times.items() if source not in floor}
     with pytest.raises(RemoteProtocolError, match="a clock below its own floor"):
         mine.receive_reset(replace(last, end=(gone, floor)), NOW)
+
+
+def test_what_finds_no_place_in_a_state_full_of_sources_is_told_as_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The new life would be a source too many; an error in the midst of it would be worse."""
+    monkeypatch.setattr(sources, "SOURCES_MAX", 50)
+    model, peer = a_map(1), a_peer("k")
+    put(model, "mine", "1")
+    peer.clock.merge([(source(n), 1) for n in range(10, 59)])
+    report = take_over(model, peer)
+    assert (report.issued, report.dropped, report.life) == ([], ["mine"], 2)
+    assert values(model) == values(peer)
+
+
+def test_keys_are_named_as_far_as_an_answer_of_status_has_room() -> None:
+    model, peer = a_map(1), a_peer("k")
+    for n in range(100):
+        put(model, f"{n:04}" * 900, "mine")
+    report = take_over(model, peer)
+    assert report.issued_count == 100
+    assert sum(map(len, report.issued)) <= KEYS_BYTES_MAX
+    assert len(report.issued) == KEYS_BYTES_MAX // 3600

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scenes import NOW, WALL, Line, a_node, default, examples, node_id, put, save, values, write
 
 from scuttled import __version__, rpc
+from scuttled.core.changes import TEXT
 from scuttled.core.update import Instant
 from scuttled.errors import (
     DataError,
@@ -16,6 +17,8 @@ from scuttled.errors import (
     TimedOut,
     UsageError,
 )
+from scuttled.models.map import Map
+from scuttled.models.operations import operation
 from scuttled.models.values import VALUE_BYTES_MAX
 from scuttled.node import Node
 from scuttled.requests import Answer, Daemon, Requests, Waiting
@@ -36,7 +39,11 @@ class Caller:
             join=self._join,
             leave=lambda: 3,
             settings=lambda: [("node.name", "n1", "default")],
+            part=lambda addresses: {"parted": addresses, "configured": []},
+            decided=lambda addresses: self.decided,
+            verdicts=lambda addresses: [{"address": a, "state": "up"} for a in addresses],
         )
+        self.decided = False
         self.requests = Requests(self.node, daemon)
 
     def _join(self, addresses: list[str], save: bool) -> dict[str, Any]:
@@ -64,6 +71,7 @@ def test_hello_settles_the_protocol_and_says_who_this_is() -> None:
         "version": __version__,
         "incarnation": (b"\x01" * 8).hex(),
         "cluster": "test",
+        "namesakes": [],
     }
 
 
@@ -467,3 +475,36 @@ def test_no_request_raises_anything_but_an_error_that_can_be_told(
             rpc.encode({"id": 1, "rows": result.rows(NOW)})
     except ScuttledError as error:
         rpc.encode({"id": 1, "error": {"message": error.message, "hint": error.hint}})
+
+
+# --- what an operation wrote before it failed ----------------------------------------------------
+
+
+class Halves(Map):
+    """A type of somebody else's."""
+
+    @operation
+    def both(self) -> None:
+        """Write one, and fail at the other."""
+        self.put("one", TEXT, b"1", self.now_ms())
+        raise DataError("the other half")
+
+
+def test_what_was_written_before_an_operation_failed_wakes_its_readers() -> None:
+    caller = Caller()
+    caller.node.models["halves"] = model = Halves("halves", caller.node.author)
+    woken: list[int] = []
+    caller.node.watchers.add(lambda: woken.append(model.log.end))
+    with pytest.raises(DataError, match="the other half"):
+        caller.ask("call", model="halves", operation="both")
+    assert woken == [1]
+
+
+def test_a_text_of_which_one_line_is_too_large_touches_nothing() -> None:
+    caller = Caller()
+    caller.ask("model_create", model="list", type="sequence")
+    caller.ask("call", model="list", operation="text", args=["a\nb\nc\n"])
+    end = caller.node.models["list"].log.end
+    with pytest.raises(DataError, match="value of"):
+        caller.ask("call", model="list", operation="text", args=["x" * 600_000 + "\nb\nnew\n"])
+    assert caller.node.models["list"].log.end == end

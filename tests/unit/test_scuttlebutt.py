@@ -24,11 +24,13 @@ from scenes import (
     values,
 )
 
+from scuttled.core.changes import SEAL_BYTES, SLOT_BYTES_MAX, TEXT, make_change
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
-from scuttled.core.scuttlebutt import COMPACT_ENTRIES_MIN, SOURCES_MAX, Scuttlebutt
-from scuttled.core.update import Stamp, Update, stamp
-from scuttled.errors import RemoteProtocolError
+from scuttled.core.scuttlebutt import COMPACT_ENTRIES_MIN, Scuttlebutt
+from scuttled.core.sources import SOURCES_MAX
+from scuttled.core.update import CHANGE_BYTES_MAX, RECORD_BYTES_MAX, Stamp, Update, stamp
+from scuttled.errors import DataError, RemoteProtocolError
 
 EVER = Stamp(stamp(2**62))
 
@@ -220,3 +222,36 @@ def test_a_peer_that_has_all_is_told_nothing() -> None:
     again, _ = sessions(one, two)
     assert sent(drain(again)) == []
     assert again.next_delta(100, NOW) is None
+
+
+# --- what peers would not take -------------------------------------------------------------------
+
+
+def test_a_change_larger_than_peers_take_is_refused_by_who_writes_it() -> None:
+    """It would close every link, for all models, as often as it was sent."""
+    model = Tallies(1)
+    with pytest.raises(DataError, match=f"at most {CHANGE_BYTES_MAX}"):
+        model.local_update(bytes(CHANGE_BYTES_MAX + 1))
+    assert (model.latest, len(model.clock), model.log.end) == ({}, 0, 0)
+    update = model.local_update(b"9" * CHANGE_BYTES_MAX)
+    assert len(update.record) + SEAL_BYTES <= RECORD_BYTES_MAX
+
+
+def test_a_slot_longer_than_peers_take_is_refused_by_who_writes_it() -> None:
+    model = a_map()
+    for size in (SLOT_BYTES_MAX + 1, 1 << 16):
+        with pytest.raises(DataError, match="at most 4096"):
+            model.fill(b"k" * size, TEXT, b"v", WALL)
+    assert model.log.end == 0
+    model.fill(b"k" * SLOT_BYTES_MAX, TEXT, b"v", WALL)
+
+
+def test_of_a_bridged_source_nothing_is_taken_that_does_not_rise() -> None:
+    model = a_map()
+    change = make_change(b"k", TEXT, b"first")
+    assert model.adopt(change, TICKS, source(9))
+    before = state(model)
+    for late in (TICKS, TICKS - 1):
+        assert not model.adopt(make_change(b"k", TEXT, b"second"), late, source(9))
+        assert not model.adopt(make_change(b"other", TEXT, b"v"), late, source(9))
+    assert state(model) == before

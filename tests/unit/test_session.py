@@ -492,7 +492,8 @@ def test_a_have_of_an_earlier_round_acknowledges_nothing() -> None:
     assert stale is not None
     two.clock._times.clear()
     a.receive_clock(b.clock_message())
-    list(drain(a))
+    b.receive_clock(a.clock_message())
+    assert sent(drain(a)), "all of it once more"
     a.receive_have(stale)
     assert a.acked == 0
 
@@ -681,3 +682,21 @@ def test_confirmed_begins_with_the_peers_clock_and_what_we_send_adds_nothing() -
     again = b.clock_message()
     a.receive_clock(again)
     assert a.confirmed == two.clock.copy_times()
+
+
+def test_nobody_is_synced_who_has_refused_something_of_the_future() -> None:
+    """The peer has not told yet that its clock covers it: only the refusal says what is missing."""
+    one, two = filled(1), a_map(2)
+    a, b = sessions(one, two)
+    for delta in drain(a):
+        b.receive_delta(delta, NOW)
+    for delta in drain(b):
+        a.receive_delta(delta, NOW)
+    have = b.receipts.next(b.round)
+    assert have is not None
+    a.receive_have(have)
+    assert b.synced
+    late = record("late", TICKS + 2 * SKEW_MS * 4096)
+    b.receive_delta(Delta("default", b.round, [(source(1), [late])], 2, None), NOW)
+    assert b.future
+    assert not b.synced

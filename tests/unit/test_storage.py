@@ -28,6 +28,7 @@ from scuttled.errors import CantCreate, StorageError
 from scuttled.node import DEFAULT_MODEL, Node, Settings
 from scuttled.simulation.heap import Disk
 from scuttled.storage import FILE, SCHEMA, Batch, Identity, ModelBatch, Storage
+from scuttled.storage.directory import PEERS_BYTES_MAX
 
 ME = Identity(node_id(1), 1)
 RNG = random.Random(1)
@@ -289,6 +290,14 @@ def test_a_file_of_peers_that_can_not_be_read_is_told(tmp_path: Path) -> None:
     storage = opened(tmp_path)
     (tmp_path / "peers").write_bytes(b"\xff\xfe")
     with pytest.raises(StorageError, match=r"can't read .*peers"):
+        storage.read_peers()
+    storage.close()
+
+
+def test_a_file_of_peers_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    storage = opened(tmp_path)
+    (tmp_path / "peers").write_bytes(b"x" * (PEERS_BYTES_MAX + 1))
+    with pytest.raises(StorageError, match="has more than 262,144 bytes"):
         storage.read_peers()
     storage.close()
 

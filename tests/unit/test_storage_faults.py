@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import trio
 import trio.lowlevel
-from scenes import NOW, TICKS, WALL, a_node, default, node_id, source, state, write
+from scenes import NOW, TICKS, WALL, a_node, default, node_id, record, source, state, write
 from test_storage import RNG, begun, kept, opened
 
 from scuttled.core.hlc import Author
-from scuttled.core.update import make_source
+from scuttled.core.update import TIMESTAMP_MAX, make_source, stamp
 from scuttled.errors import StorageError
 from scuttled.node import HLC_AHEAD_TICKS, Node, Settings
 from scuttled.outside import Outside
@@ -31,6 +31,7 @@ from scuttled.storage import (
     another_life,
     schema,
 )
+from scuttled.storage.directory import LOCK
 
 SCHEMA_1 = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -42,6 +43,7 @@ CREATE TABLE entries(place INTEGER PRIMARY KEY, source INTEGER NOT NULL, record 
 PRAGMA user_version = 1;
 """
 ME = node_id(1)
+EVER = stamp(TIMESTAMP_MAX)
 
 
 def of_schema_1(directory: Path) -> Node:
@@ -616,3 +618,59 @@ def test_a_table_whose_name_is_no_text_any_more_is_damage(tmp_path: Path) -> Non
     storage = Storage(tmp_path, "normal", WALL)
     assert "a table is not what was saved" in storage.damage
     storage.close()
+
+
+class LateError:
+    """A connection whose next COMMIT is made, and fails all the same: the disk came too late."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._fails = True
+
+    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        done = self._db.execute(statement, *values)  # type: ignore[arg-type]
+        if statement == "COMMIT" and self._fails:
+            self._fails = False
+            raise sqlite3.OperationalError("disk I/O error")
+        return done
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._db, name)
+
+
+def test_a_write_that_failed_and_is_there_all_the_same_is_written_once(tmp_path: Path) -> None:
+    storage = opened(tmp_path)
+    begin(storage)
+    node = begun(storage)
+    write(node, "first")
+    kept(node, storage)
+    write(node, "first", "again")
+    default(node).receive([(source(7), [record("new source", TICKS)])], EVER)
+    node.create("another", "log")
+    node.accepted(default(node))
+    batch = node.unsaved(clocks=True)
+    assert batch is not None
+    database = storage._database
+    database.db = LateError(database.db)  # type: ignore[assignment]
+    with pytest.raises(StorageError, match="disk I/O error"):
+        storage.write(batch)
+    kept(node, storage)
+    storage.close()
+    again = opened(tmp_path)
+    held = begun(again)
+    assert state(default(held)) == state(default(node))
+    assert held.models.keys() == node.models.keys()
+    again.close()
+
+
+def test_a_marked_run_is_not_taken_for_whole_even_if_the_mark_is_lost(tmp_path: Path) -> None:
+    """To mark changes the lock, of which the database notes what it was. So `close` might as well
+    note a clean stop of a marked run: nobody would ever see the difference."""
+    storage = opened(tmp_path)
+    begin(storage)
+    storage.mark()
+    storage.close()
+    lock = tmp_path / LOCK
+    assert b"!" in lock.read_bytes()
+    lock.write_bytes(lock.read_bytes().replace(b"!", b"-"))
+    assert run(tmp_path).identity.life >= RANDOM_LIFE

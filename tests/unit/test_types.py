@@ -15,6 +15,7 @@ from scuttled.models import MODELS
 from scuttled.models.counter import TOTAL_MAX, Counter
 from scuttled.models.log import Log
 from scuttled.models.operations import call
+from scuttled.models.sequence import Sequence
 from scuttled.models.set import ELEMENT_BYTES_MAX, Set
 from scuttled.models.value import HISTORY_MAX, Value
 from scuttled.models.values import check_value
@@ -219,3 +220,13 @@ def test_what_an_operation_can_not_take_is_our_own_error(
 ) -> None:
     with pytest.raises((UsageError, DataError)):
         call(make(MODELS[data_type]), name, args)
+
+
+@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("to", range(4))
+def test_a_value_that_is_moved_stands_at_the_index_that_was_named(at: int, to: int) -> None:
+    here, plain = make(Sequence), ["a", "b", "c", "d"]
+    here.insert(0, plain)
+    here.move(at, to)
+    plain.insert(to, plain.pop(at))
+    assert here.items() == plain

@@ -1,7 +1,7 @@
 from scenes import WALL, a_map, put, saved
 
 from scuttled.models.map import Map
-from scuttled.unsaved import model_batch, note_saved
+from scuttled.unsaved import SAVE_ENTRIES_MAX, model_batch, note_saved
 
 
 def stored(*keys: str) -> Map:
@@ -80,3 +80,15 @@ def test_a_reset_is_one_batch_with_clock_and_floor_though_they_were_not_asked_fo
     after = model_batch(model, clocks=True)
     assert not after.replace
     assert len(after.entries) == 1
+
+
+def test_a_hole_does_not_come_to_disk_before_what_took_its_place() -> None:
+    """A kill between the two batches would take both."""
+    model = stored("k")
+    note_saved(model, model_batch(model, clocks=True))
+    for n in range(2 * SAVE_ENTRIES_MAX):
+        put(model, f"other{n}")
+    put(model, "k", "new")
+    batch = model_batch(model, clocks=True)
+    assert batch.freed == [0]
+    assert [at for at, _, record in batch.entries if record and b"new" in record]

@@ -1,3 +1,4 @@
+import pytest
 from scenes import NOW, WALL, Line, a_node, default, node_id, save, write
 
 from scuttled.core.fingerprint import bucket_of
@@ -95,6 +96,34 @@ def test_of_too_many_keys_that_differ_it_says_that_there_are_more() -> None:
     assert finding.more
     assert 0 < len(finding.keys) < 200
     assert len({bucket_of(key.encode()) for key in finding.keys}) == BUCKETS_ASKED_MAX
+
+
+def test_what_a_peer_has_no_room_to_tell_is_not_taken_for_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scuttled.verifying.BUCKETS_ASKED_MAX", BUCKETS)
+    monkeypatch.setattr("scuttled.verifying.ROWS_BYTES_MAX", 5000)
+    _, two, line = two_nodes(2000)
+    damage(two, "k0")
+    finding = checked(line)
+    assert (finding.state, finding.keys) in (("differs", ["k0"]), ("behind", []))
+    damaged = [f"k{n}" for n in range(0, 2000, 2)]
+    for key in damaged[1:]:
+        damage(two, key)
+    finding = checked(line)
+    assert finding.state == "differs"
+    assert finding.more
+    assert finding.keys
+    assert set(finding.keys) <= set(damaged)
+
+
+def test_keys_are_named_as_far_as_an_answer_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scuttled.verifying.KEYS_BYTES_MAX", 7)
+    _, two, line = two_nodes()
+    for key in ("k1", "k2", "k3", "k4"):
+        damage(two, key)
+    finding = checked(line)
+    assert (finding.keys, finding.more) == (["k1", "k2", "k3"], True)
 
 
 def test_a_peer_that_does_not_answer_stays_silent() -> None:

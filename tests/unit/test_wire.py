@@ -28,8 +28,10 @@ from scuttled.core.messages import (
 )
 from scuttled.core.update import RECORD_BYTES_MAX, TIMESTAMP_MAX, NodeId, make_source
 from scuttled.errors import RemoteProtocolError
+from scuttled.printable import one_line
 
-text = st.text(max_size=255)
+plain = st.characters().filter(lambda char: one_line(char) == char)
+text = st.text(plain, max_size=255)
 numbers = st.integers(0, TIMESTAMP_MAX)
 sources = st.builds(make_source, st.binary(min_size=8, max_size=8), st.integers(0, 2**32 - 1))
 clocks = st.dictionaries(sources, numbers, max_size=4)
@@ -56,7 +58,7 @@ hellos = st.builds(
 )
 rates = st.floats(0, 1e12)
 flows = st.dictionaries(
-    st.text(min_size=1, max_size=255),
+    st.text(plain, min_size=1, max_size=255),
     st.builds(
         Told,
         st.builds(Rates, rates, st.floats(-1e12, 1e12) | st.just(inf)),
