@@ -33,10 +33,8 @@ from scuttled.core.security import unsealed
 from scuttled.core.slots import Slots
 from scuttled.core.update import STAMP_BYTES, TICKS_PER_MS, Source, node_of, stamp, timestamp_of
 from scuttled.errors import DataError, Refused
+from scuttled.rejoining import KEYS_BYTES_MAX, KEYS_MAX, NAMED_MAX
 from scuttled.units import format_duration
-
-KEYS_MAX = 1000  # named in a report; the rest is counted
-NAMED_MAX = 10  # of these in a line of the log
 
 
 @dataclass(slots=True)
@@ -51,6 +49,13 @@ class TakenBack:
     kept_count: int = 0  # of others, at the bottom
     dropped_count: int = 0  # of others that were deletions or over; and each CLEAR
     unclaimed: list[str] = field(default_factory=list)  # models that peers send anew
+    named_chars: int = 0  # of the keys
+
+    def note(self, key: str) -> None:
+        """Name one more, if there is room."""
+        if len(self.issued) < KEYS_MAX and self.named_chars + len(key) <= KEYS_BYTES_MAX // 4:
+            self.named_chars += len(key)
+            self.issued.append(key)
 
     @property
     def words(self) -> str:
@@ -210,8 +215,7 @@ class _Part:
                 report.dropped_count += 1
                 continue
             report.issued_count += 1
-            if len(report.issued) < KEYS_MAX:
-                report.issued.append(_label(self.model, entry))
+            report.note(_label(self.model, entry))
 
     def _write(self, entry: Entry, wall_ms: int) -> bool:
         """False if it can't be: a version before this one may have taken what is too large now."""

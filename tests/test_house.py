@@ -54,7 +54,8 @@ HOUSE = {
         library
         timekeeping
         leases
-        rejoining unsaved verifying notices links future
+        rejoining unsaved verifying notices links
+        future
         members
         node client
         loading holding measuring
