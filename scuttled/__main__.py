@@ -8,6 +8,7 @@ latter makes of all numbers a command takes 0.3 ms longer.
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -112,7 +113,7 @@ def _invoke(args: list[str], settings: "Settings") -> int:
     import click
 
     from scuttled.cli import cli
-    from scuttled.errors import UsageError
+    from scuttled.errors import ConfigError, UsageError
 
     completion = os.environ.get("_SCUTTLED_COMPLETE")
     if completion:
@@ -131,6 +132,20 @@ def _invoke(args: list[str], settings: "Settings") -> int:
         raise UsageError(_sentence(error.format_message()), hint=_usage_hint(error)) from None
     except click.ClickException as error:
         raise UsageError(_sentence(error.format_message()), code=error.exit_code) from None
+    except OverflowError:
+        if _can_tell_time():
+            raise
+        words = "the wall clock of this machine stands beyond the year 2262"
+        raise ConfigError(words, hint="set it, and have NTP keep it: timedatectl") from None
+
+
+def _can_tell_time() -> bool:
+    """Python counts nanoseconds in 63 bits: beyond 2262 not even its logging can be imported."""
+    try:
+        time.time()
+    except OverflowError:
+        return False
+    return True
 
 
 def _sentence(text: str) -> str:

@@ -404,6 +404,7 @@ class Daemon:
     async def _keep_expiring(self) -> None:
         while True:
             now = self.outside.now()
+            self.node.look_at_clock(now, self.outside.steady_s())
             self.node.expire(now.wall_ms)
             due = self.node.next_expiry_ms()
             if due is None:

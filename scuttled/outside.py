@@ -7,6 +7,7 @@ can hand in a machine and a network of its own and run the daemon unchanged.
 import gc
 import os
 import random
+import time
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
@@ -24,6 +25,9 @@ from scuttled.waking import read_clocks
 
 GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
 
+# The monotonic clock stands still while a machine sleeps, and the wall clock does not.
+STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 T = TypeVar("T")
 
 
@@ -38,6 +42,10 @@ class Outside:
 
     def now(self) -> Instant:
         return read_clocks()
+
+    def steady_s(self) -> float:
+        """Seconds that passed since some instant, also while the machine slept."""
+        return time.clock_gettime(STEADY_CLOCK)
 
     def boot_id(self) -> str:
         """Tells one start of the machine from another; the same for ever where nobody says."""

@@ -12,6 +12,7 @@ from scuttled.config import Config, is_loopback, parse_address
 from scuttled.core.link import Link
 from scuttled.core.update import Instant
 from scuttled.dialling import PEERS_MAX, Peer, Target
+from scuttled.future import TakenBack
 from scuttled.gossip import SKEW_MS, Gossip
 from scuttled.holding import graves
 from scuttled.members import Member
@@ -21,6 +22,7 @@ from scuttled.problems import Problem
 from scuttled.rejoining import Rejoined
 from scuttled.requests import model_list
 from scuttled.storage import Storage
+from scuttled.timekeeping import CLOCK_HINT
 from scuttled.units import format_duration
 
 HELD_UP_MS = 3_600_000  # for which deletions may wait before it is worth a word
@@ -29,7 +31,6 @@ NAMED_MAX = 5  # members in one sentence
 SAMPLES = 6  # one a second; rates are over these
 
 DISK_HINT = "make room on the disk, or mend it: writes are taken again without a restart"
-SKEW_HINT = "have every machine's clock set by NTP: timedatectl"
 MEMBERS_HINT = "each start of a --memory node is a new source: give it a --data of its own"
 SOURCES_HINT = "ids that stay for npm peers and programs, or another model: export and import"
 MODEL_HINT = "give the model another name on one of the two nodes"
@@ -137,6 +138,8 @@ class Report:
             "members": node.members.count(now.wall_ms),
             "deleted": graves(node, now.wall_ms),
             "resets": [_reset(report) for report in node.resets],
+            "ahead_ms": node.time.ahead_ms,
+            "taken_back": [_taken_back(report) for report in node.taken_back],
             "storage": {
                 "path": str(storage.path) if storage else "",
                 "bytes": storage.bytes if storage else 0,
@@ -155,6 +158,10 @@ class Report:
         found = []
         if failing := self.node.failing:
             found.append(Problem("disk", f"the disk fails: {failing}", DISK_HINT))
+        if words := self.node.time.odd_one:
+            found.append(Problem("clock", words, CLOCK_HINT))
+        if words := self.node.time.future:
+            found.append(Problem("ahead", words, CLOCK_HINT))
         found += self._alone(now)
         found += self._silent_members(now)
         found += self._crowded_models()
@@ -228,7 +235,7 @@ class Report:
         found = []
         if abs(link.pulse.skew_ms) >= SKEW_MS:
             words = f"the clock of {who} differs by {link.pulse.skew_ms / 1000:.1f} s"
-            found.append(Problem("skew", words, SKEW_HINT, about=who))
+            found.append(Problem("skew", words, CLOCK_HINT, about=who))
         lag_s = link.lag_s(now)
         if lag_s >= LAG_S:
             words = f"{who} has not acknowledged {link.lag:,} updates for {format_duration(lag_s)}"
@@ -243,7 +250,7 @@ class Report:
                     "in the future to be taken yet"
                 )
                 about = f"{who} {session.model.name}"
-                found.append(Problem("future", words, SKEW_HINT, about=about))
+                found.append(Problem("future", words, CLOCK_HINT, about=about))
         return found
 
     def _crowded_models(self) -> list[Problem]:
@@ -364,6 +371,20 @@ def _reset(report: Rejoined) -> dict[str, Any]:
         "dropped": report.dropped,
         "dropped_count": report.dropped_count,
         "life": report.life,
+        "words": report.words,
+    }
+
+
+def _taken_back(report: TakenBack) -> dict[str, Any]:
+    return {
+        "at_ms": report.at_ms,
+        "ahead_ms": report.ahead_ms,
+        "life": report.life,
+        "issued": report.issued,
+        "issued_count": report.issued_count,
+        "kept_count": report.kept_count,
+        "dropped_count": report.dropped_count,
+        "unclaimed": report.unclaimed,
         "words": report.words,
     }
 

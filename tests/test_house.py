@@ -56,7 +56,10 @@ HOUSE = {
     "hall": """
         library
         keeping
+        timekeeping
+        leases
         rejoining unsaved verifying notices links problems
+        future
         members
         node client
         loading holding measuring

@@ -113,6 +113,7 @@ class Scuttlebutt(ABC):
         self.floor = Clock()  # below it, deletes were forgotten: see members
         self.saved_floor = 0  # its revision, as storage has it
         self.replaced = False  # storage must let go of all it has of this model
+        self.unclaimed = False  # it holds more than its clock says: see future
         self.hurry_to = 0  # a writer waits until others have what stands below in the log
         self.log = ArrivalLog()
         self._compact_at = COMPACT_ENTRIES_MIN
