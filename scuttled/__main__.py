@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SIGINT, _SIGPIPE = 2, 13
 _KILLED = 128  # + signal: how shells name an end by a signal
-_IOERR, _SOFTWARE = 74, 70
+_SOFTWARE = 70
 
 
 def main() -> NoReturn:
@@ -50,9 +50,9 @@ def _run(args: list[str]) -> int:
         code = _invoke(args, settings)
         if code:
             _tell_end(code, args, settings)
-        return code or _flush()
+        return code or _flush(args, settings)
     except (ScuttledError, KeyboardInterrupt, BrokenPipeError) as error:
-        _flush()  # what was found before it went wrong belongs to the answer
+        _flush(args, settings)  # what was found before it went wrong belongs to the answer
         if isinstance(error, ScuttledError):
             return _tell(error, args, settings)
         if isinstance(error, KeyboardInterrupt):
@@ -98,7 +98,7 @@ def _usage_hint(error: "click.UsageError") -> str:
     return f"{error.ctx.command_path} --help" if error.ctx else "scuttled --help"
 
 
-def _flush() -> int:
+def _flush(args: list[str], settings: "Settings") -> int:
     """Sends stdout out while we can still say that it failed."""
     try:
         if sys.stdout is not None:
@@ -107,9 +107,10 @@ def _flush() -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
+        from scuttled.errors import StorageError
+
         _stdout_to_nowhere()
-        print(f"scuttled: answer not written: {error.strerror}", file=sys.stderr)
-        return _IOERR
+        return _tell(StorageError(f"answer not written: {error.strerror}"), args, settings)
 
 
 def _tell(error: "ScuttledError", args: list[str], settings: "Settings") -> int:
