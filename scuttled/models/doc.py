@@ -40,6 +40,8 @@ def _name(name: object, what: str) -> bytes:
 
 
 class Doc(Groups):
+    """Rows of fields that several edit: in each field the last write stands."""
+
     data_type = "doc"
     strict = True
 

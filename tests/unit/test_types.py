@@ -68,7 +68,7 @@ def test_a_model_that_was_dropped_is_empty_and_can_be_used_again(data_type: str)
     call(model, name, args)
     held = model.to_json()
     assert held != empty
-    model.clear(2_000)
+    model.drop(2_000)
     assert model.to_json() == empty
     call(model, name, args)
     assert str(model.to_json()) == str(held)
@@ -133,7 +133,7 @@ def test_an_element_that_is_added_again_leaves_one_add_and_is_not_gone() -> None
     held = make(Set)
     for _ in range(5):
         held.add("a")
-    assert (held.keys, held.size()) == (1, 1)
+    assert (held.count, held.size()) == (1, 1)
     dead = [slot for slot in held.graves() if held.is_gone(slot)]
     assert dead == []
 
@@ -166,7 +166,7 @@ def test_a_new_life_counts_in_a_slot_of_its_own() -> None:
     counter.add(2)
     counter.author.live_as(2)
     assert counter.add(3) == 5
-    assert counter.keys == 2
+    assert counter.count == 2
 
 
 def test_what_is_filled_in_a_model_is_found_by_its_label() -> None:
