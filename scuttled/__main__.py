@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SIGINT, _SIGPIPE = 2, 13
 _ENDING = (1, 15)  # SIGHUP, SIGTERM
 _KILLED = 128  # + signal: how shells name an end by a signal
-_IOERR, _SOFTWARE = 74, 70
+_SOFTWARE = 70
 
 
 class _Ended(BaseException):
@@ -96,9 +96,9 @@ def _run(args: list[str]) -> int:
         code = _invoke(args, settings)
         if code:
             _tell_end(code, args, settings)
-        return code or _flush()
+        return code or _flush(args, settings)
     except (ScuttledError, KeyboardInterrupt, BrokenPipeError) as error:
-        _flush()  # what was found before it went wrong belongs to the answer
+        _flush(args, settings)  # what was found before it went wrong belongs to the answer
         if isinstance(error, ScuttledError):
             return _tell(error, args, settings)
         if isinstance(error, KeyboardInterrupt):
@@ -158,7 +158,7 @@ def _usage_hint(error: "click.UsageError") -> str:
     return f"{error.ctx.command_path} --help" if error.ctx else "scuttled --help"
 
 
-def _flush() -> int:
+def _flush(args: list[str], settings: "Settings") -> int:
     """Sends stdout out while we can still say that it failed."""
     try:
         if sys.stdout is not None:
@@ -167,11 +167,10 @@ def _flush() -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _to_nowhere(sys.stdout)
-        from scuttled.cli.output import say
+        from scuttled.errors import StorageError
 
-        say(f"scuttled: answer not written: {error.strerror}")
-        return _IOERR
+        _to_nowhere(sys.stdout)
+        return _tell(StorageError(f"answer not written: {error.strerror}"), args, settings)
 
 
 def _tell(error: "ScuttledError", args: list[str], settings: "Settings") -> int:

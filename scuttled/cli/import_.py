@@ -1,5 +1,6 @@
 """`scuttled import`: read a whole file, and only if all of it is good, write it into models."""
 
+import shlex
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from scuttled.errors import DataError, Refused, UsageError
 _PAIRS_PER_REQUEST = 500
 _BYTES_PER_REQUEST = 256 << 10
 
+STDIN = "standard input"
 MODES = ("merge", "missing", "replace")
 Targets = dict[str, str]  # part of the file -> the model it goes to
 Known = dict[str, int]  # the models that are there -> how many keys they have
@@ -71,7 +73,7 @@ def command(
     would have, others after the model's TTL, if it has one; keys whose time is over are skipped.
     """
     _check_prefix(under)
-    name = "standard input" if file == "-" else file
+    name = STDIN if file == "-" else file
     counts: Counts = {}
     sent: Sent = deque()
     with _told_if_cut_short(counts, sent, dry_run=dry_run), open_to_reread(file) as source:
@@ -152,7 +154,10 @@ def _check(settings: Settings, contents: Contents, name: str, *, replace: bool) 
             raise DataError("it holds no keys", hint="to delete all: scuttled del --prefix ''")
     except DataError as error:
         words = f"nothing imported: {name}: {error.message}"
-        raise DataError(words, hint=error.hint) from error
+        hint = error.hint
+        if name != STDIN:
+            hint = hint.replace("FILE", shlex.quote(name))  # as it can be pasted
+        raise DataError(words, hint=hint) from error
 
 
 def _say_what_repeats(settings: Settings, contents: Contents, name: str) -> None:

@@ -281,8 +281,10 @@ def test_an_answer_that_can_not_be_written_is_74(daemon: Daemon, command: str) -
         done = subprocess.run(
             ["bash", "-c", script], env=daemon.env, stderr=subprocess.PIPE, timeout=30, check=False
         )
-        words = f"scuttled: answer not written: {reason}\n"
-        assert (done.returncode, done.stderr.decode()) == (74, words)
+        words = f"answer not written: {reason}"
+        told = f'{{"v":1,"code":74,"message":"{words}","hint":""}}\n'
+        expected = told if "-j" in command else f"scuttled: {words}\n"
+        assert (done.returncode, done.stderr.decode()) == (74, expected)
 
 
 def test_a_daemon_that_does_not_answer_is_75_in_time(fleet: Fleet) -> None:
@@ -303,7 +305,7 @@ def test_a_daemon_that_does_not_answer_is_75_in_time(fleet: Fleet) -> None:
     assert a.cli("watch", "--for", "50ms", check=False).returncode == 75
 
 
-@pytest.mark.parametrize("command", [["wait", "--key", "never"], ["watch"], ["watch", "-j"]])
+@pytest.mark.parametrize("command", [["wait", "--key", "never"], ["watch"]])
 def test_ctrl_c_is_130_without_a_word(daemon: Daemon, command: list[str]) -> None:
     with daemon.begin(*command, "-v") as process:
         assert process.stderr
