@@ -14,7 +14,8 @@ from zlib import crc32
 
 from scuttled.core.security import Check, Seal, id_of_key
 from scuttled.core.update import NodeId
-from scuttled.errors import StorageError, Unavailable
+from scuttled.errors import StorageError
+from scuttled.extras import not_installed
 
 FILE = "key"
 CHECK_FILE = "key.check"
@@ -26,18 +27,14 @@ def _ed25519() -> Any:
     try:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError:
-        raise Unavailable(
-            "signing needs the extra 'secure', which is not installed",
-            hint="pip install 'scuttled[secure]'",
-        ) from None
+        raise not_installed("signing", "secure") from None
     return ed25519
 
 
 def check_with_ed25519() -> Check:
     """Checks signatures. Raises Unavailable."""
-    from cryptography.exceptions import InvalidSignature
-
     public_key = _ed25519().Ed25519PublicKey.from_public_bytes
+    from cryptography.exceptions import InvalidSignature
 
     def check(key: bytes, signature: bytes, message: bytes) -> bool:
         try:

@@ -27,6 +27,7 @@ HOUSE = {
     "cellar": """
         scuttled core
         errors
+        extras
         units printable patterns
         core.update core.flow
         core.clock

@@ -14,6 +14,7 @@ from scuttled.printable import one_line
 
 _CELL_WIDTH_MIN = 8  # no column of a table is cut below this
 _GAP = 2
+_LABEL_WIDTH = 9
 _NOTE_INDENT = 4
 _NOTE_WIDTH = 100  # where no terminal says
 _NOTE_WIDTH_MIN = 40
@@ -71,6 +72,23 @@ def plain_line(columns: Iterable[object]) -> str:
 def line(sentence: str) -> None:
     """A line of the answer for people."""
     write(one_line(sentence) + "\n")
+
+
+def fact(label: str, sentence: str) -> None:
+    """A labelled line of the answer, for people; one that is too long goes on below itself."""
+    from textwrap import wrap
+
+    room = max((width() or 1 << 20) - _LABEL_WIDTH, _NOTE_WIDTH_MIN)
+    parts = wrap(
+        one_line(sentence),
+        room,
+        drop_whitespace=True,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    labels = [label, *[""] * len(parts)]
+    for name, part in zip(labels, parts or [""], strict=False):
+        write(f"{name:<{_LABEL_WIDTH}}{part}".rstrip() + "\n")
 
 
 def _text(value: object) -> bytes | str:

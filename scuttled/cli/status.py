@@ -36,8 +36,9 @@ def command(settings: Settings, check: bool) -> None:
         for name, value in _facts(status):
             output.write(output.plain_line([name, value]))
     else:
-        for line in screen(status):
-            output.line(line)
+        output.line(headline(status))
+        for label, words in screen(status):
+            output.fact(label, words)
         if status["links"]:
             output.write("\n")
             show(settings, status["links"])
@@ -61,43 +62,64 @@ def _label(status: dict[str, Any]) -> str:
     return str(status["name"] or status["node"])
 
 
-def screen(status: dict[str, Any]) -> list[str]:
-    """The lines above the table of links."""
-    verdict = "healthy" if status["healthy"] else "degraded"
-    lines = [
-        f"{_label(status)} ({status['node']})  up {format_duration(status['uptime_s'])}"
-        f"  pid {status['pid']}  scuttled {status['version']}  {verdict},"
-        f" {status['peers_up']} of {status['peers_configured']} peers up",
-        f"cluster {status['cluster']}  listen {status['listen'] or '-'}"
-        + (
-            f" as {status['advertise']}"
-            if status["advertise"] not in ("", status["listen"])
-            else ""
-        )
-        + f"  control {status['control']}",
-        f"models {len(status['models'])}  keys {status['keys']:,}"
-        f"  state {format_bytes(status['bytes'])}  memory {format_bytes(status['rss_bytes'])}",
-        _deleted(status),
-        f"gossip in {status['rate_in']:.1f}/s  out {status['rate_out']:.1f}/s"
-        f"  total in {status['updates_in']:,} ({format_bytes(status['bytes_in'])})"
-        f"  out {status['updates_out']:,} ({format_bytes(status['bytes_out'])})",
-        *_flow(status.get("flow", [])),
-        _storage(status),
+Fact = tuple[str, str]  # a label, and what there is to say
+
+
+def screen(status: dict[str, Any]) -> list[Fact]:
+    """What stands above the table of links, below the first line."""
+    rates = f"in {status['rate_in']:.1f} updates/s  out {status['rate_out']:.1f} updates/s"
+    totals = (
+        f"in {status['updates_in']:,} updates ({format_bytes(status['bytes_in'])})"
+        f"  out {status['updates_out']:,} updates ({format_bytes(status['bytes_out'])})"
+    )
+    facts = [
+        ("node", _node(status)),
+        ("listen", _listen(status)),
+        ("control", status["control"]),
+        ("state", _state(status)),
+        ("members", _deleted(status)),
+        ("gossip", rates),
+        ("total", totals),
+        *(("flow", line) for line in _flow(status.get("flow", []))),
+        ("storage", _storage(status)),
     ]
     if abs(status["skew_ms"] or 0) >= _SKEW_MS_WORTH_TELLING or status["future"]:
-        lines.append(
-            f"clock  {format_duration(abs(status['skew_ms'] or 0) / 1000)} apart from a peer,"
-            f" {status['future']:,} updates from the future refused"
-        )
+        apart = format_duration(abs(status["skew_ms"] or 0) / 1000)
+        refused = f"{status['future']:,} updates from the future refused"
+        facts.append(("clock", f"{apart} apart from a peer, {refused}"))
     if doubted := status.get("doubted"):
         words = ", ".join(f"{count:,} {cause}" for cause, count in sorted(doubted.items()))
-        lines.append(f"trust  updates not taken: {words}")
-    lines += _resets(status)
+        facts.append(("trust", f"updates not taken: {words}"))
+    facts += [("reset", words) for words in _resets(status)]
     for problem in _problems(status):
-        lines.append(f"problem: {problem['words']}")
+        facts.append(("problem", problem["words"]))
         if problem["hint"]:
-            lines.append(f"   hint: {problem['hint']}")
-    return lines
+            facts.append(("  hint", problem["hint"]))
+    return facts
+
+
+def headline(status: dict[str, Any]) -> str:
+    """Who it is, and how it does."""
+    verdict = "healthy" if status["healthy"] else "degraded"
+    peers = f"{status['peers_up']} of {status['peers_configured']} peers up"
+    return f"{_label(status)} ({status['node']})  {verdict}, {peers}"
+
+
+def _node(status: dict[str, Any]) -> str:
+    age = format_duration(status["uptime_s"])
+    version = f"scuttled {status['version']}"
+    return f"up {age}  pid {status['pid']}  {version}  cluster {status['cluster']}"
+
+
+def _listen(status: dict[str, Any]) -> str:
+    listen, told = status["listen"] or "-", status["advertise"]
+    return listen if told in ("", listen) else f"{listen} as {told}"
+
+
+def _state(status: dict[str, Any]) -> str:
+    held = f"models {len(status['models'])}  keys {status['keys']:,}"
+    sizes = f"size {format_bytes(status['bytes'])}  memory {format_bytes(status['rss_bytes'])}"
+    return f"{held}  {sizes}"
 
 
 def _problems(status: dict[str, Any]) -> list[dict[str, str]]:
@@ -115,22 +137,22 @@ def _flow(flows: list[dict[str, Any]]) -> list[str]:
         return []
     if not limited:
         wanted = sum(flow["wanted_per_s"] for flow in flows)
-        return [f"flow   writers want {wanted:,.1f}/s, no limit"]
+        return [f"writers want {wanted:,.1f} updates/s, no limit"]
     return [_limited(flow) for flow in limited]
 
 
 def _limited(flow: dict[str, Any]) -> str:
     way = f"{flow['held']} held back" if flow["enforced"] else "not enforced"
     return (
-        f"flow   {flow['type']}: writers want {flow['wanted_per_s']:,.1f}/s,"
-        f" allowed {flow['allowed_per_s']:,.1f}/s, {way}: {flow['why']}"
+        f"{flow['type']}: writers want {flow['wanted_per_s']:,.1f} updates/s,"
+        f" allowed {flow['allowed_per_s']:,.1f}, {way}: {flow['why']}"
     )
 
 
 def _deleted(status: dict[str, Any]) -> str:
     """What is deleted or expired and not yet forgotten, and whom it waits for."""
     deleted = status["deleted"]
-    line = f"members {status['members']}  deleted {status['tombstones']:,}"
+    line = f"{status['members']:,}  deleted {status['tombstones']:,}"
     if not deleted["count"]:
         return line
     waiting = f"{line}  to be forgotten {deleted['count']:,}"
@@ -142,17 +164,17 @@ def _deleted(status: dict[str, Any]) -> str:
 def _resets(status: dict[str, Any]) -> list[str]:
     now_ms = int(time.time() * 1000)
     return [
-        f"reset  {format_duration(max(now_ms - reset['at_ms'], 0) / 1000)} ago: {reset['words']}"
+        f"{format_duration(max(now_ms - reset['at_ms'], 0) / 1000)} ago: {reset['words']}"
         for reset in status["resets"]
     ]
 
 
 def _storage(status: dict[str, Any]) -> str:
     if not status["data"]:
-        return "storage  memory only: all is gone when the daemon stops"
+        return "memory only: all is gone when the daemon stops"
     storage = status["storage"]
     return (
-        f"storage {status['data']}  {format_bytes(storage['bytes'] or 0)}  sync {status['sync']}"
+        f"{status['data']}  {format_bytes(storage['bytes'] or 0)}  sync {status['sync']}"
         f"  unsaved {storage['unsaved']:,}"
         + (f"  failing: {storage['failing']}" if storage.get("failing") else "")
     )

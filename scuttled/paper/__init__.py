@@ -12,7 +12,7 @@ numpy and matplotlib come with the extra `plot`; nothing of them is imported bef
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from scuttled.errors import Unavailable
+from scuttled.extras import not_installed
 
 EXTRA = {"numpy", "matplotlib"}
 
@@ -25,7 +25,5 @@ def extra_plot() -> Iterator[None]:
     except ImportError as error:
         if (error.name or "").split(".")[0] not in EXTRA:
             raise
-        raise Unavailable(
-            f"the paper's experiments need the extra 'plot', which is not installed ({error.name})",
-            hint="pip install 'scuttled[plot]'",
-        ) from None
+        what = "the paper's experiment"
+        raise not_installed(what, "plot", lacking=error.name or "") from None

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from scripted_daemon import MS, NODE, ScriptedDaemon, Scuttled, error, ok
 
+from scuttled.cli import output
+
 PEER = {
     "node": NODE,
     "name": "db1",
@@ -100,13 +102,27 @@ def test_status_on_a_terminal_is_one_screen(
     monkeypatch.setenv("SCUTTLED_OUTPUT", "table")
     daemon.answers["status"] = lambda request: [{"ok": STATUS}]
     lines = scuttled("status").out.decode().splitlines()
-    assert lines[0] == (
-        f"web1 ({NODE})  up 3h 12m  pid 812  scuttled 0.1.0  degraded, 1 of 2 peers up"
-    )
-    assert "members 3  deleted 1  to be forgotten 2, oldest 2h, not yet seen by db3" in lines
+    assert lines[0] == f"web1 ({NODE})  degraded, 1 of 2 peers up"
+    assert "node     up 3h 12m  pid 812  scuttled 0.1.0  cluster default" in lines
+    assert "members  3  deleted 1  to be forgotten 2, oldest 2h, not yet seen by db3" in lines
+    assert "gossip   in 0.5 updates/s  out 0.0 updates/s" in lines
     assert any(line.endswith("ago: model default was reset to the state of db1") for line in lines)
-    assert "problem: disk slow" in lines
+    assert "problem  disk slow" in lines
     assert len(lines) < 24
+
+
+def test_status_fits_a_terminal_of_80_columns(
+    daemon: ScriptedDaemon, scuttled: Scuttled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCUTTLED_OUTPUT", "table")
+    monkeypatch.setattr(output, "width", lambda: 80)
+    words = "model default was reset to the state of db1, " + "which has forgotten deletions " * 9
+    resets = [{"at_ms": MS, "words": words}]
+    daemon.answers["status"] = lambda request: [{"ok": {**STATUS, "resets": resets}}]
+    lines = scuttled("status").out.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    told = " ".join(" ".join(lines).split())
+    assert " ".join(words.split()) in told, "nothing is cut"
 
 
 def test_status_of_a_daemon_without_disk_says_so(
@@ -256,8 +272,8 @@ def test_a_hint_stands_below_its_problem_and_below_the_error_of_check(
     )
     monkeypatch.setenv("SCUTTLED_OUTPUT", "table")
     lines = scuttled("status").out.decode().splitlines()
-    place = lines.index("problem: clock 0.7 s off")
-    assert lines[place + 1 : place + 3] == ["problem: disk slow", "   hint: buy another"]
+    place = lines.index("problem  clock 0.7 s off")
+    assert lines[place + 1 : place + 3] == ["problem  disk slow", "  hint   buy another"]
 
 
 def _verdict(address: str, state: str, reason: str = "", hint: str = "") -> dict[str, str]:
