@@ -187,6 +187,8 @@ class Daemon:
             seed = self.outside.rng.randbytes(signing.SEED_BYTES)
             if home:
                 signing.write_key(home, seed)
+        elif home and not signing.has_check(home):
+            signing.write_check(home, seed)
         return signing.make_seal(seed)
 
     def _renew_key(self) -> NodeId:

@@ -146,6 +146,7 @@ async def replicate(
     The models keep what had come until then.
     """
     held = _by_name([models] if isinstance(models, Scuttlebutt) else list(models))
+    _check_stream(stream)
     if send_only and receive_only:
         raise UsageError("send_only and receive_only: then nothing is left to do")
     hello = _hello(held, name, cluster, (send_only, receive_only), meta)
@@ -157,11 +158,24 @@ async def replicate(
     assert end is not None
     if end.code not in (Code.LEAVING, Code.AFRESH) and not call.closed:
         raise (Refused if end.by_peer or link.stopped else RemoteProtocolError)(end.words)
-    synced = call.synced and (end.words == DONE or call.has_all())
+    synced = call.synced and (call.done or call.has_all())
     return Replicated(synced, link.updates_in, link.updates_out, end.words, call.left_out)
 
 
+def _check_stream(stream: object) -> None:
+    wanted = ("receive_some", "send_all", "wait_send_all_might_not_block", "aclose")
+    missing = [name for name in wanted if not hasattr(stream, name)]
+    if missing:
+        raise UsageError(
+            f"a stream that is a {type(stream).__name__} and has no {missing[0]}: "
+            "a trio stream is wanted, as trio.open_tcp_stream gives it"
+        )
+
+
 def _by_name(models: list[Scuttlebutt]) -> dict[str, Scuttlebutt]:
+    for model in models:
+        if not isinstance(model, Scuttlebutt):
+            raise UsageError(f"a model that is a {type(model).__name__}: expected a Map, Log ...")
     held = {model.name: model for model in models}
     if not held or len(held) < len(models):
         names = ", ".join(model.name for model in models) or "none"
@@ -226,6 +240,7 @@ class _Call:
         self.stream = stream
         self.tail = tail
         self.synced = False  # all was there at both ends, at some moment
+        self.done = False  # and one of them ended it for that
         self.closed = False  # by the stream, not with words
         self.left_out: dict[str, str] = {}
         self.on_header: Callable[[Header], object] | None = None
@@ -341,12 +356,14 @@ class _Call:
                     self.on_left_out(name, words)
         if len(self.left_out) == len(self._names):
             link.close(Code.TYPE, "; ".join(self.left_out.values()))
-        told = link.ended is not None and link.ended.words == DONE
-        if not self.synced and link.up and (told or self.has_all()):
+        # Older peers have no other sign for it than these words.
+        self.done = link.ended is not None and link.ended.words == DONE
+        if not self.synced and link.up and (self.done or self.has_all()):
             self.synced = True
             if self.on_synced:
                 self.on_synced()
-            if not (self.tail or told):
+            if not (self.tail or self.done):
+                self.done = True
                 link.close(Code.LEAVING, DONE)
 
     def has_all(self) -> bool:

@@ -193,6 +193,7 @@ async def test_several_models_share_a_stream() -> None:
         ([], {}, "not none"),
         ([Map("a"), Map("a")], {}, "not a, a"),
         ([Map("a"), Map("b")], {}, "one author"),
+        (["m"], {}, "a model that is a str"),
         ([Map()], {"send_only": True, "receive_only": True}, "nothing is left"),
         ([Map()], {"meta": {1, 2}}, "JSON can't say"),
         ([Map()], {"meta": "x" * 3000}, "at most 2000"),
