@@ -153,6 +153,23 @@ def test_what_is_no_type_is_refused_at_the_start(
     assert words in daemon.log()
 
 
+def test_a_daemon_that_holds_one_and_is_started_without_the_type_says_what_it_lacks(
+    fleet: Fleet, env: dict[str, str]
+) -> None:
+    a = fleet.daemon("a", env=env)
+    a.cli("model", "create", "best", "--type", "longest")
+    a.cli("-m", "best", "call", "say", "hello")
+    a.stop()
+    a.serve_env.pop("SCUTTLED_TYPES")
+    a.start(wait=False)
+    assert a.ended() == 65
+    assert "model 'best' is on disk as a longest, a data type that this daemon does not" in a.log()
+    assert "serve --types" in a.log()
+    a.serve_env.update(env)
+    a.start()
+    assert a.text("-m", "best", "get") == '"hello"\n'
+
+
 # --- in a backup ---------------------------------------------------------------------------------
 
 
