@@ -49,20 +49,28 @@ HOUSE = {
         core.host
         core.link
     """,
-    "rooms": "models storage config rpc refusals signing",
+    "rooms": """
+        models storage config rpc refusals signing cursors
+        covering telling
+    """,
     "hall": """
         library
+        keeping
+        timekeeping
+        leases
         rejoining unsaved verifying notices links problems
+        future
         members
         node client
         loading holding measuring
         pacing
         watching
-        hearing tally
+        hearing listing tally
     """,
     "doors": """
-        waking
-        requests transport readiness logs control_socket
+        waking repeats
+        signals
+        requests transport readiness logs control_socket descriptors
         outside
         control npm trio_client replication
     """,
@@ -96,6 +104,7 @@ HOMES = {
     "trio": {
         "replication",
         "waking",
+        "signals",
         "transport",
         "control",
         "npm",
@@ -116,6 +125,7 @@ IMPURE_NAMES = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today
 IMPURE_FOR_A_REASON = {
     ("library", "time"),  # models in a program of one's own want an identity and the time
     ("library", "secrets"),
+    ("keeping", "secrets"),  # likewise
     ("client", "time"),  # it blocks in a command's process, never in the daemon: its deadlines
 }
 

@@ -83,7 +83,11 @@ def _path(value: object) -> str:
 
 def _path_from_text(text: str) -> str:
     """On a command line a path counts from the working directory, as everywhere."""
-    return os.path.abspath(os.path.expanduser(text))
+    path = os.path.expanduser(text)
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path!r} counts from the working directory, which is gone") from None
 
 
 def _switch(value: object) -> bool:
@@ -236,6 +240,11 @@ class Setting:
     key: str
     default: object
     kind: Kind
+
+    @property
+    def is_list(self) -> bool:
+        """Whether its text may have several parts, with commas between them."""
+        return self.kind in (PEERS, BRIDGES, TYPES, ENFORCE, TRUST)
 
     @property
     def word(self) -> str:

@@ -17,6 +17,7 @@ from scuttled.node import Node
 from scuttled.npm.bridge import Bridge
 from scuttled.npm.guests import Dialled, Guest, Guests, guest_words
 from scuttled.npm.talk import HELLO_S, Talk
+from scuttled.repeats import FROM_STRANGERS
 from scuttled.transport import dial, dial_reason, keep_alive, open_listeners, remote_name
 from scuttled.waking import Bell, Outlet, read_clocks
 
@@ -63,7 +64,8 @@ class NpmDoor:
     async def serve(self, bridge: Bridge, stream: trio.SocketStream) -> None:
         """A connection that an npm peer made. Closes the stream."""
         if len(self.guests.here) >= CONNECTIONS_MAX:
-            logger.warning("npm peer %s closed: %d are there", remote_name(stream), CONNECTIONS_MAX)
+            words, who = "npm peer %s closed: %d are there", remote_name(stream)
+            logger.warning(words, who, CONNECTIONS_MAX, extra=FROM_STRANGERS)
             await trio.aclose_forcefully(stream)
             return
         now = read_clocks()
@@ -163,9 +165,10 @@ class NpmDoor:
         talk = guest.talk
         name = f"{talk.peer} ({guest.address})" if talk.peer else guest.address
         counts = f"{talk.updates_in} updates in, {talk.updates_out} out"
+        stranger = None if talk.peer else FROM_STRANGERS
         words = guest_words(talk)
         more = f"; {words}" if words else ""
-        logger.info("npm peer %s ended: %s; %s%s", name, guest.why, counts, more)
+        logger.info("npm peer %s ended: %s; %s%s", name, guest.why, counts, more, extra=stranger)
 
 
 def _why_not(error: OSError | ScuttledError | trio.TooSlowError) -> str:
