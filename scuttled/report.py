@@ -103,7 +103,7 @@ class Report:
 
     def _peers_up(self, now: Instant) -> tuple[int, int]:
         """How many are linked, whoever dialled, and how many there are or ought to be."""
-        states = [row["state"] for row in self.peers(now)]
+        states = [row["state"] for row in self.peers(now) if "npm" not in row]
         return states.count("up"), len(states) - states.count("self")
 
     def facts(self, now: Instant) -> dict[str, Any]:
