@@ -1,5 +1,6 @@
 """`replicate` where a program does what programs do: leaves at once, raises, uses threads."""
 
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -187,6 +188,16 @@ async def test_what_a_callback_raises_comes_out_as_it_is(error: Exception, where
         with pytest.raises(type(error)) as caught:
             await replicate(b, there, **options)
     assert caught.value is error
+    assert b.streams == 0
+
+
+async def test_ctrl_c_comes_out_as_it_is() -> None:
+    a, b = Map(), Map()
+    here, there = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(replicate, a, here)
+        with pytest.raises(KeyboardInterrupt):
+            await replicate(b, there, on_synced=lambda: signal.raise_signal(signal.SIGINT))
     assert b.streams == 0
 
 
