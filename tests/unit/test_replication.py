@@ -1,5 +1,6 @@
 """`replicate` where a program does what programs do: leaves at once, raises, uses threads."""
 
+import io
 import signal
 import threading
 from collections.abc import Callable
@@ -10,8 +11,9 @@ import trio
 from streams import joined, until
 from trio.testing import memory_stream_pair
 
-from scuttled import Log, Map, Replicated, Scuttlebutt, Set, new_author, replicate
+from scuttled import Log, Map, Replicated, Scuttlebutt, Set, load, new_author, replicate, save
 from scuttled.errors import Refused, RemoteProtocolError, UsageError
+from scuttled.library import dump
 
 
 def family(*names: str) -> list[Map]:
@@ -239,12 +241,15 @@ async def from_thread(function: Callable[[], object]) -> BaseException | None:
 
 async def test_a_write_from_a_wrong_thread_is_refused_and_later_ones_arrive() -> None:
     a, b = Map(), Map()
+    state = dump(b)
     async with joined(a, b) as streams:
         await streams.synced.wait()
         for wrong in (
             lambda: a.set("k", "wrong"),
             lambda: a.clone().set("k", "wrong"),
             lambda: a.dispose(),
+            lambda: save(a, io.BytesIO()),
+            lambda: load(a, io.BytesIO(state)),
         ):
             error = await from_thread(wrong)
             assert isinstance(error, UsageError)
