@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import trio
 
 from scuttled import __version__
+from scuttled.core import wire
 from scuttled.core.handshake import RECEIVE_ONLY, SEND_ONLY, Refusal
 from scuttled.core.host import End, Host
 from scuttled.core.link import SILENCE_S, Link
@@ -24,7 +25,7 @@ from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.slots import Slots
 from scuttled.core.update import Instant, Source
-from scuttled.core.wire import LABEL_MAX, META_MAX
+from scuttled.core.wire import HELLO_BYTES_MAX, LABEL_MAX, META_MAX
 from scuttled.errors import Refused, RemoteProtocolError, UsageError
 from scuttled.library import MAX_SKEW_MS
 from scuttled.printable import has_control
@@ -194,7 +195,8 @@ def _hello(
     meta: Any,
 ) -> Hello:
     author = next(iter(models.values())).author
-    for what, text in (("name", name), ("cluster", cluster)):
+    texts = [("name", name), ("cluster", cluster), *(("model", model) for model in models)]
+    for what, text in texts:
         if not isinstance(text, str) or len(text) > LABEL_MAX or has_control(text):
             raise UsageError(
                 f"{what} {text!r:.60}, expected at most {LABEL_MAX} characters, none of control"
@@ -208,10 +210,13 @@ def _hello(
     known = zip((SEND_ONLY, RECEIVE_ONLY), one_way, strict=True)
     features = tuple(feature for feature, wanted in known if wanted)
     now = read_clocks()
-    return Hello(
+    hello = Hello(
         *PROTOCOL, cluster, author.node_id, secrets.token_bytes(8), name or author.node_id.hex(),
         "", __version__, now.wall_ms, features, now.wall_ms, said,
     )  # fmt: skip
+    if (size := len(wire.encode(hello))) > HELLO_BYTES_MAX:
+        raise UsageError(f"name, cluster and meta make {size} bytes, at most {HELLO_BYTES_MAX}")
+    return hello
 
 
 class _Broken(Exception):

@@ -82,5 +82,5 @@ class Outlet:
 
 
 def read_clocks() -> Instant:
-    """The two clocks, for a core that must not look itself."""
-    return Instant(time.monotonic(), time.time_ns() // 1_000_000)
+    """The two clocks, for a core that must not look itself; before 1970 it is 1970."""
+    return Instant(time.monotonic(), max(time.time_ns() // 1_000_000, 0))

@@ -49,21 +49,28 @@ HOUSE = {
         core.host
         core.link
     """,
-    "rooms": "models storage config rpc refusals signing",
+    "rooms": """
+        models storage config rpc refusals signing cursors
+        covering telling
+    """,
     "hall": """
         library
         keeping
-        rejoining unsaved verifying notices links
+        timekeeping
+        leases
+        rejoining unsaved verifying notices links problems
+        future
         members
         node client
         loading holding measuring
         pacing
         watching
-        hearing tally
+        hearing listing tally
     """,
     "doors": """
-        waking
-        requests transport readiness logs control_socket
+        waking repeats
+        signals
+        requests transport readiness logs control_socket descriptors
         outside
         control npm trio_client replication
     """,
@@ -72,7 +79,6 @@ HOUSE = {
         gossip saving
     """,
     "roof": """
-        problems
         peering
         report
         daemon
@@ -98,6 +104,7 @@ HOMES = {
     "trio": {
         "replication",
         "waking",
+        "signals",
         "transport",
         "control",
         "npm",

@@ -21,10 +21,11 @@ from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
-from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog, Segment
+from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog, Marks, Segment
 from scuttled.core.observers import Callback, Observers
 from scuttled.core.security import believed
 from scuttled.core.sources import (
+    Crowding,
     check_author,
     check_bridged,
     check_together,
@@ -112,6 +113,7 @@ class Scuttlebutt(ABC):
         self.floor = Clock()  # below it, deletes were forgotten: see members
         self.saved_floor = 0  # its revision, as storage has it
         self.replaced = False  # storage must let go of all it has of this model
+        self.unclaimed = False  # it holds more than its clock says: see future
         self.hurry_to = 0  # a writer waits until others have what stands below in the log
         self.log = ArrivalLog()
         self._compact_at = COMPACT_ENTRIES_MIN
@@ -272,8 +274,8 @@ class Scuttlebutt(ABC):
         return overfull(self.clock, self.name)
 
     @property
-    def crowding(self) -> str:
-        """How near the bound of sources it is, in a sentence; "" below half of it."""
+    def crowding(self) -> Crowding | None:
+        """How near the bound of sources it is; None below half of it."""
         return crowding(self.clock, self.name, self.author)
 
     def _admit(self) -> None:
@@ -401,6 +403,11 @@ class Scuttlebutt(ABC):
         return self.name.startswith("_")
 
     @property
+    def expired_ms(self) -> int:
+        """What expired by then stands where its readers meet it; 0 where nothing expires."""
+        return 0
+
+    @property
     def durable_clock(self) -> Clock:
         """What is covered by what is on disk (or needs no disk)."""
         return self.saved_clock if self.log.stored else self.clock
@@ -414,13 +421,14 @@ class Scuttlebutt(ABC):
         sources: list[Source],
         clock: Mapping[Source, int],
         floor: Mapping[Source, int] | None = None,
+        marks: Marks = Marks(),  # noqa: B008 - it can't be changed
     ) -> None:
         """Take up what storage kept, once, before anything else.
 
         The saved clock may lag behind. What this node wrote itself it has all of, so its own
         entry covers its latest record; of others it claims what was saved, no more.
         """
-        self.log.restore(positions, records, sources)
+        self.log.restore(positions, records, sources, marks)
         self._index(positions, records, sources)
         self.clock.merge(clock.items())
         self.saved_revision = self.clock.revision

@@ -74,6 +74,7 @@ class Slots(Scuttlebutt):
         self._slots: dict[bytes, int] = {}  # where in the log a slot's update stands
         self._expiries: list[tuple[int, bytes, int]] = []  # heap of (when, slot, position)
         self._expired: set[bytes] = set()  # slots whose expiry was announced
+        self._expired_ms = 0  # what was due by then was announced, if it was here
         self._graves: dict[bytes, int] = {}  # deleted or expired slots, in order of arrival
         self._void: tuple[bytes, Source] | None = None  # rank of CLEAR
         self._cleared_by: Source | None = (
@@ -231,7 +232,14 @@ class Slots(Scuttlebutt):
                 self._slots[slot] = self._graves[slot] = self.log.append(record, source)
                 self._expired.add(slot)
                 count += 1
+        if count:
+            self._expired_ms = max(self._expired_ms, wall_ms)
         return count
+
+    @property
+    def expired_ms(self) -> int:
+        due_ms = self.next_expiry_ms()  # of what came late, or did not fit in one call
+        return self._expired_ms if due_ms is None else min(self._expired_ms, due_ms - 1)
 
     def has_expired(self, slot: bytes) -> bool:
         """Whether `expire` has announced it."""
@@ -240,6 +248,12 @@ class Slots(Scuttlebutt):
     def next_expiry_ms(self) -> int | None:
         """When `expire` has something to do."""
         return self._expiries[0][0] if self._expiries else None
+
+    def leases(self) -> Iterable[tuple[int, Slot]]:
+        """What is to expire and has not, and where in the log it stands."""
+        for _, slot, position in self._expiries:
+            if self._slots.get(slot) == position:
+                yield position, parse(*self.log.entry(position))
 
     # --- forgetting deletions ---
 
@@ -400,6 +414,7 @@ class Slots(Scuttlebutt):
 
     def _index(self, positions: list[int], records: list[bytes], sources: list[Source]) -> None:
         slots, log = self._slots, self.log
+        self._expired_ms = log.marks.expired_ms
         for position, record, source in zip(positions, records, sources, strict=True):
             slot = slot_of(record)
             earlier = slots.get(slot)
@@ -413,7 +428,18 @@ class Slots(Scuttlebutt):
             slots[slot] = position
             self.bytes += len(record)
             if not DELETED < record[KIND_AT] < OWN:
-                self._note(record, slot, position)
+                self._note_again(record, slot, position)
         if CLEAR in slots:
             self._cleared_by = log.entry(slots[CLEAR]).source
             self._wipe()
+
+    def _note_again(self, record: bytes, slot: bytes, position: int) -> None:
+        """The same for what storage kept: an expiry is announced once, not at each start."""
+        expires_ms = 0
+        if record[KIND_AT] & EXPIRES:
+            expires_ms = parse(record, self.author.source).expires_ms
+        if 0 < expires_ms <= self._expired_ms:
+            self._expired.add(slot)
+            self._graves[slot] = position
+        else:
+            self._note(record, slot, position)

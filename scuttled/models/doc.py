@@ -134,4 +134,5 @@ class Doc(Groups):
 
 
 def _same(held: Any, value: Any) -> bool:
-    return held is not None and type(held) is type(value) and held == value
+    alike = type(held) is type(value) or (isinstance(held, str) and isinstance(value, str))
+    return held is not None and alike and held == value

@@ -10,9 +10,10 @@ from scuttled.core.slots import Slots
 from scuttled.core.update import Instant
 from scuttled.errors import UsageError
 from scuttled.hearing import Hearing
+from scuttled.listing import Listing
 from scuttled.node import Node
 from scuttled.tally import Tally
-from scuttled.watching import Listing, Watch
+from scuttled.watching import Watch
 
 Fields = Mapping[str, Any]
 Until = tuple[Scuttlebutt, int]  # a model, and where its log is to be saved to

@@ -180,6 +180,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
         },
     ),
     "list": ({}, {"model": TEXTS, "pattern": TEXTS, "values": FLAGS, "deleted": FLAGS}),
+    "tally": ({}, {"model": TEXTS, "pattern": TEXTS, "depth": NUMBERS, "deleted": FLAGS}),
     "watch": (
         {},
         {"model": TEXTS, "patterns": {"array"}, "snapshot": FLAGS, "after": TEXTS},
