@@ -254,7 +254,7 @@ def test_a_part_that_gets_a_type_ends_the_conversation_so_that_all_comes_again()
     say(again, header("B"), [["chat", ["msg", "hi"]], WALL, "B"])
     model = node.models["app.chat"]
     assert isinstance(model, Slots)
-    assert model.keys == 1
+    assert model.count == 1
 
 
 def test_a_bridge_leaves_the_options_that_are_on_their_way() -> None:
