@@ -97,7 +97,12 @@ class Node(Host[Link]):
                     hint="scuttled serve --types PACKAGE.MODULE:CLASS",
                 )
             self._open(model.name, model.data_type).restore(
-                model.positions, model.records, model.sources, model.clock, model.floor
+                model.positions,
+                model.records,
+                model.sources,
+                model.clock,
+                model.floor,
+                model.marks,
             )
         for name in (DEFAULT_MODEL, MEMBERS):
             if name not in self.models:

@@ -19,8 +19,8 @@ from scuttled.cli.ls import latest
 from scuttled.cli.options import Settings, verb
 from scuttled.cli.own_types import section as own_section
 from scuttled.cli.progress import Progress
-from scuttled.cli.restore import is_own_type
-from scuttled.cli.text import dump_json, parse_json, value_fields
+from scuttled.cli.restore import is_own_type, plain_state, state_of
+from scuttled.cli.text import dump_json, value_fields
 from scuttled.client import Client, Row
 from scuttled.errors import DataError, Refused, UsageError
 from scuttled.patterns import at_least
@@ -128,10 +128,9 @@ def _whole(client: Client, model: Fields) -> Section:
     if is_own_type(model["type"]):
         return own_section(client, model), []
     got = client.request("get", model=model["name"])
-    text = got["value"].decode("utf-8", "backslashreplace")
-    parsed = parse_json(text) if got["kind"] == "json" else (text,)
-    assert parsed is not None, f"a model whose JSON is none: {model['name']}"
-    return {"model": model["name"], "type": model["type"], "state": parsed[0]}, []
+    state = state_of(model["type"], got["kind"], got["value"])
+    exact = {"exact": True} if plain_state(model["type"], state) != state else {}
+    return {"model": model["name"], "type": model["type"], **exact, "state": state}, []
 
 
 def _header(client: Client, **what: object) -> Fields:

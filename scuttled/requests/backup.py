@@ -86,7 +86,7 @@ class BackupOperations(Operations):
         self, probe: Scuttlebutt, updates: list[Update], request: Fields, now: Instant
     ) -> Answer:
         held = self.node.models.get(probe.name)
-        keys = held.keys if isinstance(held, Slots) else 0
+        keys = held.count if isinstance(held, Slots) else 0
         if keys and not request.get("replace"):
             return Answer({"count": 0, "left": keys, "deleted": 0})
         slots = [parse(update.record, update.source) for update in updates]
@@ -102,7 +102,7 @@ class BackupOperations(Operations):
         model = self.node.model_to_write(probe.name, probe.data_type)
         if keys:
             assert isinstance(model, Slots)
-            model.clear(now.wall_ms)
+            model.drop(now.wall_ms)
         for change in due:
             model.write(change, now.wall_ms)
         self.node.accepted(model)
