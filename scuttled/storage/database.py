@@ -128,9 +128,9 @@ class Database:
         saved = SavedModel(name, data_type, [], [], [], {}, marks=self._load_marks(name))
         seeds = {number: seed(source, name) for number, source in sources.items()}
         rows = self.db.execute(
-            "SELECT place - ?1, source, record, crc FROM entries WHERE place BETWEEN ?1 AND ?2 "
+            "SELECT place - ?, source, record, crc FROM entries WHERE place BETWEEN ? AND ? "
             "ORDER BY place",
-            (i << PLACE_BITS, ((i + 1) << PLACE_BITS) - 1),
+            (i << PLACE_BITS, i << PLACE_BITS, ((i + 1) << PLACE_BITS) - 1),
         )
         while some := rows.fetchmany(LOAD_ROWS):
             bad = sum([crc32(record, seeds[s] ^ at) != crc for at, s, record, crc in some])
