@@ -26,6 +26,11 @@ def is_tty() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
+def is_watched() -> bool:
+    """Whether a person reads our messages."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def write(data: bytes | str) -> None:
     """Part of the answer, as it is. A reader that went away is a BrokenPipeError, for main()."""
     if isinstance(data, str):
@@ -103,6 +108,8 @@ def say(text: str) -> None:
 
 def show(text: str) -> None:
     """A text of our own, of several lines, for people: help."""
+    if sys.stderr is None:  # closed from the start; print() would take stdout instead
+        return
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:

@@ -25,6 +25,7 @@ from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog, Marks, Segment
 from scuttled.core.observers import Callback, Observers
 from scuttled.core.security import believed
 from scuttled.core.sources import (
+    Crowding,
     check_author,
     check_bridged,
     check_together,
@@ -112,6 +113,7 @@ class Scuttlebutt(ABC):
         self.floor = Clock()  # below it, deletes were forgotten: see members
         self.saved_floor = 0  # its revision, as storage has it
         self.replaced = False  # storage must let go of all it has of this model
+        self.unclaimed = False  # it holds more than its clock says: see future
         self.hurry_to = 0  # a writer waits until others have what stands below in the log
         self.log = ArrivalLog()
         self._compact_at = COMPACT_ENTRIES_MIN
@@ -272,8 +274,8 @@ class Scuttlebutt(ABC):
         return overfull(self.clock, self.name)
 
     @property
-    def crowding(self) -> str:
-        """How near the bound of sources it is, in a sentence; "" below half of it."""
+    def crowding(self) -> Crowding | None:
+        """How near the bound of sources it is; None below half of it."""
         return crowding(self.clock, self.name, self.author)
 
     def _admit(self) -> None:

@@ -249,6 +249,12 @@ class Slots(Scuttlebutt):
         """When `expire` has something to do."""
         return self._expiries[0][0] if self._expiries else None
 
+    def leases(self) -> Iterable[tuple[int, Slot]]:
+        """What is to expire and has not, and where in the log it stands."""
+        for _, slot, position in self._expiries:
+            if self._slots.get(slot) == position:
+                yield position, parse(*self.log.entry(position))
+
     # --- forgetting deletions ---
 
     def collect(self, is_stable: IsStable, before_ms: int, *, alone: bool = False) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from scuttled.core.changes import BYTES, KINDS, Slot
-from scuttled.core.slots import Slots
 from scuttled.core.update import Source
 from scuttled.errors import DataError, UsageError
 from scuttled.models.entries import Entries
@@ -54,9 +53,6 @@ class Events(Entries):
     def value(self, slot: Slot) -> tuple[str, bytes]:
         _, kind, payload = read_event(slot)
         return kind, payload
-
-    def shown(self) -> list[Slot]:
-        return sorted(Slots.shown(self), key=lambda slot: slot.slot)
 
     def to_json(self) -> list[dict[str, Any]]:
         """The events, the oldest first."""

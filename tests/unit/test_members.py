@@ -516,7 +516,7 @@ def test_a_linked_peer_must_have_confirmed_it_on_that_very_link() -> None:
     line.settle()
     grave = a_grave(one)
     line.draw(0)
-    told(one.members, f"{hers(2)}/default", packed((1, grave.timestamp)), time=TICKS * 2)
+    told(one.members, f"{hers(2)}/default", packed((1, grave.timestamp)), time=TICKS + (1 << 24))
     session = line.links[0].sessions[DEFAULT_MODEL]
     assert session.theirs[grave.source] >= stamp(grave.timestamp), "sent, with a commit"
     one.tend(at(100))

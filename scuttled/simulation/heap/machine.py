@@ -23,6 +23,7 @@ class Disk:
     def __init__(self, node_id: NodeId, life: int = 1) -> None:
         self.node_id = node_id
         self.life = life
+        self.last = 0  # the hlc's
         self._types: dict[str, str] = {}
         self._entries: dict[str, dict[int, tuple[Source, bytes]]] = {}
         self._clocks: dict[str, dict[Source, int]] = {}
@@ -31,6 +32,7 @@ class Disk:
 
     def write(self, batch: Batch) -> None:
         self.life = batch.life
+        self.last = batch.hlc or self.last
         for part in batch.models:
             self._types[part.name] = part.data_type
             if part.replace:
