@@ -49,14 +49,18 @@ def _run(args: list[str]) -> int:
     settings = Settings()
     try:
         code = _invoke(args, settings)
+        if code:
+            _tell_end(code, args, settings)
         return code or _flush()
     except (ScuttledError, KeyboardInterrupt, BrokenPipeError) as error:
         _flush()  # what was found before it went wrong belongs to the answer
         if isinstance(error, ScuttledError):
-            return _tell(error, settings)
+            return _tell(error, args, settings)
+        if isinstance(error, KeyboardInterrupt):
+            _tell_end(_KILLED + _SIGINT, args, settings)
         raise
     except Exception as error:
-        return _tell_bug(error, settings)
+        return _tell_bug(error, args, settings)
 
 
 def _invoke(args: list[str], settings: "Settings") -> int:
@@ -123,26 +127,27 @@ def _flush() -> int:
         return _IOERR
 
 
-def _tell(error: "ScuttledError", settings: "Settings") -> int:
-    from scuttled.cli.output import say
+def _tell(error: "ScuttledError", args: list[str], settings: "Settings") -> int:
+    from scuttled.cli import failures
 
     if settings.verbose > 1:
         _traceback()
-    say(f"scuttled: {error.message}")
-    if error.hint and not settings.quiet:
-        say(f"hint: {error.hint}")
+    failures.tell(error, settings, json=failures.wants_json(args, settings))
     return error.code
 
 
-def _tell_bug(error: Exception, settings: "Settings") -> int:
-    from scuttled.cli.output import say
+def _tell_end(code: int, args: list[str], settings: "Settings") -> None:
+    from scuttled.cli import failures
 
-    if settings.verbose > 1:
-        _traceback()
-    say(f"scuttled: a bug: {type(error).__name__}: {error}")
-    if settings.verbose <= 1:
-        say("hint: run it again with -vv and report what it says")
-    return _SOFTWARE
+    failures.tell_end(code, json=failures.wants_json(args, settings))
+
+
+def _tell_bug(error: Exception, args: list[str], settings: "Settings") -> int:
+    from scuttled.errors import ScuttledError
+
+    words = f"a bug: {type(error).__name__}: {error}"
+    hint = "" if settings.verbose > 1 else "run it again with -vv and report what it says"
+    return _tell(ScuttledError(words, code=_SOFTWARE, hint=hint), args, settings)
 
 
 def _traceback() -> None:

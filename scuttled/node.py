@@ -95,7 +95,12 @@ class Node(Host[Link]):
         for model in saved:
             self.alone = False  # for all we know
             self._open(model.name, model.data_type).restore(
-                model.positions, model.records, model.sources, model.clock, model.floor
+                model.positions,
+                model.records,
+                model.sources,
+                model.clock,
+                model.floor,
+                model.marks,
             )
         self._begun_at = {name: model.log.end for name, model in self.models.items()}
         for name in (DEFAULT_MODEL, MEMBERS):

@@ -49,11 +49,15 @@ HOUSE = {
         core.host
         core.link
     """,
-    "rooms": "models storage config rpc refusals signing",
+    "rooms": """
+        models storage config rpc refusals signing cursors
+        covering telling
+    """,
     "hall": """
         library
         timekeeping
         leases
+        keeping
         rejoining unsaved verifying notices links
         future
         members
@@ -61,7 +65,7 @@ HOUSE = {
         loading holding measuring
         pacing
         watching
-        hearing tally
+        hearing listing tally
     """,
     "doors": """
         waking
@@ -120,6 +124,7 @@ IMPURE_NAMES = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today
 IMPURE_FOR_A_REASON = {
     ("library", "time"),  # models in a program of one's own want an identity and the time
     ("library", "secrets"),
+    ("keeping", "secrets"),  # likewise
     ("client", "time"),  # it blocks in a command's process, never in the daemon: its deadlines
 }
 

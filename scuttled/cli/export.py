@@ -18,7 +18,8 @@ from scuttled.cli.load import DATA_TYPE, FORMAT
 from scuttled.cli.ls import latest
 from scuttled.cli.options import Settings, verb
 from scuttled.cli.progress import Progress
-from scuttled.cli.text import dump_json, parse_json, value_fields
+from scuttled.cli.restore import plain_state, state_of
+from scuttled.cli.text import dump_json, value_fields
 from scuttled.client import Client, Row
 from scuttled.errors import DataError, Refused, UsageError
 from scuttled.patterns import at_least
@@ -114,10 +115,9 @@ def _fits(client: Client, model: Fields) -> bool:
 def _whole(client: Client, model: Fields) -> Section:
     """A model of another type: all of it in its line, as `get` writes it."""
     got = client.request("get", model=model["name"])
-    text = got["value"].decode("utf-8", "backslashreplace")
-    parsed = parse_json(text) if got["kind"] == "json" else (text,)
-    assert parsed is not None, f"a model whose JSON is none: {model['name']}"
-    return {"model": model["name"], "type": model["type"], "state": parsed[0]}, []
+    state = state_of(model["type"], got["kind"], got["value"])
+    exact = {"exact": True} if plain_state(model["type"], state) != state else {}
+    return {"model": model["name"], "type": model["type"], **exact, "state": state}, []
 
 
 def _header(client: Client, **what: object) -> Fields:

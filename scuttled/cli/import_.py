@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.contents import Contents
+from scuttled.cli.contents import Contents, Part
 from scuttled.cli.del_ import deletions, existing
 from scuttled.cli.files import open_to_reread
 from scuttled.cli.load import DATA_TYPE, Entry
 from scuttled.cli.options import Settings, verb
 from scuttled.cli.output import counted
 from scuttled.cli.progress import Progress
-from scuttled.cli.restore import calls
+from scuttled.cli.restore import calls, canonical, plain_state, state_of
 from scuttled.client import Client
 from scuttled.errors import DataError, Refused, UsageError
 
@@ -159,7 +159,7 @@ def _restore(
     counts = {model: Counter(count=0, left=0, expired=0, deleted=0) for model in targets.values()}
     for name, model in targets.items():
         part, held, count = contents.parts[name], known.get(model, 0), counts[model]
-        if held and mode != "replace":
+        if held and (mode != "replace" or _is_so(client, model, part)):
             count["left"] = held
             continue
         todo = [
@@ -175,6 +175,16 @@ def _restore(
         for _ in client.pipeline(todo):
             pass
     return counts
+
+
+def _is_so(client: Client, model: str, part: Part) -> bool:
+    """Whether the model is what the file says: then nothing is to be done."""
+    try:
+        got = client.request("get", model=model)
+    except DataError:  # too large to be got at once
+        return False
+    state = plain_state(part.data_type, state_of(part.data_type, got["kind"], got["value"]))
+    return canonical(state) == canonical(part.state)
 
 
 def _extra(

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from scuttled.cli import misread
-from scuttled.cli.restore import is_restorable
+from scuttled.cli.restore import is_restorable, plain_state
 from scuttled.cli.text import dump_json, kind_of, parse_json, unescape
 from scuttled.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from scuttled.errors import DataError
@@ -237,7 +237,10 @@ def _section(number: int, fields: dict[str, Any], line: bytes) -> Section:
         if not isinstance(data_type, str) or not is_restorable(data_type, state):
             words = f'model of "type" {data_type!r:.40} with no "state" that is one'
             raise _wrong(number, words, line)
-        return Section(model, 0, data_type, state)
+        exact = fields.get("exact", False)
+        if not isinstance(exact, bool):
+            raise _wrong(number, f'"exact" is {_kind(exact)}, neither true nor false', line)
+        return Section(model, 0, data_type, plain_state(data_type, state) if exact else state)
     if not _is_ms(ttl_ms, TTL_MS_MAX):
         raise _wrong(number, f'"ttl_ms" is no whole number from 0 to {TTL_MS_MAX}', line)
     return Section(model, ttl_ms)

@@ -15,7 +15,6 @@ from scuttled.models.operations import operation, reading
 from scuttled.models.values import pack, unpack
 
 NAME_BYTES_MAX = 1024
-_TOLD_AT_ONCE = 1000
 
 
 def check_name(name: object) -> bytes:
@@ -38,6 +37,8 @@ def event_payload(name: object, kind: int, payload: bytes) -> bytes:
 
 
 class Events(Entries):
+    """Events that every listener of every replica hears once, also those it was away for."""
+
     data_type = "events"
 
     def put(self, name: str, kind: int, payload: bytes) -> str:
@@ -71,7 +72,8 @@ class Events(Entries):
         """Call back with name and payload for each event once: those that are here, then as they
         come; of these names, or of all. `heard` says what was heard before (a listener's own).
 
-        The listener that is given back knows what was heard; `close` ends it.
+        The listener that is given back knows what was heard; `close` ends it. What the callback
+        raises comes out where the event came in, once all others were told; it has heard that one.
         """
         listener = Listener(self, names, heard)
         observed = self.observed
@@ -82,13 +84,19 @@ class Events(Entries):
             if telling:
                 return
             telling = True
+            errors: list[Exception] = []
             try:
                 while listener.has_something():
-                    for event in listener.next(_TOLD_AT_ONCE):
+                    for event in listener.next(1):  # what stands behind it may not be lost
                         told = self._plain(event.slot)
-                        callback(told["name"], told["payload"])
+                        try:
+                            callback(told["name"], told["payload"])
+                        except Exception as error:
+                            errors.append(error)
             finally:
                 telling = False
+            if errors:
+                raise errors[0]
 
         observed.wakers.add(tell)
         listener.close = lambda: observed.wakers.discard(tell)
@@ -115,4 +123,4 @@ class Events(Entries):
     @reading
     def size(self) -> int:
         """How many events there are."""
-        return self.keys
+        return self.count_shown()

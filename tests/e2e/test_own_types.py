@@ -57,6 +57,52 @@ def test_it_is_replicated_saved_and_called(fleet: Fleet, env: dict[str, str]) ->
     assert a.text("verify").count("differ") == 0
 
 
+def test_its_changes_are_watched_as_its_type_tells_them(
+    fleet: Fleet, env: dict[str, str], tmp_path: Path
+) -> None:
+    a, b = fleet.chain("a", "b", env=env)
+    a.cli("model", "create", "best", "--type", "longest")
+    b.wait("--synced")
+    file = tmp_path / "cursor"
+    with b.tail("-m", "best", "watch", "--cursor-file", str(file)) as tail:
+        until(file.exists, "the first cursor")
+        a.cli("-m", "best", "call", "say", "hello")
+        first = tail.line().split("\t")
+        b.kill9()
+        b.start()
+        b.cli("-m", "best", "call", "say", "longer still")
+        second = tail.line().split("\t")
+    assert first[0] == second[0] == "set"
+    assert (first[2], second[2]) == ("hello", "longer still")
+    assert first[1] == f"{first[4]}.1"  # the source, for want of keys
+    b.wait("--synced")
+    (snapshot, live) = b.text("-m", "best", "watch", "--snapshot", "--for", "1s").splitlines()
+    assert (snapshot.split("\t")[2], live.split("\t")[0]) == ("longer still", "live")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("ls",), "is a longest, which has no keys"),
+        (("get", "k"), "is a longest, which has no keys"),
+        (("set", "k", "v"), "is a longest, not a map"),
+        (("del", "k"), "is a longest, not a map"),
+        (("on",), "is a longest, not a events"),
+        (("emit", "e"), "is a longest, not a events"),
+        (("call", "shout"), "shout"),
+        (("model", "drop", "best", "--yes"), "is a longest, which can't be dropped"),
+    ],
+)
+def test_what_it_has_not_is_refused_in_words(
+    fleet: Fleet, env: dict[str, str], command: tuple[str, ...], words: str
+) -> None:
+    a = fleet.daemon("a", env=env)
+    a.cli("model", "create", "best", "--type", "longest")
+    done = a.cli("-m", "best", *command, check=False)
+    assert done.returncode in (1, 2)
+    assert words in done.stderr.decode()
+
+
 def test_a_node_without_the_type_says_so_and_the_rest_goes_on(
     fleet: Fleet, env: dict[str, str]
 ) -> None:

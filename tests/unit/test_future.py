@@ -123,7 +123,7 @@ def test_a_drop_is_never_issued_anew() -> None:
     """As of now it would void what others wrote since."""
     model = Map("default", an_author())
     put(model, "before", "x", WALL)
-    model.clear(WALL + YEAR)
+    model.drop(WALL + YEAR)
     put(model, "after", "x", WALL + YEAR)
     report = back(model)
     assert (report.issued, report.dropped_count, report.unclaimed) == (["after"], 1, ["default"])
@@ -132,7 +132,7 @@ def test_a_drop_is_never_issued_anew() -> None:
 
 def test_what_is_kept_stands_above_a_drop_that_is_left() -> None:
     model, theirs = Map("default", an_author()), Map("default", an_author(OTHER))
-    model.clear(WALL)
+    model.drop(WALL)
     put(theirs, "k", "ahead", WALL + YEAR)
     give(model, theirs)
     back(model)

@@ -349,7 +349,7 @@ def test_a_large_model_does_not_make_a_small_one_wait() -> None:
                 line.under_way[end] += line.links[end].draw(NOW)
             line.deliver(end)
     assert values(two.models["small"]) == {"k": "v"}  # type: ignore[arg-type]
-    assert default(two).keys < 50
+    assert default(two).count < 50
 
 
 def test_one_draw_is_bounded() -> None:
@@ -364,7 +364,7 @@ def test_one_draw_is_bounded() -> None:
             largest = max(largest, len(data))
             line.under_way[end] += data
             line.deliver(end)
-    assert default(two).keys == 500
+    assert default(two).count == 500
     assert 0.9 * link.DRAW_BYTES <= largest <= 1.2 * link.DRAW_BYTES
 
 

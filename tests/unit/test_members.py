@@ -393,7 +393,7 @@ def test_to_forget_deletes_all_rows_of_a_member_and_of_no_other() -> None:
     members.forget(node_id(2), WALL + 1)
     members.read()
     assert [member.node_id for member in members.others(WALL)] == [node_id(3)]
-    assert members.model.keys == 3
+    assert members.model.count == 3
     members.forget(NodeId(bytes(8)), WALL + 1)
 
 

@@ -110,7 +110,7 @@ def test_the_peers_state_clock_and_floor_are_taken_whole() -> None:
     take_over(model, peer, Rejoin.NONE)
     assert state(model) == state(peer)
     assert model.floor == peer.floor
-    assert (model.keys, model.tombstones, model.bytes) == (peer.keys, 1, peer.bytes)
+    assert (model.count, model.tombstones, model.bytes) == (peer.count, 1, peer.bytes)
     assert model.log.live == peer.log.live
 
 
@@ -146,7 +146,7 @@ def test_what_a_drop_at_the_peer_outranks_is_superseded_silently_too() -> None:
     model, peer = a_map(1), a_map(2)
     put(model, "k", "before the drop")
     put(model, "l", "after it", LATER)
-    peer.clear(WALL + 5)
+    peer.drop(WALL + 5)
     report = take_over(model, peer)
     assert values(model) == {"l": "after it"}
     assert report.issued == ["l"]
@@ -166,7 +166,7 @@ def test_our_own_deletions_are_issued_anew() -> None:
 def test_a_drop_is_never_issued_anew(mode: Rejoin) -> None:
     """Of now, it would void what others wrote since."""
     model, peer = a_map(1), a_peer("k")
-    model.clear(LATER)
+    model.drop(LATER)
     report = take_over(model, peer, mode)
     assert values(model) == {"k": "peer's"}
     assert model.lookup(CLEAR) is None

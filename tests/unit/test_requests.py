@@ -17,12 +17,13 @@ from scuttled.errors import (
     TimedOut,
     UsageError,
 )
+from scuttled.listing import Listing
 from scuttled.models.map import Map
 from scuttled.models.operations import operation
 from scuttled.models.values import VALUE_BYTES_MAX
 from scuttled.node import Node
 from scuttled.requests import Answer, Daemon, Requests, Waiting
-from scuttled.watching import Listing, Watch
+from scuttled.watching import Watch
 
 DEEP = b"[" * 100_000
 

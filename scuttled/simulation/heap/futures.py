@@ -165,7 +165,7 @@ class Futures:
         rng, now, model = self.rng, self._now(walker), walker.model
         if not self.rare and rng.random() < 0.03:
             self.drops += 1
-            model.clear(now.wall_ms)
+            model.drop(now.wall_ms)
             walker.node.accepted(model)
             walker.save()
             return
