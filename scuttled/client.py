@@ -31,6 +31,7 @@ from scuttled.errors import (
     ScuttledError,
     TimedOut,
     Unavailable,
+    UsageError,
 )
 
 TIMEOUT_S = 5.0  # idle time: without a byte in either direction, not the whole of a call
@@ -54,8 +55,11 @@ def socket_paths(explicit: str | None, environ: Mapping[str, str]) -> list[str]:
     A path that was given (`--socket`, then `$SCUTTLED_SOCKET`) stands alone: who names a daemon
     does not want to talk to another one.
     """
-    given = explicit or environ.get("SCUTTLED_SOCKET")
-    if given:
+    given = environ.get("SCUTTLED_SOCKET") if explicit is None else explicit
+    if given is not None:
+        if not given.strip():  # and who wrote nothing there does not want to talk to any
+            words = f"{given!r} is no path of a control socket: a variable that is not set?"
+            raise UsageError(words, hint="unset SCUTTLED_SOCKET")
         return [given]
     paths = []
     runtime = environ.get("XDG_RUNTIME_DIR")
@@ -64,8 +68,10 @@ def socket_paths(explicit: str | None, environ: Mapping[str, str]) -> list[str]:
     state = environ.get("XDG_STATE_HOME", "")
     if not state.startswith("/"):  # the specification says to ignore relative ones
         home = environ.get("HOME") or os.path.expanduser("~")
-        state = f"{home}/.local/state"
-    return [*paths, f"{state}/scuttled/run/control.sock", "/run/scuttled/control.sock"]
+        state = f"{home}/.local/state" if home.startswith("/") else ""  # nobody's home
+    if state:
+        paths.append(f"{state}/scuttled/run/control.sock")
+    return [*paths, "/run/scuttled/control.sock"]
 
 
 class Client:

@@ -30,6 +30,7 @@ from scuttled.hearing import Hearing
 from scuttled.listing import Listing
 from scuttled.node import Node
 from scuttled.pacing import Gate, Pacing, Ticket
+from scuttled.repeats import FROM_STRANGERS
 from scuttled.requests import Answer, Requests, Waiting
 from scuttled.tally import Tally
 from scuttled.transport import bytes_unread, has_hung_up
@@ -64,7 +65,8 @@ class Control:
     async def serve(self, stream: trio.abc.Stream) -> None:
         """One caller's connection, which is closed at the end. Raises nothing but Cancelled."""
         if len(self._open) >= CALLERS_MAX:
-            logger.warning("control connection closed: %d are open", CALLERS_MAX)
+            words = "control connection closed: %d are open"
+            logger.warning(words, CALLERS_MAX, extra=FROM_STRANGERS)
             await trio.aclose_forcefully(stream)
             return
         caller = Caller(self, stream)
@@ -142,7 +144,8 @@ class Caller:
                         self._sent = trio.Event()
                         await self._sent.wait()
             except RemoteProtocolError as error:
-                logger.warning("control connection closed: %s", error.message)
+                words = "control connection closed: %s"
+                logger.warning(words, error.message, extra=FROM_STRANGERS)
                 self._say(None, {"error": _told(error)})
                 return
 

@@ -34,6 +34,7 @@ def _bound(path: str, mode: int, group: str) -> Iterator[socket.socket]:
         gid = grp.getgrnam(group).gr_gid if group else -1
     except KeyError:
         raise ConfigError(f"[control] group: there is no group '{group}'") from None
+    path = _behind_links(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         os.makedirs(os.path.dirname(path) or ".", mode=0o750, exist_ok=True)
@@ -49,7 +50,11 @@ def _bound(path: str, mode: int, group: str) -> Iterator[socket.socket]:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise CantCreate(f"can't make the control socket {path}: {error.strerror}") from error
+        why = error.strerror or str(error)
+        raise CantCreate(
+            f"can't make the control socket {path}: {why}",
+            hint="name another one with --socket PATH",
+        ) from error
     except CantCreate:
         sock.close()
         raise
@@ -59,6 +64,23 @@ def _bound(path: str, mode: int, group: str) -> Iterator[socket.socket]:
         yield sock
     finally:
         _unlink_if(path, mine)
+
+
+def _behind_links(path: str) -> str:
+    """Where callers who connect to `path` get to: a link stays, and its target is our socket.
+
+    Raises CantCreate: where somebody else has it lead to, nothing is made but the socket.
+    """
+    if not os.path.islink(path):
+        return path
+    target = os.path.realpath(path)
+    if not os.path.isdir(os.path.dirname(target)):
+        raise CantCreate(
+            f"can't make the control socket {path}: it is a link to {target}, "
+            "whose directory is not there",
+            hint="remove the link, or name another --socket PATH",
+        )
+    return target
 
 
 def _clear(path: str) -> None:

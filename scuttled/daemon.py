@@ -18,18 +18,19 @@ import trio
 from scuttled import __version__, readiness, signing
 from scuttled import config as configuration
 from scuttled.config import Config, Loaded
-from scuttled.control import Control
+from scuttled.control import CALLERS_MAX, Control
 from scuttled.core.hlc import Author
 from scuttled.core.security import Doubt, Seal
 from scuttled.core.slots import Slots
 from scuttled.core.update import NodeId
-from scuttled.dialling import Target
+from scuttled.dialling import PEERS_MAX, Target
 from scuttled.errors import ConfigError, StorageError
-from scuttled.gossip import Gossip
+from scuttled.gossip import LINKS_MAX, Gossip
+from scuttled.logs import tell_repeats
 from scuttled.members import Settings
 from scuttled.models import MODELS, add_type
 from scuttled.node import Node
-from scuttled.npm.serving import NpmDoor
+from scuttled.npm.serving import CONNECTIONS_MAX, NpmDoor
 from scuttled.outside import Outside
 from scuttled.pacing import Pacing
 from scuttled.peering import Peering
@@ -39,6 +40,7 @@ from scuttled.report import Report
 from scuttled.requests import Daemon as DaemonDoor
 from scuttled.requests import Requests
 from scuttled.saving import Saving
+from scuttled.signals import Signals, StopAsked
 from scuttled.storage import Damaged, Identity, Storage, another_life
 from scuttled.transport import bound_address
 from scuttled.waking import Bell
@@ -47,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 Listener = trio.abc.Listener[trio.abc.Stream]
 
+FILES_MAX = 64  # of the state, of listeners, of the loop; and what a look-up of a name takes
+DESCRIPTORS_MAX = PEERS_MAX + LINKS_MAX + CALLERS_MAX + CONNECTIONS_MAX + FILES_MAX
 RETIRE_S = 0.5  # for peers to hear that a node without disk is gone for good
 GRACE_S = 2.0  # for callers and links at the end
 EXPIRE_S = 0.2  # between looks at what expires, while something is due soon
@@ -91,10 +95,29 @@ class Daemon:
         self.saving: Saving | None = None
         self.listen = ""
         self._stop = trio.Event()
+        self._is_up = False
+        self._coming_up = trio.CancelScope()
+        self._signals = Signals()
         self._tending = Bell()
 
     async def run(self) -> None:
-        """Serve until SIGTERM, SIGINT or `leave`. Raises ScuttledError if it can't."""
+        """Serve until SIGTERM, SIGINT or `leave`. Raises ScuttledError if it can't.
+
+        Signals are heeded before there is anything that an end would leave behind, and until all
+        is closed: so the state is opened within, and whoever is told READY may stop us at once.
+        """
+        with self.outside.signals() as self._signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._heed_signals)
+                with self._coming_up:
+                    try:
+                        await self._live()
+                    except StopAsked:
+                        logger.info("stopped while it was loading, as a signal asked")
+                nursery.cancel_scope.cancel()
+
+    async def _live(self) -> None:
+        """From the first look at the configuration to the last file that is closed."""
         config = self.config
         configuration.check_listen(config)
         for text in config.types:
@@ -102,7 +125,7 @@ class Daemon:
                 raise ConfigError(f"data type {text} is no subclass of Slots: it can't be signed")
         if strange := [name for name in config.enforce if name not in MODELS]:
             raise ConfigError(f"flow.enforce: there is no data type '{strange[0]}'")
-        inherited = readiness.inherited_sockets(self.outside.environ, os.getpid())
+        self._check_descriptors()
         try:
             self._open_state()
             async with AsyncExitStack() as stack:
@@ -111,10 +134,9 @@ class Daemon:
                     await stack.enter_async_context(listener)
                 self.listen = bound_address(gossip_listeners[0])
                 self._make_node()
-                self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.outside.rng)
                 await self.npm.open(config.npm, config.npm_connect, stack)
-                if "control" in inherited:
-                    sock = trio.socket.from_stdlib_socket(inherited["control"])
+                if (inherited := self.outside.inherited.get(readiness.CONTROL)) is not None:
+                    sock = trio.socket.from_stdlib_socket(inherited)
                     control_listener: Listener = trio.SocketListener(sock)
                 else:
                     opening = self.outside.open_control(
@@ -129,6 +151,18 @@ class Daemon:
         self._close_state()
 
     # --- coming up ---
+
+    def _check_descriptors(self) -> None:
+        """Every connection that the maxima allow takes one: where there are fewer, it is said."""
+        allowed = self.outside.descriptors(DESCRIPTORS_MAX)
+        if allowed < DESCRIPTORS_MAX:
+            logger.warning(
+                "this process may open %d files; with all the links, callers and peers that it "
+                "would take it needs %d (ulimit -n, or LimitNOFILE= in the unit): beyond that "
+                "connections wait",
+                allowed,
+                DESCRIPTORS_MAX,
+            )
 
     def _open_state(self) -> None:
         self.seal = self._make_seal() if self.config.sign else None
@@ -153,6 +187,8 @@ class Daemon:
             seed = self.outside.rng.randbytes(signing.SEED_BYTES)
             if home:
                 signing.write_key(home, seed)
+        elif home and not signing.has_check(home):
+            signing.write_check(home, seed)
         return signing.make_seal(seed)
 
     def _renew_key(self) -> NodeId:
@@ -209,7 +245,7 @@ class Daemon:
         self._open_doors()
 
     def _begun_node(self) -> Node:
-        """With all that is on disk. Raises Damaged."""
+        """With all that is on disk. Raises Damaged, StopAsked."""
         config, identity = self.config, self.identity
         author = Author(
             identity.node_id, identity.life, identity.last, lambda: self.outside.now().wall_ms
@@ -232,7 +268,8 @@ class Daemon:
         )
         node = Node(author, settings, stored=self.storage is not None)
         began = self.outside.now()
-        node.begin(self.storage.load(self._tell_loading) if self.storage else (), began.wall_ms)
+        with self._signals.breaking_off():
+            node.begin(self.storage.load(self._tell_loading) if self.storage else (), began.wall_ms)
         took_s = self.outside.now().mono_s - began.mono_s
         if took_s > LOAD_TOLD_S:
             keys = sum(model.log.live for model in node.user_models())
@@ -242,9 +279,13 @@ class Daemon:
     def _open_doors(self) -> None:
         config = self.config
         self.node.wake_tending = self._tending.ring
-        self.gossip = Gossip(self.node, insecure=config.insecure, outside=self.outside)
+        self.gossip = Gossip(
+            self.node, insecure=config.insecure, outside=self.outside, listen=self.listen
+        )
         self.pacing = pacing = Pacing(self.node, config.enforce)
-        report = Report(config, self.gossip, self.storage, self.listen, self.began, pacing)
+        self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.outside.rng)
+        guests = self.npm.guests
+        report = Report(config, self.gossip, self.storage, self.listen, self.began, pacing, guests)
         self.report = report
         self.peering = Peering(self.gossip.dialler, self.storage, self._begin_dialling, config.name)
         door = DaemonDoor(
@@ -261,6 +302,7 @@ class Daemon:
         self.control = Control(self.node, requests, self.outside.now, self.pacing)
 
     async def _serve(self, gossip_listeners: list[Listener], control_listener: Listener) -> None:
+        self._is_up = True
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._keep_expiring)
@@ -268,7 +310,6 @@ class Daemon:
             nursery.start_soon(self._keep_verifying)
             nursery.start_soon(self._keep_counting)
             nursery.start_soon(self._keep_telling_problems)
-            nursery.start_soon(self._heed_signals)
             if self.saving is not None:
                 nursery.start_soon(self.saving.keep_saving)
                 nursery.start_soon(self.saving.keep_saving_clocks)
@@ -279,8 +320,8 @@ class Daemon:
                 doors.start_soon(serve, self.control.serve, [control_listener])
                 for bridge, listeners in self.npm.listeners:
                     doors.start_soon(serve, partial(self.npm.serve, bridge), listeners)
-                for address, bridge in self.npm.dials:
-                    nursery.start_soon(self.npm.keep_dialling, address, bridge)
+                for dialled, bridge in self.npm.dials:
+                    nursery.start_soon(self.npm.keep_dialling, dialled, bridge)
                 self.peering.begin(self.config.peers)
                 self._report_up()
                 self.outside.settled()
@@ -308,13 +349,19 @@ class Daemon:
     # --- going down ---
 
     async def _heed_signals(self) -> None:
-        with self.outside.signals() as signals:
-            async for number in signals:
-                if self._stop.is_set() and number == signal.SIGINT:
-                    raise KeyboardInterrupt
-                if not self._stop.is_set():
-                    logger.info("stopping on %s", signal.Signals(number).name)
-                    self._stop.set()
+        """Never returns. Raises KeyboardInterrupt at a second SIGINT: who is told waits for us."""
+        while True:
+            number = await self._signals.next()
+            name = signal.Signals(number).name
+            if number == signal.SIGHUP:
+                logger.warning("SIGHUP: nothing is read anew; what was changed needs a restart")
+            elif not self._stop.is_set():
+                logger.info("stopping on %s", name)
+                self._stop.set()
+                if not self._is_up:
+                    self._coming_up.cancel()
+            elif number == signal.SIGINT:
+                raise KeyboardInterrupt
 
     async def _say_goodbye(self) -> None:
         """Answer callers, save what is not saved, and tell every peer that this is no failure."""
@@ -377,6 +424,7 @@ class Daemon:
         while True:
             self.report.sample(self.outside.now())
             self.pacing.measure.turn(self.outside.now())
+            tell_repeats()
             line = self.report.status_line(self.outside.now())
             if line != said:
                 readiness.notify(f"STATUS={line}", self.outside.environ)

@@ -61,6 +61,8 @@ class StateDirectory:
     """
 
     def __init__(self, path: str | Path, author: Author | None = None) -> None:
+        if not os.fspath(path):
+            raise UsageError("a state directory without a name: an empty variable, maybe")
         self.path = Path(path)
         if (self.path / DATABASE).exists():
             raise DataError(

@@ -350,7 +350,8 @@ def _node_id(text: str) -> NodeId | None:
         node_id = bytes.fromhex(text)
     except ValueError:
         return None
-    return NodeId(node_id) if len(node_id) == NODE_ID_BYTES else None
+    # In the one form that we write: or one node would go by several keys.
+    return NodeId(node_id) if len(node_id) == NODE_ID_BYTES and node_id.hex() == text else None
 
 
 def _unpack(packed: bytes) -> dict[Source, int]:

@@ -31,7 +31,7 @@ from scuttled.future import TakenBack, take_back
 from scuttled.leases import renew_leases
 from scuttled.links import Links
 from scuttled.members import FORGOTTEN, MEMBERS, Members, Settings
-from scuttled.models import make_model
+from scuttled.models import MODELS, make_model
 from scuttled.models.map import Map
 from scuttled.notices import Notices
 from scuttled.rejoining import Rejoined, rejoin
@@ -91,9 +91,17 @@ class Node(Host[Link]):
     # --- models ---
 
     def begin(self, saved: Iterable[SavedModel], wall_ms: int) -> None:
-        """Take up what storage kept, and have what every node has."""
+        """Take up what storage kept, and have what every node has. Raises DataError at a model
+        of a type that nobody knows here.
+        """
         for model in saved:
             self.alone = False  # for all we know
+            if model.data_type not in MODELS:
+                raise DataError(
+                    f"model '{model.name}' is on disk as a {model.data_type:.40}, "
+                    "a data type that this daemon does not know",
+                    hint="scuttled serve --types PACKAGE.MODULE:CLASS",
+                )
             self._open(model.name, model.data_type).restore(
                 model.positions,
                 model.records,

@@ -7,18 +7,20 @@ can hand in a machine and a network of its own and run the daemon unchanged.
 import gc
 import os
 import random
-import signal
 import time
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
+from scuttled import readiness
 from scuttled.control_socket import open_control_socket
 from scuttled.core.update import Instant
-from scuttled.transport import dial, look_up, open_listeners
+from scuttled.descriptors import raise_limit
+from scuttled.signals import Signals
+from scuttled.transport import dial, has_address, look_up, open_listeners
 from scuttled.waking import read_clocks
 
 GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
@@ -35,6 +37,8 @@ class Outside:
     def __init__(self) -> None:
         self.rng: random.Random = random.SystemRandom()
         self.environ: MutableMapping[str, str] = os.environ
+        self.inherited = readiness.inherited_sockets(self.environ, os.getpid())
+        """The sockets that systemd opened for us; found before trio opens anything."""
 
     def now(self) -> Instant:
         return read_clocks()
@@ -50,13 +54,17 @@ class Outside:
         except OSError:
             return "unknown"
 
-    def signals(self) -> AbstractContextManager[AsyncIterator[int]]:
-        """The signals that end a daemon, while the context is open."""
-        return trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT)
+    def signals(self) -> AbstractContextManager[Signals]:
+        """The signals that a daemon heeds, while the context is open."""
+        return Signals().installed()
 
     async def beside(self, work: Callable[..., T], *args: object) -> T:
         """Do what blocks, while the loop goes on; whatever it raises is raised here."""
         return await trio.to_thread.run_sync(work, *args)
+
+    def descriptors(self, wanted: int) -> int:
+        """Have so many, if this machine allows; how many of them there are."""
+        return raise_limit(wanted)
 
     def settled(self) -> None:
         """What was loaded lives on: no use in looking for garbage in it again and again."""
@@ -78,6 +86,10 @@ class Outside:
     async def look_up(self, address: str) -> list[str]:
         """Where that leads now, as addresses that can be dialled. Raises OSError, ConfigError."""
         return await look_up(address)
+
+    def has_address(self, host: str) -> bool:
+        """Whether an address is one of this machine's own."""
+        return has_address(host)
 
     async def dial(self, address: str, *, insecure: bool) -> trio.abc.Stream:
         """Raises OSError, ConfigError."""

@@ -6,12 +6,20 @@ then killed as a failed start), WATCHDOG=1 from a timer that a stuck loop can't 
 by a child because LISTEN_PID was not looked at.
 """
 
+import logging
 import os
 import socket
 from collections.abc import Mapping, MutableMapping
 
+logger = logging.getLogger(__name__)
+
+CONTROL = "control"  # the FileDescriptorName of the control socket
 FIRST_FD = 3  # SD_LISTEN_FDS_START
+LISTEN_FDS_MAX = 1024  # looked at; who names more has something else in mind
+NUMBER_DIGITS_MAX = 18
+WATCHDOG_S_MIN = 0.05  # between two signs of life; in less nobody can tell that a loop is stuck
 NOTIFY_TIMEOUT_S = 1.0  # systemd reads at once; should it not, the daemon goes on without it
+_ONCE = ("READY=", "STOPPING=")  # what does not come again is worth a wait
 
 
 def notify(fields: str, environ: Mapping[str, str]) -> bool:
@@ -25,7 +33,7 @@ def notify(fields: str, environ: Mapping[str, str]) -> bool:
     address = "\0" + path[1:] if path.startswith("@") else path
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.settimeout(NOTIFY_TIMEOUT_S)
+            sock.settimeout(NOTIFY_TIMEOUT_S if fields.startswith(_ONCE) else 0)
             sock.sendto(fields.encode("utf-8", "replace"), os.fsencode(address))
     except OSError:
         return False
@@ -36,11 +44,14 @@ def watchdog_interval_s(environ: Mapping[str, str], pid: int) -> float | None:
     """How often to send WATCHDOG=1: twice in the time systemd allows. None: no watchdog for us."""
     allowed_us = _number(environ, "WATCHDOG_USEC")
     ours = _number(environ, "WATCHDOG_PID") in (None, pid)
-    return allowed_us / 2_000_000 if allowed_us and ours else None
+    return max(allowed_us / 2_000_000, WATCHDOG_S_MIN) if allowed_us and ours else None
 
 
 def inherited_sockets(environ: MutableMapping[str, str], pid: int) -> dict[str, socket.socket]:
     """The listening sockets that systemd opened for process `pid`, by FileDescriptorName.
+
+    To be asked for before anything else is opened: a descriptor that was closed when this process
+    began would be another one's by now. What does not listen is left alone, with a warning.
 
     They are non-blocking and stay here when a child is started, as do the variables, which are
     removed. Never unlink their paths nor shut them down: systemd goes on listening on them. A
@@ -54,15 +65,32 @@ def inherited_sockets(environ: MutableMapping[str, str], pid: int) -> dict[str, 
     if not ours:
         return {}
     sockets: dict[str, socket.socket] = {}
-    for at in range(count):
+    unfit: list[str] = []
+    for at in range(min(count, LISTEN_FDS_MAX)):
         name = names[at] if at < len(names) and names[at] else "unknown"
-        sockets[_unused(name, sockets)] = _adopt(FIRST_FD + at)
+        try:
+            sockets[_unused(name, sockets)] = _adopt(FIRST_FD + at, local=name == CONTROL)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            unfit.append(f"descriptor {FIRST_FD + at} ({name:.40}): {why}")
+    if unfit:
+        more = f" (and {count - len(sockets) - 1} others)" if count > len(sockets) + 1 else ""
+        logger.warning("LISTEN_FDS names what is of no use, left alone: %s%s", unfit[0], more)
     return sockets
 
 
-def _adopt(fd: int) -> socket.socket:
-    os.set_inheritable(fd, False)
+def _adopt(fd: int, *, local: bool) -> socket.socket:
+    """Raises OSError, ValueError; the descriptor is then as it was."""
     sock = socket.socket(fileno=fd)
+    try:
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise ValueError("a socket that does not listen")
+        if local and (sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM):
+            raise ValueError("no Unix stream socket")
+    except BaseException:
+        sock.detach()
+        raise
+    os.set_inheritable(fd, False)
     sock.setblocking(False)
     return sock
 
@@ -77,4 +105,5 @@ def _unused(name: str, taken: Mapping[str, object]) -> str:
 
 def _number(environ: Mapping[str, str], variable: str) -> int | None:
     text = environ.get(variable, "")
-    return int(text) if text.isascii() and text.isdigit() else None
+    sane = text.isascii() and text.isdigit() and len(text) <= NUMBER_DIGITS_MAX
+    return int(text) if sane else None

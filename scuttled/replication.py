@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import trio
 
 from scuttled import __version__
+from scuttled.core import wire
 from scuttled.core.handshake import RECEIVE_ONLY, SEND_ONLY, Refusal
 from scuttled.core.host import End, Host
 from scuttled.core.link import SILENCE_S, Link
@@ -24,7 +25,7 @@ from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.slots import Slots
 from scuttled.core.update import Instant, Source
-from scuttled.core.wire import LABEL_MAX, META_MAX
+from scuttled.core.wire import HELLO_BYTES_MAX, LABEL_MAX, META_MAX
 from scuttled.errors import Refused, RemoteProtocolError, UsageError
 from scuttled.library import MAX_SKEW_MS
 from scuttled.printable import has_control
@@ -145,6 +146,7 @@ async def replicate(
     The models keep what had come until then.
     """
     held = _by_name([models] if isinstance(models, Scuttlebutt) else list(models))
+    _check_stream(stream)
     if send_only and receive_only:
         raise UsageError("send_only and receive_only: then nothing is left to do")
     hello = _hello(held, name, cluster, (send_only, receive_only), meta)
@@ -156,11 +158,24 @@ async def replicate(
     assert end is not None
     if end.code not in (Code.LEAVING, Code.AFRESH) and not call.closed:
         raise (Refused if end.by_peer or link.stopped else RemoteProtocolError)(end.words)
-    synced = call.synced and (end.words == DONE or call.has_all())
+    synced = call.synced and (call.done or call.has_all())
     return Replicated(synced, link.updates_in, link.updates_out, end.words, call.left_out)
 
 
+def _check_stream(stream: object) -> None:
+    wanted = ("receive_some", "send_all", "wait_send_all_might_not_block", "aclose")
+    missing = [name for name in wanted if not hasattr(stream, name)]
+    if missing:
+        raise UsageError(
+            f"a stream that is a {type(stream).__name__} and has no {missing[0]}: "
+            "a trio stream is wanted, as trio.open_tcp_stream gives it"
+        )
+
+
 def _by_name(models: list[Scuttlebutt]) -> dict[str, Scuttlebutt]:
+    for model in models:
+        if not isinstance(model, Scuttlebutt):
+            raise UsageError(f"a model that is a {type(model).__name__}: expected a Map, Log ...")
     held = {model.name: model for model in models}
     if not held or len(held) < len(models):
         names = ", ".join(model.name for model in models) or "none"
@@ -180,7 +195,8 @@ def _hello(
     meta: Any,
 ) -> Hello:
     author = next(iter(models.values())).author
-    for what, text in (("name", name), ("cluster", cluster)):
+    texts = [("name", name), ("cluster", cluster), *(("model", model) for model in models)]
+    for what, text in texts:
         if not isinstance(text, str) or len(text) > LABEL_MAX or has_control(text):
             raise UsageError(
                 f"{what} {text!r:.60}, expected at most {LABEL_MAX} characters, none of control"
@@ -194,10 +210,13 @@ def _hello(
     known = zip((SEND_ONLY, RECEIVE_ONLY), one_way, strict=True)
     features = tuple(feature for feature, wanted in known if wanted)
     now = read_clocks()
-    return Hello(
+    hello = Hello(
         *PROTOCOL, cluster, author.node_id, secrets.token_bytes(8), name or author.node_id.hex(),
         "", __version__, now.wall_ms, features, now.wall_ms, said,
     )  # fmt: skip
+    if (size := len(wire.encode(hello))) > HELLO_BYTES_MAX:
+        raise UsageError(f"name, cluster and meta make {size} bytes, at most {HELLO_BYTES_MAX}")
+    return hello
 
 
 class _Broken(Exception):
@@ -221,6 +240,7 @@ class _Call:
         self.stream = stream
         self.tail = tail
         self.synced = False  # all was there at both ends, at some moment
+        self.done = False  # and one of them ended it for that
         self.closed = False  # by the stream, not with words
         self.left_out: dict[str, str] = {}
         self.on_header: Callable[[Header], object] | None = None
@@ -336,12 +356,14 @@ class _Call:
                     self.on_left_out(name, words)
         if len(self.left_out) == len(self._names):
             link.close(Code.TYPE, "; ".join(self.left_out.values()))
-        told = link.ended is not None and link.ended.words == DONE
-        if not self.synced and link.up and (told or self.has_all()):
+        # Older peers have no other sign for it than these words.
+        self.done = link.ended is not None and link.ended.words == DONE
+        if not self.synced and link.up and (self.done or self.has_all()):
             self.synced = True
             if self.on_synced:
                 self.on_synced()
-            if not (self.tail or told):
+            if not (self.tail or self.done):
+                self.done = True
                 link.close(Code.LEAVING, DONE)
 
     def has_all(self) -> bool:

@@ -16,6 +16,7 @@ from scuttled.future import TakenBack
 from scuttled.gossip import SKEW_MS, Gossip
 from scuttled.holding import graves
 from scuttled.members import Member
+from scuttled.npm.guests import Guests
 from scuttled.pacing import Pacing
 from scuttled.problems import Problem
 from scuttled.rejoining import Rejoined
@@ -30,6 +31,7 @@ NAMED_MAX = 5  # members in one sentence
 SAMPLES = 6  # one a second; rates are over these
 
 DISK_HINT = "make room on the disk, or mend it: writes are taken again without a restart"
+MEMBERS_HINT = "each start of a --memory node is a new source: give it a --data of its own"
 SOURCES_HINT = "ids that stay for npm peers and programs, or another model: export and import"
 MODEL_HINT = "give the model another name on one of the two nodes"
 
@@ -61,6 +63,7 @@ class Report:
         listen: str,
         began: Instant,
         pacing: Pacing,
+        guests: Guests | None = None,
     ) -> None:
         self.config = config
         self.gossip = gossip
@@ -70,6 +73,7 @@ class Report:
         self.listen = listen
         self.began = began
         self.pacing = pacing
+        self.guests = guests or Guests()
         self._samples: list[tuple[float, Counts]] = []
 
     def counts(self) -> Counts:
@@ -166,7 +170,7 @@ class Report:
         for link in self.node.links.values():
             assert link.peer is not None
             found += self._link_problems(link, link.peer.name, now)
-        return found
+        return found + self.guests.problems(now)
 
     def _alone(self, now: Instant) -> list[Problem]:
         """Whether a write made here reaches nobody, though there is, or was to be, somebody."""
@@ -174,10 +178,11 @@ class Report:
         if any(link.up and link.sends for link in links):
             return []
         targets = self.dialler.targets.values()
-        members = list(self.node.members.others(now.wall_ms))
-        if not (targets or members or links):
+        others = self.node.members.others(now.wall_ms)
+        members = [member for member in others if member.node_id not in self.node.links]
+        reasons = self.gossip.refused_lately(now)[:NAMED_MAX]
+        if not (targets or members or links or reasons):
             return []  # one that never had anybody
-        reasons = []
         if takers := sorted(link.peer.name for link in links if link.peer is not None):
             reasons.append(f"{', '.join(takers)} takes no updates")
         if only_self := [t.text for t in targets if t.peers and not self._others_of(t)]:
@@ -193,7 +198,7 @@ class Report:
 
     def _alone_hint(self, members: list[Member]) -> str:
         """What brings somebody here, as far as this node can tell."""
-        hints = [peer.hint for peer in self.dialler.peers() if peer.hint]
+        hints = [p.hint for p in self.dialler.peers() if p.state == "refused" and p.hint]
         addresses = [member.address for member in members if _can_be_dialled(member.address)]
         loopback = is_loopback(parse_address(self.listen).host)
         if hints:
@@ -252,9 +257,10 @@ class Report:
         """Models that get full of sources; told anew at each step that changes what they can do."""
         found = []
         for model in self.node.models.values():
-            if words := model.crowding:
-                step = words.rpartition(": ")[2]
-                found.append(Problem("sources", words, SOURCES_HINT, about=f"{model.name} {step}"))
+            if crowding := model.crowding:
+                hint = MEMBERS_HINT if model.is_system else SOURCES_HINT
+                about = f"{model.name} {crowding.step}"
+                found.append(Problem("sources", crowding.words, hint, about=about))
         return found
 
     def _silent_members(self, now: Instant) -> list[Problem]:
@@ -269,7 +275,7 @@ class Report:
         return [Problem("deletions", words, hint)]
 
     def peers(self, now: Instant) -> list[dict[str, Any]]:
-        """This node, the configured peers, and whoever else is linked."""
+        """This node, the configured peers, whoever else is linked, and npm peers."""
         settings, node = self.node.settings, self.node
         rows = [
             {
@@ -302,7 +308,7 @@ class Report:
                 assert link.peer is not None
                 caller = Peer(link.peer.address)
                 rows.append(_row(caller, "up", "", "", link, now))
-        return rows
+        return rows + self.guests.rows(now)
 
     def _state(self, target: Target, peer: Peer) -> tuple[str, str]:
         """A peer may be linked although it is another task that dialled it."""
@@ -323,7 +329,7 @@ def _row(
     peer: Peer, state: str, reason: str, configured: str, link: Link | None, now: Instant
 ) -> dict[str, Any]:
     """`configured` is what leads to that peer; "" for one that dialled us."""
-    single = peer.label == configured
+    single = bool(configured) and peer.label == configured
     row: dict[str, Any] = {
         "node": peer.node_id.hex() if peer.node_id else "",
         "name": peer.name,

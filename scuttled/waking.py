@@ -2,8 +2,8 @@
 
 import os
 import select
-import threading
 import time
+from threading import get_ident
 
 import trio
 
@@ -30,7 +30,7 @@ class Bell:
     def ring(self) -> None:
         """Wake the waiter. Raises RuntimeError in a thread that is not the waiter's."""
         if self._waiter is not None:
-            if threading.get_ident() != self._thread:
+            if get_ident() != self._thread:
                 raise RuntimeError("a bell was rung in a thread in which nobody waits for it")
             waiter, self._waiter = self._waiter, None
             trio.lowlevel.reschedule(waiter)
@@ -41,7 +41,7 @@ class Bell:
         if not self._rung:
             assert self._waiter is None, "two tasks wait for one bell"
             self._waiter = trio.lowlevel.current_task()
-            self._thread = threading.get_ident()
+            self._thread = get_ident()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         self._rung = False
 

@@ -55,10 +55,10 @@ HOUSE = {
     """,
     "hall": """
         library
+        keeping
         timekeeping
         leases
-        keeping
-        rejoining unsaved verifying notices links
+        rejoining unsaved verifying notices links problems
         future
         members
         node client
@@ -68,8 +68,9 @@ HOUSE = {
         hearing listing tally
     """,
     "doors": """
-        waking
-        requests transport readiness logs control_socket
+        waking repeats
+        signals
+        requests transport readiness logs control_socket descriptors
         outside
         control npm trio_client replication
     """,
@@ -78,7 +79,6 @@ HOUSE = {
         gossip saving
     """,
     "roof": """
-        problems
         peering
         report
         daemon
@@ -104,6 +104,7 @@ HOMES = {
     "trio": {
         "replication",
         "waking",
+        "signals",
         "transport",
         "control",
         "npm",

@@ -52,9 +52,16 @@ def command(
         if prefix and targets:
             settings.confirm(f"delete {counted(len(targets))} of model {settings.model}", yes=yes)
         *most, last = [*deletions(settings.model, targets)] or [("del", {"keys": []})]
-        count = sum(done["count"] for done in client.pipeline(most))
-        op, fields = last
-        done = client.request(op, **fields, **wait_fields(settings, wait))
+        count = 0
+        try:
+            for done in client.pipeline(most):
+                count += done["count"]
+            op, fields = last
+            done = client.request(op, **fields, **wait_fields(settings, wait))
+        except BaseException:
+            if most:
+                output.say(f"scuttled: cut short: {counted(count)} deleted by now, maybe more")
+            raise
         count += done["count"]
     if settings.json:
         output.emit({"model": settings.model, "count": count, **held_fields(done)})

@@ -30,7 +30,7 @@ _NAME = 8  # columns of a step's name
 
 
 _GONE = "the nodes are ended, and their directory is removed"
-_AFTER_KEYS = "\n" if sys.stderr is not None and sys.stderr.isatty() else ""  # behind a `^C`
+_AFTER_KEYS = "\n" if output.is_watched() else ""  # behind a `^C`
 _NEXT = """
 Your turn, in two terminals:
 

@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, BinaryIO
 
 from scuttled.errors import CantCreate, DataError, NoInput, StorageError
@@ -46,7 +46,7 @@ def open_to_reread(path: str) -> Iterator[IO[bytes]]:
 
         name = "standard input" if path == "-" else path
         with SpooledTemporaryFile(_COPY_IN_MEMORY_BYTES) as copy:
-            while piece := _read_piece(file, name):
+            while piece := read_piece(file, name, _COPY_PIECE_BYTES):
                 try:
                     copy.write(piece)
                 except OSError as error:
@@ -61,9 +61,22 @@ def _not_copied(name: str, error: OSError) -> StorageError:
     )
 
 
-def _read_piece(file: BinaryIO, path: str) -> bytes:
+def read_piece(file: BinaryIO, path: str, most: int) -> bytes:
+    """What one system call gives; b"" at the end.
+
+    `read` makes as many calls as it takes, in C: a signal between two of them would be heeded
+    only when the last one is over, which from a pipe may be never.
+    """
     with reading(path):
-        return file.read(_COPY_PIECE_BYTES)
+        return file.read1(most)  # type: ignore[attr-defined, no-any-return]
+
+
+def read_all(file: BinaryIO, path: str, most: int) -> bytes:
+    """All there is, up to `most` bytes."""
+    content = b""
+    while len(content) < most and (piece := read_piece(file, path, most - len(content))):
+        content += piece
+    return content
 
 
 def lines_of(file: IO[bytes], path: str) -> Iterator[bytes]:
@@ -112,8 +125,8 @@ def open_whole(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
         return
     folder, name = os.path.split(path)
     unfinished = os.path.join(folder, f".{name}.{os.getpid()}.unfinished")
-    file = _create(unfinished, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    try:
+    try:  # before it is made: a signal may come between that and the next line
+        file = _create(unfinished, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with _writing(path), file:
             yield file
             file.flush()
@@ -122,7 +135,8 @@ def open_whole(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
         with _writing(path):
             os.replace(unfinished, path)
     except BaseException:
-        os.unlink(unfinished)
+        with suppress(OSError):  # it could not be made
+            os.unlink(unfinished)
         raise
 
 

@@ -19,11 +19,11 @@ def read_value(key: str, value: str | None, path: str | None) -> bytes:
     if value is not None and value != "-":
         content = os.fsencode(value)
     else:
-        from scuttled.cli.files import open_to_read, reading
+        from scuttled.cli.files import open_to_read, read_all
 
         name = path or "-"
-        with open_to_read(name) as file, reading(name):
-            content = file.read(VALUE_BYTES_MAX + 1)
+        with open_to_read(name) as file:
+            content = read_all(file, name, VALUE_BYTES_MAX + 1)
     if len(content) > VALUE_BYTES_MAX:
         raise DataError(f"value of {key!r} too large: more than {VALUE_BYTES_MAX} bytes")
     return content

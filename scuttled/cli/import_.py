@@ -1,8 +1,10 @@
 """`scuttled import`: read a whole file, and only if all of it is good, write it into models."""
 
+import shlex
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -14,6 +16,7 @@ from scuttled.cli.files import open_to_reread
 from scuttled.cli.load import DATA_TYPE, Entry
 from scuttled.cli.options import Settings, verb
 from scuttled.cli.output import counted
+from scuttled.cli.own_types import merge
 from scuttled.cli.progress import Progress
 from scuttled.cli.restore import calls, canonical, plain_state, state_of
 from scuttled.client import Client
@@ -22,10 +25,12 @@ from scuttled.errors import DataError, Refused, UsageError
 _PAIRS_PER_REQUEST = 500
 _BYTES_PER_REQUEST = 256 << 10
 
+STDIN = "standard input"
 MODES = ("merge", "missing", "replace")
 Targets = dict[str, str]  # part of the file -> the model it goes to
 Known = dict[str, int]  # the models that are there -> how many keys they have
 Counts = dict[str, Counter[str]]  # model -> how many of its keys were set, left, expired, deleted
+Sent = deque[tuple[str, int]]  # model and number of keys of each request without an answer yet
 
 
 @verb(
@@ -68,8 +73,10 @@ def command(
     would have, others after the model's TTL, if it has one; keys whose time is over are skipped.
     """
     _check_prefix(under)
-    name = "standard input" if file == "-" else file
-    with open_to_reread(file) as source:
+    name = STDIN if file == "-" else file
+    counts: Counts = {}
+    sent: Sent = deque()
+    with _told_if_cut_short(counts, sent, dry_run=dry_run), open_to_reread(file) as source:
         contents = Contents(source, name, tsv=tsv, under=under)
         _check(settings, contents, name, replace=mode == "replace")
         _say_what_repeats(settings, contents, name)
@@ -77,19 +84,57 @@ def command(
         with settings.connect() as client:
             known = _known(client, contents, targets)
             maps = {of: to for of, to in targets.items() if contents.parts[of].is_map}
-            typed = {of: to for of, to in targets.items() if of not in maps}
+            own = {of: to for of, to in targets.items() if contents.parts[of].own is not None}
+            typed = {of: to for of, to in targets.items() if of not in maps and of not in own}
             extra = _extra(client, contents, maps, known) if mode == "replace" else {}
             if not dry_run:
                 _confirm(settings, extra, name, yes=yes)
                 _confirm_again(settings, known, typed, yes=yes or mode != "replace")
                 _create(client, contents, maps, known, replace=mode == "replace")
-            counts = _send(settings, client, contents, maps, mode=mode, dry_run=dry_run)
+            _send(settings, client, contents, maps, counts, sent, mode=mode, dry_run=dry_run)
             _delete(settings, client, extra, counts, dry_run=dry_run)
-            counts |= _restore(client, contents, typed, known, mode=mode, dry_run=dry_run)
+            _restore(client, contents, typed, known, counts, mode=mode, dry_run=dry_run)
+            left_out = _merge(client, contents, own, counts, mode=mode, dry_run=dry_run)
     _tell(settings, counts, dry_run=dry_run)
     if len(targets) < len(contents.parts):
         others = len(contents.parts) - len(targets)
         settings.say(f"{others} of the {len(contents.parts)} models in {name} left out")
+    if left_out:
+        raise Refused(
+            f"{', '.join(left_out)} left out, the rest of {name} is imported",
+            hint="a daemon that knows the type: scuttled serve --types PACKAGE.MODULE:CLASS",
+        )
+
+
+@contextmanager
+def _told_if_cut_short(counts: Counts, sent: Sent, *, dry_run: bool) -> Iterator[None]:
+    """Around all of it: whatever ends it half-way, people are told what is in by then."""
+    try:
+        yield
+    except BaseException as error:
+        by_signal = not isinstance(error, Exception)
+        if not dry_run and (counts or by_signal):
+            output.say(f"scuttled: cut short: {_how_far(counts, sent)}")
+        raise
+
+
+def _how_far(counts: Counts, sent: Sent) -> str:
+    parts = []
+    for model, count in counts.items():
+        in_flight = sum(keys for to, keys in sent if to == model)
+        if not count.total() and not in_flight:
+            continue
+        part = f"{counted(count['count'])} imported into {model}"
+        if in_flight:
+            part += f" (and up to {in_flight:,} more, not yet answered)"
+        if count["left"]:
+            part += f", {count['left']:,} left alone"
+        if count["deleted"]:
+            part += f", {count['deleted']:,} deleted"
+        parts.append(part)
+    if not parts:
+        return "nothing was imported"
+    return f"{'; '.join(parts)}; begun again it leaves alone what is in"
 
 
 def _check_prefix(under: str) -> None:
@@ -109,7 +154,10 @@ def _check(settings: Settings, contents: Contents, name: str, *, replace: bool) 
             raise DataError("it holds no keys", hint="to delete all: scuttled del --prefix ''")
     except DataError as error:
         words = f"nothing imported: {name}: {error.message}"
-        raise DataError(words, hint=error.hint) from error
+        hint = error.hint
+        if name != STDIN:
+            hint = hint.replace("FILE", shlex.quote(name))  # as it can be pasted
+        raise DataError(words, hint=hint) from error
 
 
 def _say_what_repeats(settings: Settings, contents: Contents, name: str) -> None:
@@ -151,14 +199,15 @@ def _restore(
     contents: Contents,
     targets: Targets,
     known: Known,
+    counts: Counts,
     *,
     mode: str,
     dry_run: bool,
-) -> Counts:
+) -> None:
     """Models that are no maps: made where there is nothing of them, or in place of what is."""
-    counts = {model: Counter(count=0, left=0, expired=0, deleted=0) for model in targets.values()}
     for name, model in targets.items():
-        part, held, count = contents.parts[name], known.get(model, 0), counts[model]
+        count = counts[model] = _no_counts()
+        part, held = contents.parts[name], known.get(model, 0)
         if held and (mode != "replace" or _is_so(client, model, part)):
             count["left"] = held
             continue
@@ -166,15 +215,19 @@ def _restore(
             ("call", {"model": model, "operation": operation, "args": args})
             for operation, args in calls(part.data_type, part.state)
         ]
-        count["count"], count["deleted"] = len(todo), held
         if dry_run:
+            count["count"], count["deleted"] = len(todo), held
             continue
         if held:
             client.request("model_drop", model=model)
+            count["deleted"] = held
         client.request("model_create", model=model, type=part.data_type)
         for _ in client.pipeline(todo):
-            pass
-    return counts
+            count["count"] += 1
+
+
+def _no_counts() -> Counter[str]:
+    return Counter(count=0, left=0, expired=0, deleted=0)
 
 
 def _is_so(client: Client, model: str, part: Part) -> bool:
@@ -185,6 +238,30 @@ def _is_so(client: Client, model: str, part: Part) -> bool:
         return False
     state = plain_state(part.data_type, state_of(part.data_type, got["kind"], got["value"]))
     return canonical(state) == canonical(part.state)
+
+
+def _merge(
+    client: Client,
+    contents: Contents,
+    targets: Targets,
+    counts: Counts,
+    *,
+    mode: str,
+    dry_run: bool,
+) -> list[str]:
+    """Models of a type of somebody else's; the names of those that were left out."""
+    left_out = []
+    for name, model in targets.items():
+        fields = contents.parts[name].own
+        assert fields is not None
+        try:
+            done = merge(client, model, fields, replace=mode == "replace", dry_run=dry_run)
+        except (Refused, UsageError, DataError) as error:
+            output.say(f"scuttled: left out: {model}: {error.message}")
+            left_out.append(model)
+        else:
+            counts[model] = Counter(expired=0, **done)
+    return left_out
 
 
 def _extra(
@@ -241,23 +318,24 @@ def _send(
     client: Client,
     contents: Contents,
     targets: Targets,
+    counts: Counts,
+    sent: Sent,
     *,
     mode: str,
     dry_run: bool,
-) -> Counts:
-    counts = {model: Counter(count=0, left=0, expired=0, deleted=0) for model in targets.values()}
+) -> None:
+    counts.update({model: _no_counts() for model in targets.values()})
     how = {"mode": "missing" if mode == "missing" else "merge", "dry_run": dry_run}
-    sent: deque[str] = deque()  # the model of each request without an answer yet
 
     def requests() -> Iterator[tuple[str, dict[str, Any]]]:
         for name, fields in _batches(contents.entries(targets.keys(), progress)):
-            sent.append(targets[name])
+            sent.append((targets[name], len(fields["expires_ms"])))
             yield "load", {"model": targets[name], **fields, **how}
 
     with Progress("importing", contents.size, settings) as progress:
         for done in client.pipeline(requests()):
-            counts[sent.popleft()].update(done)
-    return counts
+            model, _ = sent.popleft()
+            counts[model].update(done)
 
 
 def _batches(entries: Iterator[tuple[str, Entry]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -305,8 +383,8 @@ def _delete(
 ) -> None:
     for model, keys in extra.items():
         if not dry_run:
-            done = client.pipeline(deletions(model, keys))
-            counts[model]["deleted"] = sum(answer["count"] for answer in done)
+            for answer in client.pipeline(deletions(model, keys)):
+                counts[model]["deleted"] += answer["count"]
             continue
         counts[model]["deleted"] = len(keys)
         for key in keys:

@@ -22,6 +22,10 @@ from scuttled.errors import UsageError
 if TYPE_CHECKING:
     from scuttled.client import Client
 
+_VARIABLES = ("MODEL", "SOCKET", "OUTPUT", "TIMEOUT", "CONFIG")  # each after SCUTTLED_
+# What may be empty: a key and a value are any text, and `get` may be told to give nothing.
+_ANY_TEXT = {"key", "keys", "value", "payload", "args", "patterns", "pattern"}  # arguments
+_ANY_TEXT_TOO = {"default"}  # options
 OUTPUTS = ("auto", "table", "plain", "json")
 _ID_CHARS = 8  # of a node's id, beside a name that is not its alone
 _GLOBALS = "-m MODEL  -j  -q  -v  --socket PATH  --timeout D  --color WHEN"
@@ -134,7 +138,7 @@ class Settings:
 
     def check_can_ask(self, what: str, *, yes: bool) -> None:
         """Before any work: without a person to ask it takes --yes, for no answer is not a yes."""
-        person = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+        person = sys.stdin is not None and sys.stdin.isatty() and output.is_watched()
         if not (yes or person):
             raise UsageError(f"no terminal to ask on: to {what} it takes --yes")
 
@@ -207,6 +211,13 @@ class _Street(click.Command):
             self._shared = [param for param in every if names.isdisjoint(param.opts)]
         return [*own, *self._shared]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+            for param in self.get_params(ctx):
+                _check_not_blank(ctx, param, given.get(str(param.name)))
+        return super().parse_args(ctx, args)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if ctx.parent is not None:
             formatter.write_paragraph()
@@ -217,8 +228,33 @@ class _Street(click.Command):
             formatter.write(f"  {line}\n")
 
 
+def _check_not_blank(ctx: click.Context, param: click.Parameter, given: object) -> None:
+    """A name that is empty is a variable that is not set: the default would be another's."""
+    if param.name in (_ANY_TEXT_TOO if isinstance(param, click.Option) else _ANY_TEXT):
+        return
+    for value in given if isinstance(given, list | tuple) else [given]:
+        if isinstance(value, str) and not value.strip():
+            name = param.opts[-1] if isinstance(param, click.Option) else param.make_metavar(ctx)
+            raise UsageError(blank(name, value), hint=f"{ctx.command_path} --help")
+
+
+def blank(name: str, value: str) -> str:
+    """What is wrong with a name that is empty, or nothing but space."""
+    return f"{name} is {value!r:.40}, which names nothing: a variable that is not set?"
+
+
+def _check_environment(environ: Mapping[str, str]) -> None:
+    for name in (f"SCUTTLED_{name}" for name in _VARIABLES):
+        if name in environ and not environ[name].strip():
+            raise UsageError(blank(name, environ[name]), hint=f"unset {name}")
+
+
 class Verb(_Street):
     """One command."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        _check_environment(ctx.ensure_object(Settings).environ)
+        return super().invoke(ctx)
 
 
 class VerbGroup(_Street, click.Group):

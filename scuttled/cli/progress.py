@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from scuttled.cli import output
 from scuttled.cli.options import Settings
 
 S = TypeVar("S", bound=Sized)
@@ -20,7 +21,7 @@ class Progress:
     def __init__(self, label: str, length: int, settings: Settings) -> None:
         self._label = label
         self._length = length
-        self._wanted = not settings.quiet and sys.stderr.isatty()
+        self._wanted = not settings.quiet and output.is_watched()
         self._begun = time.monotonic()
         self._done = 0
         self._bar: Any = None

@@ -58,6 +58,11 @@ _TYPES = {
 }
 
 
+def is_own_type(data_type: str) -> bool:
+    """Whether it is somebody else's, of which nothing is known here."""
+    return data_type != "map" and data_type not in _TYPES
+
+
 def is_restorable(data_type: str, state: Any) -> bool:
     """Whether that can be all of a model of that type."""
     known = _TYPES.get(data_type)

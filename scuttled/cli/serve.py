@@ -1,10 +1,10 @@
 """`scuttled serve`: run the daemon, in the foreground."""
 
 import os
-import sys
 
 import click
 
+from scuttled.cli import output
 from scuttled.cli.options import Settings, verb
 
 
@@ -43,13 +43,14 @@ def command(settings: Settings, peers: tuple[str, ...], file: str | None, **flag
     of stopping.
     """
     from scuttled import config, daemon
-    from scuttled.logs import set_up_logging
+    from scuttled.logs import set_up_logging, tell_repeats
 
     given = {**flags, "peers": peers, "socket": settings.socket}
     loaded = config.load(os.environ, file=file, flags=given)
-    set_up_logging(loaded.config.log_level, loaded.config.log_format)
-    daemon.serve(loaded, say=_say)
-
-
-def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+    os.umask(os.umask(0) & 0o077)  # one that takes our own rights would lock us out of our files
+    tracebacks = settings.verbose > 1
+    set_up_logging(loaded.config.log_level, loaded.config.log_format, tracebacks=tracebacks)
+    try:
+        daemon.serve(loaded, say=output.say)
+    finally:
+        tell_repeats(rest=True)

@@ -237,7 +237,7 @@ def _sentence(settings: Settings, row: Row, styles: dict[str, str], *, models: b
     writer = settings.label(name, revision(rev)[0])
     back = f"  {escape(writer)}" + (f"  {escape(model)}" if models else "")
     if kind != "deleted":
-        room = max((output.width() or 1 << 30) - len(front) - len(back) - 3, 20)
+        room = max((output.width() or 1 << 30) - output.span(front + back) - 3, 20)
         front += " = " + output.cut(escape(value[: 4 * room]), room)
     return front.replace(f" {op} ", f" {shown} ", 1) + back + "\n"
 

@@ -8,7 +8,7 @@ not even in a place that is overruled: a daemon that starts without its peers lo
 platformdirs and tomllib live in this room only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from scuttled.config.address import PORT, Address, is_loopback, parse_address
 from scuttled.config.file import Entry, read_file, template
-from scuttled.config.places import default_place, find_file, paths
+from scuttled.config.places import NO_HOME, default_place, find_file, paths
 from scuttled.config.settings import SETTINGS, TYPES_KNOWN, Setting, did_you_mean, toml
-from scuttled.errors import ConfigError, ScuttledError
+from scuttled.errors import ConfigError, ScuttledError, UsageError
 
 __all__ = [
     "PORT",
@@ -97,8 +97,9 @@ def load(
 ) -> Loaded:
     """What is in force.
 
-    `flags` go by their names, `-` written `_`; None, False, "" and () count as not given, and so
-    does an empty variable. Raises ConfigError.
+    `flags` go by their names, `-` written `_`; None, False and () count as not given. A text that
+    is empty does not, be it a flag's or a variable's: whoever wrote it meant something else than
+    the default. Raises ConfigError, UsageError.
     """
     if unknown := flags.keys() - {setting.word for setting in SETTINGS}:
         raise TypeError(f"no setting has the flags {sorted(unknown)}")
@@ -108,10 +109,12 @@ def load(
         setting.field: _resolve(setting, environ, _said(setting, environ, flags, written))
         for setting in SETTINGS
     }
+    _check_data(chosen["data"], chosen["memory"])
     _check_socket(chosen["socket"])
     _check_enforce(chosen["enforce"], chosen["types"])
+    data = Path(chosen["data"].value)
     return Loaded(
-        Config(**{field: choice.value for field, choice in chosen.items()}),
+        Config(**{field: choice.value for field, choice in chosen.items()} | {"data": data}),
         path,
         {field: choice.origin for field, choice in chosen.items()},
     )
@@ -142,18 +145,39 @@ def _said(
     yield setting.default, "default"
     if entry := written.get(setting.path):
         yield entry.value, f"file {entry.place}"
-    if text := environ.get(setting.variable, "").strip():
-        yield setting.kind.from_text(text), f"environment {setting.variable}"
-    if flag := flags.get(setting.word):
-        yield _flag_value(setting, flag), f"flag {setting.flag}"
+    if (text := environ.get(setting.variable)) is not None:
+        _check_not_blank(setting, setting.variable, text, f"unset {setting.variable}")
+        yield _from_text(setting, text.strip(), setting.variable), f"environment {setting.variable}"
+    flag = flags.get(setting.word)
+    if isinstance(flag, str | list | tuple) or flag:
+        yield from ((value, f"flag {setting.flag}") for value in _flag_values(setting, flag))
 
 
-def _flag_value(setting: Setting, flag: object) -> object:
+def _flag_values(setting: Setting, flag: object) -> Iterator[object]:
+    """The one value of a flag; none if it may be repeated and was not given once."""
     if isinstance(flag, bool):
-        return flag
-    if isinstance(flag, list | tuple):  # one that may be repeated
-        flag = ",".join(flag)
-    return setting.kind.from_text(str(flag))
+        yield flag
+        return
+    texts = [flag] if isinstance(flag, str) else list(flag) if isinstance(flag, Iterable) else []
+    for text in texts:
+        _check_not_blank(setting, setting.flag, text, "scuttled serve --help")
+    if texts:
+        yield _from_text(setting, ",".join(texts), setting.flag)
+
+
+def _from_text(setting: Setting, text: str, where: str) -> object:
+    try:
+        return setting.kind.from_text(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {setting.path}: {error}") from error
+
+
+def _check_not_blank(setting: Setting, name: str, text: str, hint: str) -> None:
+    """Nor may any part of a list be empty, but for what is behind a last comma."""
+    parts = text.rstrip().removesuffix(",").split(",") if setting.is_list else [text]
+    if not all(part.strip() for part in parts):
+        empty = f"{text!r:.200}" if text.strip(" ,\t\n") else f"{text!r:.40}, which names nothing"
+        raise UsageError(f"{name} is {empty}: a variable that is not set?", hint=hint)
 
 
 def _resolve(
@@ -163,7 +187,7 @@ def _resolve(
     *_, choice = [_Choice(_read(setting, value, origin), origin) for value, origin in said]
     if choice.value == "" and (place := default_place(setting.field, environ)):
         choice = _Choice(*place)
-    return choice._replace(value=Path(choice.value)) if setting.field == "data" else choice
+    return choice
 
 
 def _read(setting: Setting, value: object, origin: str) -> object:
@@ -182,6 +206,15 @@ def _check_enforce(choice: _Choice, types: _Choice) -> None:
             where = choice.origin.removeprefix("file ")
             near = did_you_mean(name, TYPES_KNOWN)
             raise ConfigError(f"{where}: flow.enforce: {words}{near}")
+
+
+def _check_data(choice: _Choice, memory: _Choice) -> None:
+    """Without a home there is no place for it; who keeps nothing on disk needs none."""
+    if not choice.value and not memory.value:
+        raise ConfigError(
+            f"node.data: no place for the state: {NO_HOME}",
+            hint="name one with --data DIR, or set HOME",
+        )
 
 
 def _check_socket(choice: _Choice) -> None:

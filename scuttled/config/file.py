@@ -4,7 +4,10 @@ tomllib tells lines only for errors of syntax. A file that parses is simple enou
 lines up in its text afterwards.
 """
 
+import os
 import re
+import select
+import stat
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -16,6 +19,7 @@ from scuttled.errors import ConfigError
 
 FILE_NAME = "scuttled.toml"
 FILE_BYTES_MAX = 1 << 20
+FIFO_WAIT_S = 5  # for a writer
 
 _PACKAGED = Path(__file__).with_name(FILE_NAME)
 _IN_REPOSITORY = Path(__file__).parents[2] / "config" / FILE_NAME
@@ -55,7 +59,9 @@ def read_file(path: str) -> dict[str, Entry]:
 
 def _read_text(path: str) -> str:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                _await_writer(path, file.fileno())
             raw = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
@@ -66,6 +72,20 @@ def _read_text(path: str) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ConfigError(f"{path}:{line}: not UTF-8") from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A FIFO, too, into which nobody writes."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _await_writer(path: str, fd: int) -> None:
+    """So that a FIFO can be read to its end. Raises ConfigError."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    if not poll.poll(FIFO_WAIT_S * 1000):
+        raise ConfigError(f"{path}: a FIFO into which nobody wrote within {FIFO_WAIT_S} s")
+    os.set_blocking(fd, True)
 
 
 def _parse(path: str, text: str) -> dict[str, object]:

@@ -7,14 +7,16 @@ platformdirs, which asks the process's own environment.
 import os
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import platformdirs
 
 from scuttled.config.file import FILE_NAME
 from scuttled.config.settings import LABEL_CHARS_MAX
-from scuttled.errors import ConfigError
+from scuttled.errors import ConfigError, UsageError
 
+NO_HOME = "HOME is not set, and this user has no home"
+SYSTEM_SOCKET = "/run/scuttled/control.sock"  # where a client looks last
 SITE_FILE = f"/etc/scuttled/{FILE_NAME}"  # platformdirs would say /etc/xdg
 
 
@@ -24,7 +26,12 @@ def find_file(environ: Mapping[str, str], named: str | None) -> str | None:
     One that was named must be there. Of the default ones the first counts, and one that is there
     but out of reach counts too, so that reading it says so. Raises ConfigError.
     """
-    if named := named or environ.get("SCUTTLED_CONFIG"):
+    if named is None:
+        named = environ.get("SCUTTLED_CONFIG")
+    if named is not None:
+        if not named.strip():
+            words = f"{named!r} is no configuration file: a variable that is not set?"
+            raise UsageError(words, hint="scuttled config paths")
         if not _may_exist(named):
             raise ConfigError(f"{named}: no such file")
         return named
@@ -65,7 +72,7 @@ def paths(environ: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _default_files(environ: Mapping[str, str]) -> list[str]:
     given = _given_directory(environ, "CONFIGURATION_DIRECTORY")
-    user = platformdirs.user_config_dir("scuttled", appauthor=False)
+    user = _of_user(platformdirs.user_config_dir)
     files = [os.path.join(directory, FILE_NAME) for directory in (given, user) if directory]
     return list(dict.fromkeys([*files, SITE_FILE]))
 
@@ -73,18 +80,33 @@ def _default_files(environ: Mapping[str, str]) -> list[str]:
 def _state_directory(environ: Mapping[str, str]) -> tuple[str, str]:
     if given := _given_directory(environ, "STATE_DIRECTORY"):
         return given, "environment STATE_DIRECTORY"
-    return platformdirs.user_state_dir("scuttled", appauthor=False), "default"
+    return _of_user(platformdirs.user_state_dir), "default"
 
 
 def _control_socket(environ: Mapping[str, str]) -> tuple[str, str]:
-    """Where a client looks, too; so never in platformdirs' fallback, which follows TMPDIR."""
+    """Where a client looks, too; so never in platformdirs' fallback, which follows TMPDIR.
+
+    It tries all of these in turn: so what can't be written to is passed over.
+    """
     if given := _given_directory(environ, "RUNTIME_DIRECTORY"):
         return os.path.join(given, "control.sock"), "environment RUNTIME_DIRECTORY"
     runtime = environ.get("XDG_RUNTIME_DIR", "")
-    if _is_private(runtime):
+    if _is_private(runtime) and _may_write(runtime, "scuttled"):
         return os.path.join(runtime, "scuttled", "control.sock"), "default"
-    state = platformdirs.user_state_dir("scuttled", appauthor=False)
-    return os.path.join(state, "run", "control.sock"), "default"
+    state = _of_user(platformdirs.user_state_dir)
+    return os.path.join(state, "run", "control.sock") if state else SYSTEM_SOCKET, "default"
+
+
+def _of_user(find: Callable[..., str]) -> str:
+    """A directory of this user's, or "" if there is no home to look for it in.
+
+    Without one platformdirs raises, or, before 4.5, gives a path that begins with `~`.
+    """
+    try:
+        path = find("scuttled", appauthor=False)
+    except RuntimeError:
+        return ""
+    return path if os.path.isabs(path) else ""
 
 
 def _given_directory(environ: Mapping[str, str], variable: str) -> str:
@@ -100,6 +122,12 @@ def _is_private(directory: str) -> bool:
         return False
     ours = status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077
     return ours and stat.S_ISDIR(status.st_mode) and os.path.isabs(directory)
+
+
+def _may_write(directory: str, name: str) -> bool:
+    """Whether a file can be made in the directory of that name in there, which we may make."""
+    inner = os.path.join(directory, name)
+    return os.access(inner if os.path.isdir(inner) else directory, os.W_OK | os.X_OK)
 
 
 def _may_exist(path: str) -> bool:

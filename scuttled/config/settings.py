@@ -83,7 +83,11 @@ def _path(value: object) -> str:
 
 def _path_from_text(text: str) -> str:
     """On a command line a path counts from the working directory, as everywhere."""
-    return os.path.abspath(os.path.expanduser(text))
+    path = os.path.expanduser(text)
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path!r} counts from the working directory, which is gone") from None
 
 
 def _switch(value: object) -> bool:
@@ -126,6 +130,11 @@ def _bridges(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueError(f'{toml(value)} is not a list: write it like ["127.0.0.1:7000=default"]')
     return tuple(dict.fromkeys(_bridge(_text(text)) for text in value))
+
+
+def _bridges_from_text(text: str) -> list[str]:
+    """At commas, but for those between braces: `ADDR=bucket:PREFIX{PART=TYPE,PART=TYPE}`."""
+    return [part.strip() for part in re.split(r",(?![^{]*\})", text) if part.strip()]
 
 
 def _bridge(text: str) -> str:
@@ -210,7 +219,7 @@ PATH = Kind(_path, _path_from_text, str)
 LISTEN = Kind(_listen)
 ADVERTISE = Kind(_advertise)
 PEERS = Kind(_peers, _peers_from_text, list)
-BRIDGES = Kind(_bridges, _peers_from_text, list)
+BRIDGES = Kind(_bridges, _bridges_from_text, list)
 TYPES = Kind(_types, _peers_from_text, list)
 ENFORCE = Kind(_enforce, _peers_from_text, list)
 TRUST = Kind(_trust, _trust_from_text, _trust_to_toml)
@@ -231,6 +240,11 @@ class Setting:
     key: str
     default: object
     kind: Kind
+
+    @property
+    def is_list(self) -> bool:
+        """Whether its text may have several parts, with commas between them."""
+        return self.kind in (PEERS, BRIDGES, TYPES, ENFORCE, TRUST)
 
     @property
     def word(self) -> str:

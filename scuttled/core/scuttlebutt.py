@@ -25,6 +25,7 @@ from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog, Marks, Segment
 from scuttled.core.observers import Callback, Observers
 from scuttled.core.security import believed
 from scuttled.core.sources import (
+    Crowding,
     check_author,
     check_bridged,
     check_together,
@@ -273,8 +274,8 @@ class Scuttlebutt(ABC):
         return overfull(self.clock, self.name)
 
     @property
-    def crowding(self) -> str:
-        """How near the bound of sources it is, in a sentence; "" below half of it."""
+    def crowding(self) -> Crowding | None:
+        """How near the bound of sources it is; None below half of it."""
         return crowding(self.clock, self.name, self.author)
 
     def _admit(self) -> None:

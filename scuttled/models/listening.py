@@ -88,7 +88,7 @@ def read_cursor(text: str) -> dict[Source, int]:
         for part in text.split(",") if text else ():
             name, _, time = part.partition("=")
             source = parse_source(name)
-            if source is None or not 0 <= int(time) < 2**63:
+            if source is None or not 0 <= int(time) < 2**63 or str(int(time)) != time:
                 raise ValueError
             heard[source] = int(time)
     except ValueError:

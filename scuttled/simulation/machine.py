@@ -4,9 +4,8 @@ The daemon is the real one, whole and unchanged; only what it takes from outside
 """
 
 import random
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from scuttled.daemon import Daemon
 from scuttled.gossip import Gossip
 from scuttled.node import Node
 from scuttled.outside import Outside
+from scuttled.signals import Signals
 from scuttled.simulation.disk import Contents, Disk, torn
 from scuttled.simulation.history import Witness
 from scuttled.simulation.network import Listener
@@ -173,6 +173,7 @@ class _Virtual(Outside):
         self.world = machine.world
         self.rng = random.Random(self.world.rng.getrandbits(64))  # noqa: S311  (a simulation)
         self.environ = {}
+        self.inherited = {}
 
     def now(self) -> Instant:
         return self.machine.now
@@ -183,14 +184,17 @@ class _Virtual(Outside):
     def boot_id(self) -> str:
         return str(self.machine.boots)
 
-    def signals(self) -> AbstractContextManager[AsyncIterator[int]]:
-        return _no_signals()
+    def signals(self) -> AbstractContextManager[Signals]:
+        return nullcontext(Signals())
 
     async def beside(self, work: Callable[..., T], *args: object) -> T:
         await trio.sleep(self.rng.uniform(0, self.machine.disk_s))
         done = work(*args)
         await trio.sleep(self.rng.uniform(0, self.machine.disk_s / 10))
         return done
+
+    def descriptors(self, wanted: int) -> int:
+        return wanted
 
     def settled(self) -> None:
         self.machine.begun()
@@ -204,20 +208,14 @@ class _Virtual(Outside):
         listener: Listener = self.world.local.listen(path)
         return listener
 
+    def has_address(self, host: str) -> bool:
+        return host == self.machine.name
+
     async def look_up(self, address: str) -> list[str]:
         return await self.world.network.look_up(address)
 
     async def dial(self, address: str, *, insecure: bool) -> trio.abc.Stream:
         return await self.world.network.connect(self.machine.name, address)
-
-
-@contextmanager
-def _no_signals() -> Iterator[AsyncIterator[int]]:
-    async def never() -> AsyncIterator[int]:
-        await trio.sleep_forever()
-        yield signal.SIGTERM
-
-    yield never()
 
 
 def _first(error: BaseException) -> BaseException:

@@ -49,7 +49,10 @@ class Directory:
         try:
             self.found = self.places()  # before anything is written
             state = os.pread(self._lock, 1, _STATE_AT)
-            self.marked = state == _MARK
+            self.marked = state not in (
+                b"",
+                _NO_MARK,
+            )  # what is neither is damage: believe the worst
             if not state:
                 self.enter()
         except OSError as error:
@@ -176,7 +179,10 @@ def _lock(directory: Path) -> int:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise CantCreate(f"can't use the state directory {directory}: {error.strerror}") from error
+        raise CantCreate(
+            f"can't use the state directory {directory}: {_why_not(directory, error)}",
+            hint="name another one with --data DIR, or keep nothing on disk with --memory",
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -187,3 +193,12 @@ def _lock(directory: Path) -> int:
             hint="stop it, or give this one a state of its own with --data DIR",
         ) from None
     return lock
+
+
+def _why_not(directory: Path, error: OSError) -> str:
+    """ "File exists" is what the kernel says of anything in the way that is no directory."""
+    if os.path.islink(directory) and not os.path.exists(directory):
+        return f"it is a link to {os.readlink(directory)}, which is not there"
+    if os.path.exists(directory) and not os.path.isdir(directory):
+        return "it is not a directory"
+    return error.strerror or str(error)

@@ -1,7 +1,7 @@
 """The configuration: a file and an environment that nobody should have written.
 
-Each is refused by ConfigError, with the place to mend, or gives a configuration that, written down
-again as `config show` has it, is the same.
+Each is refused by ConfigError, or where it is empty by UsageError, with the place to mend, or
+gives a configuration that, written down again as `config show` has it, is the same.
 """
 
 import random
@@ -14,7 +14,7 @@ from mutate import Mutator
 
 from scuttled import config
 from scuttled.config import SETTINGS
-from scuttled.errors import ConfigError
+from scuttled.errors import ConfigError, UsageError
 
 SPLIT = b"\0"  # between the file and the environment, a line for each variable
 TOKENS = (
@@ -72,7 +72,7 @@ class ConfigDoor(Door):
             path.write_bytes(text)
             try:
                 loaded = config.load(environ, file=str(path))
-            except ConfigError as error:
+            except (ConfigError, UsageError) as error:
                 places = (str(path), "SCUTTLED_", "control.socket")  # or who said it
                 check_words(error.message, most=1 << 21, any_of=places)
                 return

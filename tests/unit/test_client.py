@@ -36,7 +36,7 @@ def test_a_named_socket_stands_alone() -> None:
 
 
 def test_without_a_name_the_users_own_daemon_comes_before_the_systems() -> None:
-    environ = {"XDG_RUNTIME_DIR": "/run/user/1", "HOME": "/home/ann", "SCUTTLED_SOCKET": ""}
+    environ = {"XDG_RUNTIME_DIR": "/run/user/1", "HOME": "/home/ann"}
     assert socket_paths(None, environ) == [
         "/run/user/1/scuttled/control.sock",
         "/home/ann/.local/state/scuttled/run/control.sock",

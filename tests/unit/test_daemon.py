@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from scuttled.errors import (
     StorageError,
     UsageError,
 )
+from scuttled.signals import HEEDED
 from scuttled.storage import Storage
 
 PATIENCE_S = 20.0
@@ -73,10 +74,13 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"):
         monkeypatch.delenv(name, raising=False)
-    return Place(tmp_path)
+    before = {number: signal.getsignal(number) for number in HEEDED}
+    yield Place(tmp_path)
+    for number, action in before.items():  # a daemon's process has no use for them any more
+        signal.signal(number, action)
 
 
 def _end(number: int = signal.SIGTERM) -> None:

@@ -256,6 +256,14 @@ def test_the_state_of_a_daemon_is_not_taken(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["scuttled.db"]
 
 
+def test_a_place_that_can_not_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CantCreate, match="can't use the state directory"):
+        StateDirectory(tmp_path / "file")
+    with pytest.raises(UsageError, match="without a name"):
+        StateDirectory("")
+
+
 def test_every_flipped_bit_of_the_note_and_of_the_identity_is_noticed(tmp_path: Path) -> None:
     """Who can't tell as whom it ended goes on as somebody that nobody was."""
     before = run_once(tmp_path).source

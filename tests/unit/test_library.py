@@ -193,9 +193,16 @@ async def test_several_models_share_a_stream() -> None:
         ([], {}, "not none"),
         ([Map("a"), Map("a")], {}, "not a, a"),
         ([Map("a"), Map("b")], {}, "one author"),
+        (["m"], {}, "a model that is a str"),
         ([Map()], {"send_only": True, "receive_only": True}, "nothing is left"),
         ([Map()], {"meta": {1, 2}}, "JSON can't say"),
         ([Map()], {"meta": "x" * 3000}, "at most 2000"),
+        ([Map("m" * 256)], {}, "expected at most 255 characters"),
+        (
+            [Map()],
+            {"name": "𝄞" * 255, "cluster": "𝄞" * 255, "meta": "x" * 1998},
+            "name, cluster and meta make 41.. bytes, at most 4096",
+        ),
     ],
 )
 async def test_arguments_that_make_no_sense_are_refused(

@@ -537,6 +537,16 @@ def test_clocks_that_differ_without_reason_start_the_models_afresh() -> None:
     assert state(default(one)) == state(default(two))
 
 
+def test_clocks_are_given_time_anew_after_a_start() -> None:
+    beats, differ = pulse.Pulse(at(0.0)), (bytes(8), b"other...")
+    for second in (10.0, 20.0):
+        beats.ping(at(second), lambda: bytes(8))
+    assert not beats.out_of_step(*differ)
+    beats.restarted()
+    assert not beats.out_of_step(*differ)
+    assert beats.out_of_step(*differ)
+
+
 def test_a_stalled_sender_asks_whether_the_peer_reads() -> None:
     one, two = a_node(1), a_node(2)
     line = linked(one, two)

@@ -154,7 +154,9 @@ def test_a_name_in_a_row_commands_no_terminal() -> None:
     assert (known.address, known.version) == ("a\\u2028", "\\ud800")
 
 
-@pytest.mark.parametrize("key", ["x", "/", "02", "02" * 9, "zz" * 8, "/default", "ü", " " * 16])
+@pytest.mark.parametrize(
+    "key", ["x", "/", "02", "02" * 9, "zz" * 8, "/default", "ü", " " * 16, "02 " * 8, "AB" * 8]
+)
 def test_keys_that_name_no_node_are_let_pass(key: str) -> None:
     members = some_members()
     told(members, key)

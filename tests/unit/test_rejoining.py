@@ -677,3 +677,17 @@ def test_keys_are_named_as_far_as_an_answer_of_status_has_room() -> None:
     assert report.issued_count == 100
     assert sum(map(len, report.issued)) <= KEYS_BYTES_MAX
     assert len(report.issued) == KEYS_BYTES_MAX // 3600
+
+
+def test_what_is_written_while_a_state_is_gathered_is_told_to_no_reader_twice() -> None:
+    """The new log begins where no reader of the old one comes to meanwhile."""
+    model, peer = a_map(1), a_peer("k")
+    whole = model.blank()
+    for n in range(5000):
+        put(model, f"meanwhile{n}")
+    end = model.log.end
+    whole.receive([(source(2), [record("k", TICKS, b"peer's")])], EVER)
+    whole.commit(peer.clock.items())
+    rejoin(model, whole, model.author, Rejoin.OWN, Rejoined("default", "peer", LATER))  # type: ignore[arg-type]
+    assert model.log.first > end
+    assert len(values(model)) == 5001

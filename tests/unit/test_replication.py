@@ -157,6 +157,12 @@ async def test_who_shares_nothing_is_refused_on_both_ends_with_every_name() -> N
     assert any("no model" in said for said in words)
 
 
+@pytest.mark.parametrize("stream", [None, "host:7070", threading.Event()])
+async def test_what_is_no_stream_is_refused(stream: Any) -> None:
+    with pytest.raises(UsageError, match="a trio stream is wanted"):
+        await replicate(Map(), stream)
+
+
 # --- callbacks -----------------------------------------------------------------------------------
 
 

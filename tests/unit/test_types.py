@@ -16,6 +16,7 @@ from scuttled.core.update import Stamp, Update, make_source, stamp
 from scuttled.errors import DataError, RemoteProtocolError, UsageError
 from scuttled.models import MODELS
 from scuttled.models.counter import TOTAL_MAX, Counter
+from scuttled.models.doc import Doc
 from scuttled.models.log import Log
 from scuttled.models.operations import call
 from scuttled.models.sequence import Sequence
@@ -263,3 +264,11 @@ def test_a_value_that_is_moved_stands_at_the_index_that_was_named(at: int, to: i
     here.move(at, to)
     plain.insert(to, plain.pop(at))
     assert here.items() == plain
+
+
+@pytest.mark.parametrize("fields", [{}, [], None, "field", 5])
+def test_a_row_is_put_by_an_object_of_fields_and_nothing_else(fields: object) -> None:
+    here = make(Doc)
+    with pytest.raises(UsageError, match="expected a JSON object with some"):
+        call(here, "put", ["row", fields])
+    assert here.log.end == 0

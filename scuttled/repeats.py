@@ -1,0 +1,85 @@
+"""What is said again and again is counted, and said once a minute with how often.
+
+Three bounds, each for a minute: on lines that are the same but for their numbers; on lines of one
+origin, which is the place in the code and so cannot be made new by a peer; and on those which the
+code says come from strangers (`extra=FROM_STRANGERS`), of which one is enough.
+"""
+
+import logging
+import re
+from dataclasses import dataclass
+
+MINUTE_S = 60.0
+SAME_MAX = 5  # that are the same but for numbers...
+TROUBLE_MAX = 2  # ...and that are warnings or worse
+ORIGIN_MAX = 100  # of one place in the code, whatever they say
+KINDS_MAX = 1000  # counted at a time
+
+FROM_STRANGERS = {"from_strangers": True}
+_CHANGING = re.compile(r"\[[0-9a-f:.]+\]|[0-9]+")  # addresses and numbers
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Lines that count as one, in the minute that began then."""
+
+    began_s: float
+    most: int
+    said: int = 0
+    last: logging.LogRecord | None = None  # of those that were not said
+    kept_back: int = 0
+
+
+class Repeats:
+    """Decides of each record whether it is said. Debugging is: who asks for all gets all."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[tuple[object, ...], _Kind] = {}
+
+    def admit(self, record: logging.LogRecord, now_s: float) -> bool:
+        """Whether to say it. If not, it is counted."""
+        if record.levelno <= logging.DEBUG:
+            return True
+        origin = (record.name, record.levelno, record.msg)
+        if getattr(record, "from_strangers", False):
+            return self._count(origin, 1, record, now_s)
+        same = (record.name, record.levelno, _CHANGING.sub("", record.getMessage()))
+        most = SAME_MAX if record.levelno < logging.WARNING else TROUBLE_MAX
+        return self._count(same, most, record, now_s) and self._count(
+            (*origin, "all"), ORIGIN_MAX, record, now_s
+        )
+
+    def _count(
+        self, key: tuple[object, ...], most: int, record: logging.LogRecord, now_s: float
+    ) -> bool:
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) >= KINDS_MAX:
+                return True
+            kind = self._kinds[key] = _Kind(now_s, most)
+        if kind.said < kind.most:
+            kind.said += 1
+            return True
+        kind.kept_back += 1
+        kind.last = record
+        return False
+
+    def due(self, now_s: float) -> list[tuple[logging.LogRecord, int]]:
+        """(the last one, how many) of what was not said in a minute that is over."""
+        told = []
+        for key, kind in list(self._kinds.items()):
+            if now_s - kind.began_s < MINUTE_S:
+                continue
+            if kind.last is None:
+                del self._kinds[key]
+                continue
+            told.append((kind.last, kind.kept_back))
+            # It goes on, so of the next minute nothing is said before that is over, too.
+            self._kinds[key] = _Kind(now_s, kind.most, said=kind.most)
+        return told
+
+    def rest(self) -> list[tuple[logging.LogRecord, int]]:
+        """The same at the end, of minutes that are not over."""
+        told = [(kind.last, kind.kept_back) for kind in self._kinds.values() if kind.last]
+        self._kinds.clear()
+        return told
