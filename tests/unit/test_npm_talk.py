@@ -121,7 +121,7 @@ def test_each_part_of_a_bucket_is_a_model_of_its_own_and_no_other_is_told_of() -
         node.create(name, "map")
         put(node.models[name], name, "ours")  # type: ignore[arg-type]
     write(node, "default", "not meant")
-    talk = a_talk(node, target="bucket:app-")
+    talk = a_talk(node, target="bucket:app-{x=map,y=map}")
     say(talk, HEADER, [["y", ["k", "theirs"]], WALL, "A"])
     told = [line[0] for line in said(talk) if isinstance(line, list)]
     assert sorted(told) == [["x", ["app-x", "ours"]], ["y", ["app-y", "ours"]]]
