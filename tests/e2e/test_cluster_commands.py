@@ -221,7 +221,7 @@ def test_status_is_one_screen_on_a_terminal(fleet: Fleet) -> None:
     for words in ("healthy, 1 of 1 peers up", "cluster default", "keys 1", str(a.data), "sync"):
         assert words in screen
     node = a.ask("hello", protocol=[1, 1])["node"]
-    assert screen.startswith(f"a ({node})  up ")
+    assert screen.startswith(f"a ({node})  healthy, 1 of 1 peers up\n")
 
 
 @pytest.mark.parametrize("command", ["status", "peers", "model ls"])
