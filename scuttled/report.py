@@ -320,7 +320,7 @@ class Report:
         for node_id, link in node.links.items():
             if node_id not in shown:
                 assert link.peer is not None
-                caller = Peer(link.peer.address)
+                caller = Peer(self.gossip.address_of(link))
                 rows.append(_row(caller, "up", "", "", link, now))
         return rows + self.guests.rows(now)
 

@@ -275,3 +275,14 @@ def test_a_peer_that_leaves_updates_unacknowledged_for_a_minute_is_a_problem(
     (lag,) = report.problems(now._replace(mono_s=now.mono_s + LAG_S + 1))
     assert (lag.code, lag.about) == ("lag", "n2")
     assert lag.words.startswith("n2 has not acknowledged 1 updates for 1m")
+
+
+@on_sockets
+async def test_a_caller_that_listens_wherever_it_can_is_shown_by_its_host(tmp_path: Path) -> None:
+    a, b = Member(1), Member(2)
+    b.node.settings = b.node.settings._replace(address="0.0.0.0:7960")
+    async with listening(a) as nursery:
+        b.dial(nursery, a.address)
+        await until(lambda: a.node.links)
+        _, row = a_report(a, tmp_path).peers(read_clocks())
+        assert (row["name"], row["address"], row["configured"]) == ("n2", "127.0.0.1:7960", "")
