@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scuttled.core.clock import Clock as Clock
     from scuttled.core.hlc import Author as Author
+    from scuttled.core.observers import GONE as GONE
+    from scuttled.core.observers import UpdateEvent as UpdateEvent
     from scuttled.core.scuttlebutt import Scuttlebutt as Scuttlebutt
     from scuttled.core.security import Doubt as Doubt
     from scuttled.core.security import Seal as Seal
     from scuttled.core.slots import Slots as Slots
     from scuttled.core.update import Update as Update
+    from scuttled.errors import DataError as DataError
+    from scuttled.errors import Refused as Refused
+    from scuttled.errors import RemoteProtocolError as RemoteProtocolError
+    from scuttled.errors import ScuttledError as ScuttledError
+    from scuttled.errors import UsageError as UsageError
+    from scuttled.keeping import StateDirectory as StateDirectory
+    from scuttled.library import UncheckedFile as UncheckedFile
     from scuttled.library import load as load
     from scuttled.library import new_author as new_author
     from scuttled.library import save as save
@@ -35,23 +44,32 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "GONE": "core.observers",
     "Author": "core.hlc",
     "Clock": "core.clock",
-    "Events": "models.events",
     "Counter": "models.counter",
-    "Set": "models.set",
-    "Value": "models.value",
+    "DataError": "errors",
     "Doc": "models.doc",
     "Doubt": "core.security",
-    "Sequence": "models.sequence",
+    "Events": "models.events",
     "Header": "replication",
     "Log": "models.log",
     "Map": "models.map",
+    "Refused": "errors",
+    "RemoteProtocolError": "errors",
     "Replicated": "replication",
     "Scuttlebutt": "core.scuttlebutt",
+    "ScuttledError": "errors",
     "Seal": "core.security",
+    "Sequence": "models.sequence",
+    "Set": "models.set",
     "Slots": "core.slots",
+    "StateDirectory": "keeping",
+    "UncheckedFile": "library",
     "Update": "core.update",
+    "UpdateEvent": "core.observers",
+    "UsageError": "errors",
+    "Value": "models.value",
     "load": "library",
     "new_author": "library",
     "operation": "models.operations",
@@ -60,6 +78,12 @@ _ROOMS = {
     "save": "library",
     "signing_author": "library",
 }
+
+__all__ = [*_ROOMS]
+
+
+def __dir__() -> list[str]:
+    return sorted([*_ROOMS, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ latter makes of all numbers a command takes 0.3 ms longer.
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _SIGINT, _SIGPIPE = 2, 13
 _ENDING = (1, 15)  # SIGHUP, SIGTERM
 _KILLED = 128  # + signal: how shells name an end by a signal
-_IOERR, _SOFTWARE = 74, 70
+_SOFTWARE = 70
 
 
 class _Ended(BaseException):
@@ -93,14 +94,21 @@ def _run(args: list[str]) -> int:
     settings = Settings()
     try:
         code = _invoke(args, settings)
-        return code or _flush()
+        if code:
+            _tell_end(code, args, settings)
+        return code or _flush(args, settings)
     except (ScuttledError, KeyboardInterrupt, BrokenPipeError) as error:
-        _flush()  # what was found before it went wrong belongs to the answer
+        _flush(args, settings)  # what was found before it went wrong belongs to the answer
         if isinstance(error, ScuttledError):
-            return _tell(error, settings)
+            return _tell(error, args, settings)
+        if isinstance(error, KeyboardInterrupt):
+            _tell_end(_KILLED + _SIGINT, args, settings)
+        raise
+    except _Ended as ended:
+        _tell_end(ended.code, args, settings)
         raise
     except Exception as error:
-        return _tell_bug(error, settings)
+        return _tell_bug(error, args, settings)
 
 
 def _invoke(args: list[str], settings: "Settings") -> int:
@@ -108,7 +116,7 @@ def _invoke(args: list[str], settings: "Settings") -> int:
     import click
 
     from scuttled.cli import cli
-    from scuttled.errors import UsageError
+    from scuttled.errors import ConfigError, UsageError
 
     completion = os.environ.get("_SCUTTLED_COMPLETE")
     if completion:
@@ -127,6 +135,20 @@ def _invoke(args: list[str], settings: "Settings") -> int:
         raise UsageError(_sentence(error.format_message()), hint=_usage_hint(error)) from None
     except click.ClickException as error:
         raise UsageError(_sentence(error.format_message()), code=error.exit_code) from None
+    except OverflowError:
+        if _can_tell_time():
+            raise
+        words = "the wall clock of this machine stands beyond the year 2262"
+        raise ConfigError(words, hint="set it, and have NTP keep it: timedatectl") from None
+
+
+def _can_tell_time() -> bool:
+    """Python counts nanoseconds in 63 bits: beyond 2262 not even its logging can be imported."""
+    try:
+        time.time()
+    except OverflowError:
+        return False
+    return True
 
 
 def _sentence(text: str) -> str:
@@ -139,7 +161,7 @@ def _usage_hint(error: "click.UsageError") -> str:
     return f"{error.ctx.command_path} --help" if error.ctx else "scuttled --help"
 
 
-def _flush() -> int:
+def _flush(args: list[str], settings: "Settings") -> int:
     """Sends stdout out while we can still say that it failed."""
     try:
         if sys.stdout is not None:
@@ -148,33 +170,33 @@ def _flush() -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
+        from scuttled.errors import StorageError
+
         _to_nowhere(sys.stdout)
-        from scuttled.cli.output import say
-
-        say(f"scuttled: answer not written: {error.strerror}")
-        return _IOERR
+        return _tell(StorageError(f"answer not written: {error.strerror}"), args, settings)
 
 
-def _tell(error: "ScuttledError", settings: "Settings") -> int:
-    from scuttled.cli.output import say
+def _tell(error: "ScuttledError", args: list[str], settings: "Settings") -> int:
+    from scuttled.cli import failures
 
     if settings.verbose > 1:
         _traceback()
-    say(f"scuttled: {error.message}")
-    if error.hint and not settings.quiet:
-        say(f"hint: {error.hint}")
+    failures.tell(error, settings, json=failures.wants_json(args, settings))
     return error.code
 
 
-def _tell_bug(error: Exception, settings: "Settings") -> int:
-    from scuttled.cli.output import say
+def _tell_end(code: int, args: list[str], settings: "Settings") -> None:
+    from scuttled.cli import failures
 
-    if settings.verbose > 1:
-        _traceback()
-    say(f"scuttled: a bug: {type(error).__name__}: {error}")
-    if settings.verbose <= 1:
-        say("hint: run it again with -vv and report what it says")
-    return _SOFTWARE
+    failures.tell_end(code, json=failures.wants_json(args, settings))
+
+
+def _tell_bug(error: Exception, args: list[str], settings: "Settings") -> int:
+    from scuttled.errors import ScuttledError
+
+    words = f"a bug: {type(error).__name__}: {error}"
+    hint = "" if settings.verbose > 1 else "run it again with -vv and report what it says"
+    return _tell(ScuttledError(words, code=_SOFTWARE, hint=hint), args, settings)
 
 
 def _traceback() -> None:

@@ -254,6 +254,8 @@ class Stream:
     def __init__(self, client: Client, number: int, timeout_s: float | None) -> None:
         self.end: Fields | None = None
         """What the daemon said at the end; None before it and after `close`."""
+        self.clock: dict[str, dict[str, int]] = {}
+        """Of a `durable` watch: what the last part said of how its clock rose (docs/control.md)."""
         self._client = client
         self._number = number
         self._timeout_s = timeout_s
@@ -271,6 +273,7 @@ class Stream:
 
     def poll(self) -> list[Row]:
         """The rows that are here; [] if none are yet, or no more will come: see `running`."""
+        self.clock = {}
         if not self.running():
             return []
         try:
@@ -300,6 +303,7 @@ class Stream:
             self._client._forget(self._number)
             raise
         rows: list[Row] = message.get("rows", [])
+        self.clock = message.get("clock") or {}
         if "end" in message:
             self._client._forget(self._number)
             self.end = message["end"] or {}

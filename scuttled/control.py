@@ -16,6 +16,7 @@ import trio
 
 from scuttled import rpc
 from scuttled.core.update import Instant
+from scuttled.cursors import Clocks
 from scuttled.errors import (
     SOFTWARE,
     DataError,
@@ -26,6 +27,7 @@ from scuttled.errors import (
     UsageError,
 )
 from scuttled.hearing import Hearing
+from scuttled.listing import Listing
 from scuttled.node import Node
 from scuttled.pacing import Gate, Pacing, Ticket
 from scuttled.repeats import FROM_STRANGERS
@@ -33,7 +35,7 @@ from scuttled.requests import Answer, Requests, Waiting
 from scuttled.tally import Tally
 from scuttled.transport import bytes_unread, has_hung_up
 from scuttled.waking import Bell, Outlet
-from scuttled.watching import Listing, Row, Watch
+from scuttled.watching import Row, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +226,7 @@ class Caller:
                     raise UsageError(f"{STREAMS_MAX} streams on one connection, no more")
                 self._streams[i] = result
                 self.node.watchers.add(self._bell.ring)
-                if isinstance(result, Hearing):  # it is told of what is on disk
+                if self._reads_disk():
                     self.node.progress.add(self._bell.ring)
                 self._bell.ring()
             case _:
@@ -276,8 +278,13 @@ class Caller:
             if (outcome := self._outcome(waiting, now)) is not None:
                 del self._waiting[i]
                 self._answers += _frame(i, outcome)
-        if not (self._unsaved or self._waiting):
+        if not (self._unsaved or self._waiting or self._reads_disk()):
             self.node.progress.discard(self._bell.ring)
+
+    def _reads_disk(self) -> bool:
+        """Whether a stream is told of what is saved, and so has news when something was."""
+        streams = self._streams.values()
+        return any(isinstance(s, Watch | Hearing) and s.durable for s in streams)
 
     def _outcome(self, waiting: Waiting, now: Instant) -> dict[str, Any] | None:
         """What is to be said to who waits; None as long as it is too early."""
@@ -309,8 +316,12 @@ class Caller:
         """The next part of each stream that has one."""
         data = bytearray()
         for i, stream in list(self._streams.items()):
-            if rows := stream.rows(now):
-                data += _row_frames(i, rows)
+            rows = stream.rows(now)
+            clock: Clocks = {}
+            if isinstance(stream, Watch) and stream.durable:
+                clock = stream.covered()
+            if rows or clock:
+                data += _row_frames(i, rows, clock)
             if isinstance(stream, Listing | Tally) and stream.done:
                 del self._streams[i]
                 end = {"count": stream.count, "cursor": stream.cursor()}
@@ -328,13 +339,25 @@ def _frame(i: object, answer: dict[str, Any]) -> bytes:
     return rpc.encode({"id": i, "error": _told(error)})
 
 
-def _row_frames(i: int, rows: list[Row]) -> bytes:
-    """Rows of a stream, in as many frames as they need. A single one always fits."""
-    frame = rpc.encode({"id": i, "rows": rows})
-    if len(frame) <= rpc.FRAME_BYTES_MAX or len(rows) == 1:
+def _row_frames(i: int, rows: list[Row], clock: Clocks) -> bytes:
+    """A part of a stream, in as many frames as it needs: a single row, or clock, always fits.
+
+    The clock is true behind the last row, so it comes with that or after it.
+    """
+    part: dict[str, Any] = {"id": i, "rows": rows}
+    if clock:
+        part["clock"] = clock
+    frame = rpc.encode(part)
+    if len(frame) <= rpc.FRAME_BYTES_MAX:
         return frame
-    half = len(rows) // 2
-    return _row_frames(i, rows[:half]) + _row_frames(i, rows[half:])
+    if len(rows) > 1:
+        half = len(rows) // 2
+        return _row_frames(i, rows[:half], {}) + _row_frames(i, rows[half:], clock)
+    if rows and clock:
+        return _row_frames(i, rows, {}) + _row_frames(i, [], clock)
+    if len(clock) > 1:
+        return b"".join(_row_frames(i, [], {name: times}) for name, times in clock.items())
+    return frame
 
 
 def _not_on_disk(why: str) -> StorageError:

@@ -134,7 +134,6 @@ class Daemon:
                     await stack.enter_async_context(listener)
                 self.listen = bound_address(gossip_listeners[0])
                 self._make_node()
-                self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.outside.rng)
                 await self.npm.open(config.npm, config.npm_connect, stack)
                 if (inherited := self.outside.inherited.get(readiness.CONTROL)) is not None:
                     sock = trio.socket.from_stdlib_socket(inherited)
@@ -188,6 +187,8 @@ class Daemon:
             seed = self.outside.rng.randbytes(signing.SEED_BYTES)
             if home:
                 signing.write_key(home, seed)
+        elif home and not signing.has_check(home):
+            signing.write_check(home, seed)
         return signing.make_seal(seed)
 
     def _renew_key(self) -> NodeId:
@@ -278,9 +279,13 @@ class Daemon:
     def _open_doors(self) -> None:
         config = self.config
         self.node.wake_tending = self._tending.ring
-        self.gossip = Gossip(self.node, insecure=config.insecure, outside=self.outside)
+        self.gossip = Gossip(
+            self.node, insecure=config.insecure, outside=self.outside, listen=self.listen
+        )
         self.pacing = pacing = Pacing(self.node, config.enforce)
-        report = Report(config, self.gossip, self.storage, self.listen, self.began, pacing)
+        self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.outside.rng)
+        guests = self.npm.guests
+        report = Report(config, self.gossip, self.storage, self.listen, self.began, pacing, guests)
         self.report = report
         self.peering = Peering(self.gossip.dialler, self.storage, self._begin_dialling, config.name)
         door = DaemonDoor(
@@ -315,8 +320,8 @@ class Daemon:
                 doors.start_soon(serve, self.control.serve, [control_listener])
                 for bridge, listeners in self.npm.listeners:
                     doors.start_soon(serve, partial(self.npm.serve, bridge), listeners)
-                for address, bridge in self.npm.dials:
-                    nursery.start_soon(self.npm.keep_dialling, address, bridge)
+                for dialled, bridge in self.npm.dials:
+                    nursery.start_soon(self.npm.keep_dialling, dialled, bridge)
                 self.peering.begin(self.config.peers)
                 self._report_up()
                 self.outside.settled()
@@ -401,6 +406,7 @@ class Daemon:
     async def _keep_expiring(self) -> None:
         while True:
             now = self.outside.now()
+            self.node.look_at_clock(now, self.outside.steady_s())
             self.node.expire(now.wall_ms)
             due = self.node.next_expiry_ms()
             if due is None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from scuttled.config import parse_address
+from scuttled.config import is_loopback, parse_address
 from scuttled.core.link import Link
 from scuttled.core.messages import Code, Hello
 from scuttled.core.update import NodeId
@@ -117,11 +117,16 @@ RunLink = Callable[[Link, trio.abc.Stream], Awaitable[None]]
 class Dialler:
     """All targets of a node."""
 
-    def __init__(self, node: Node, outside: Outside, run_link: RunLink, *, insecure: bool) -> None:
-        """`run_link` is a link's whole life on a stream; it closes the stream."""
+    def __init__(
+        self, node: Node, outside: Outside, run_link: RunLink, *, insecure: bool, listen: str
+    ) -> None:
+        """`run_link` is a link's whole life on a stream; it closes the stream. `listen`: where
+        this node takes connections, or "".
+        """
         self.node = node
         self.outside = outside
         self.insecure = insecure
+        self.listen = listen
         self.targets: dict[str, Target] = {}
         self._run_link = run_link
         self._leaving = False
@@ -315,7 +320,7 @@ class Dialler:
         self._tell()
 
     async def _dial(self, peer: Peer) -> Link | None:
-        if peer.state in ("never", "down"):
+        if not peer.failed and peer.state == "never":  # else that it is down is worth more
             peer.state = "connecting"
         stream: trio.abc.Stream | None = None
         try:
@@ -336,11 +341,28 @@ class Dialler:
         elif isinstance(error, trio.TooSlowError):
             reason = f"no answer within {DIAL_S:.0f} s"
             hint = "is it on, and does a firewall let that port through?"
+        elif _number(error) == errno.ECONNREFUSED and self._is_here(peer):
+            peer.fails("self", "")
+            return
         elif _number(error) == errno.ECONNREFUSED:
             hint = "nobody listens there: scuttled serve --listen ADDR, on that machine"
         if reason != peer.reason:
             logger.info("peer %s: %s%s", peer.label, reason, f" (hint: {hint})" if hint else "")
         peer.fails(state, reason, hint)
+
+    def _is_here(self, peer: Peer) -> bool:
+        """Whether it can be nobody but this node, though it does not listen at that address.
+
+        A machine's own name may lead to 127.0.1.1, or to an address of a family at which its
+        daemon does not listen. Several daemons with one port on one machine are told apart by
+        addresses of loopback.
+        """
+        if not self.listen or peer.node_id is not None:
+            return False
+        mine, theirs = parse_address(self.listen), parse_address(peer.address)
+        if mine.port != theirs.port or is_loopback(mine.host):
+            return False
+        return is_loopback(theirs.host) or self.outside.has_address(theirs.host)
 
     def _note_end(self, peer: Peer, link: Link) -> None:
         assert link.ended is not None
@@ -351,7 +373,7 @@ class Dialler:
         code, words = link.ended.code, link.ended.words
         if code == Code.SELF:
             if peer.state != "self":
-                logger.info("peer %s: that address is this very node", peer.label)
+                logger.debug("peer %s: that address is this very node", peer.label)
             peer.fails("self", "")
             peer.node_id = None
         elif code in REFUSALS:

@@ -16,7 +16,8 @@ import trio
 from scuttled.core.host import End
 from scuttled.core.link import SILENCE_S, Link
 from scuttled.core.messages import Code
-from scuttled.dialling import REFUSALS, Dialler, words_of
+from scuttled.core.update import Instant
+from scuttled.dialling import REFUSALS, RETRY_MAX_S, Dialler, words_of
 from scuttled.errors import RemoteProtocolError
 from scuttled.node import Node
 from scuttled.outside import Outside
@@ -58,16 +59,18 @@ class Gossip:
         *,
         insecure: bool,
         outside: Outside | None = None,
+        listen: str = "",
     ) -> None:
         self.node = node
         self.outside = outside or Outside()
         self.now = self.outside.now
-        self.dialler = Dialler(node, self.outside, self.run_link, insecure=insecure)
+        self.dialler = Dialler(node, self.outside, self.run_link, insecure=insecure, listen=listen)
         self._taken = 0
         self._leaving = False
         self._open: set[Link] = set()
         self._past = Traffic()
         self._said: dict[tuple[str, str], float] = {}  # refusals, and when
+        self._refused: dict[str, tuple[float, str]] = {}  # by host: who dialled us, when, and why
         self._changed = trio.Event()  # a link came or went
 
     # --- streams ---
@@ -220,9 +223,29 @@ class Gossip:
             peer = self.dialler.peer_of(link)
             if peer is None or _but_numbers(peer.reason) != _but_numbers(end.words):
                 logger.warning("peer %s: %s", link.dialled, end.words)
-        elif end.code not in REFUSALS or self._is_news(who.rpartition(":")[0], end.words):
+        elif end.code not in REFUSALS:
             words = "connection from %s closed: %s"
             logger.warning(words, who, end.words, extra=FROM_STRANGERS)
+        else:
+            self._note_refused(who, end.words)
+
+    def _note_refused(self, who: str, words: str) -> None:
+        """A node that dialled us does not fit; it comes again and again."""
+        host = who.rpartition(":")[0]
+        if len(self._refused) >= LINKS_MAX:
+            self._refused.clear()
+        self._refused[host] = (self.now().mono_s, words)
+        if self._is_news(host, words):
+            closed = "connection from %s closed: %s"
+            logger.warning(closed, who, words, extra=FROM_STRANGERS)
+
+    def refused_lately(self, now: Instant) -> list[str]:
+        """Of nodes that dialled this one and do not fit: where, and why. They try for ever."""
+        return [
+            f"{host} was refused: {words}"
+            for host, (at_s, words) in self._refused.items()
+            if now.mono_s - at_s < 2 * RETRY_MAX_S
+        ]
 
     def _is_news(self, host: str, words: str) -> bool:
         """Whether this was not said of that host lately: who is refused tries for ever."""

@@ -13,6 +13,7 @@ from scuttled.core.update import TICKS_PER_MS, NodeId, stamp
 from scuttled.errors import Refused, TimedOut, UsageError
 from scuttled.members import FRESH_MS, Member
 from scuttled.node import Node
+from scuttled.timekeeping import CLOCK_HINT
 from scuttled.units import format_duration
 
 ALL, MAJORITY = "all", "majority"
@@ -32,7 +33,7 @@ def check_level(level: object) -> int | str:
 def check_can_hold(node: Node, level: int | str, wall_ms: int) -> None:
     """Before anything is written: raises Refused if there are not so many other members."""
     others = node.members.count(wall_ms) - 1
-    if isinstance(level, int) and level > others:
+    if isinstance(level, int) and level > others and not node.holds_back:
         there = f"is {_members(1)}" if others == 1 else f"are {_members(others)}"
         raise Refused(
             f"not written: it was to be on disk on {_members(level)}, and there {there}",
@@ -47,12 +48,20 @@ class Holders:
         self.node = node
         self.model = model
         self.level = level
-        self.position = model.log.end
-        self.source = node.author.source
-        self.time = model.clock[self.source]
-        node.hurry(model)
+        self._aim()
+
+    def _aim(self) -> None:
+        """At all that the model holds now."""
+        self.log = self.model.log
+        self.position = self.log.end
+        self.source = self.node.author.source
+        self.time = self.model.clock[self.source]
+        self.node.hurry(self.model)
 
     def count(self, wall_ms: int) -> int:
+        if self.log is not self.model.log:
+            # A RESET, or a future that was taken back: what was written stands elsewhere now.
+            self._aim()
         return sum(self._holds(member) for member in self.node.members.others(wall_ms))
 
     def _holds(self, member: Member) -> bool:
@@ -70,7 +79,8 @@ class Holders:
         return members // 2 if self.level == MAJORITY else int(self.level)
 
     def enough(self, wall_ms: int) -> bool:
-        return self.count(wall_ms) >= self.needed(wall_ms)
+        """Never while nobody takes what is written here: not even who is there is known then."""
+        return not self.node.holds_back and self.count(wall_ms) >= self.needed(wall_ms)
 
     def facts(self, wall_ms: int) -> dict[str, int]:
         return {"held": self.count(wall_ms), "members": self.node.members.count(wall_ms)}
@@ -83,9 +93,13 @@ class Holders:
         names = [self._waits_for(member, wall_ms) for member in waits[:NAMED_MAX]]
         more = len(waits) - NAMED_MAX
         missing = ", ".join(names) + (f" and {more} more" if more > 0 else "")
+        goes_on = f"goes on to {missing or 'the rest'}"
+        if why := self.node.time.trouble:
+            goes_on = f"can't go on to {missing or 'the rest'} yet: {why}"
         return TimedOut(
             f"written here, and {count} of {others} other members have it on disk by now; it was "
-            f"to be {needed}: the write stands, and goes on to {missing or 'the rest'}"
+            f"to be {needed}: the write stands, and {goes_on}",
+            hint=CLOCK_HINT if why else "",
         )
 
     def _waits_for(self, member: Member, wall_ms: int) -> str:

@@ -110,10 +110,18 @@ class Members:
         self.names: dict[NodeId, str] = {}  # also of nodes that were forgotten
         self.forgot_me = False  # our row was deleted; until it is written again
         self.retired = False  # our rows are gone for good
+        self.leapt_ms = 0  # of the wall clock, since the rows were read: nobody is silent for that
         self._seen = 0
         self._told: dict[str, tuple[Clock, int]] = {}  # by model, the clock in our row, as of then
 
     # --- reading ---
+
+    def read_anew(self) -> None:
+        """Some rows are gone (see future), and all that was learnt of them."""
+        self.known.clear()
+        self._told.clear()
+        self._seen = 0
+        self.read()
 
     def read(self) -> None:
         """Learn what is new in the rows."""
@@ -168,7 +176,7 @@ class Members:
         limit_ms = self.settings.forget_after_ms
         if member.memory:
             limit_ms = min(limit_ms, MEMORY_SILENT_MS + self.settings.max_skew_ms)
-        return wall_ms - member.seen_ms < limit_ms
+        return wall_ms - self.leapt_ms - member.seen_ms < limit_ms
 
     def others(self, wall_ms: int) -> Iterator[Member]:
         """The other members that count."""
@@ -215,6 +223,18 @@ class Members:
     def interval_s(self, wall_ms: int) -> float:
         """The least time between two rows of ours."""
         return ROW_S * max(1.0, self.count(wall_ms) / MEMBERS_PER_ROW_S)
+
+    def begin(self, hlc_ms: int, wall_ms: int) -> None:
+        """Read the rows of an earlier run, which ended at about `hlc_ms`."""
+        self.read()
+        away_ms = wall_ms - hlc_ms
+        if hlc_ms and away_ms > self.settings.forget_after_ms // 2:
+            self.leap(away_ms)
+
+    def leap(self, leapt_ms: int) -> None:
+        """The wall clock went on by so much while nobody could be heard: it was set, or this node
+        was away. Else all others would be forgotten by one wrong clock."""
+        self.leapt_ms = max(self.leapt_ms + leapt_ms, 0)
 
     def announce(self, models: Collection[Scuttlebutt], wall_ms: int) -> bool:
         """Write what is no longer true in our rows; whether anything was.
@@ -330,7 +350,8 @@ def _node_id(text: str) -> NodeId | None:
         node_id = bytes.fromhex(text)
     except ValueError:
         return None
-    return NodeId(node_id) if len(node_id) == NODE_ID_BYTES else None
+    # In the one form that we write: or one node would go by several keys.
+    return NodeId(node_id) if len(node_id) == NODE_ID_BYTES and node_id.hex() == text else None
 
 
 def _unpack(packed: bytes) -> dict[Source, int]:

@@ -27,13 +27,16 @@ from scuttled.core.update import (
     source_text,
 )
 from scuttled.errors import DataError, Refused, StorageError
+from scuttled.future import TakenBack, take_back
+from scuttled.leases import renew_leases
 from scuttled.links import Links
 from scuttled.members import FORGOTTEN, MEMBERS, Members, Settings
-from scuttled.models import make_model
+from scuttled.models import MODELS, make_model
 from scuttled.models.map import Map
 from scuttled.notices import Notices
 from scuttled.rejoining import Rejoined, rejoin
 from scuttled.storage import Batch, SavedModel
+from scuttled.timekeeping import Timekeeping
 from scuttled.unsaved import forget_saved, model_batch, note_saved
 from scuttled.verifying import Verifier
 
@@ -71,6 +74,9 @@ class Node(Host[Link]):
         self.doubted: Counter[str] = Counter()  # updates not believed so far, by cause
         self.new_lives = 0
         self.resets: list[Rejoined] = []
+        self.time = Timekeeping(settings.max_skew_ms)
+        self.taken_back: list[TakenBack] = []
+        self._begun_at: dict[str, int] = {}  # ends of the logs that were loaded
         self._husks: list[Husk] = []  # what models were before
         self.verifier = Verifier(self.models, self.links)
         self.verifier.progress = self._made_progress
@@ -85,19 +91,35 @@ class Node(Host[Link]):
     # --- models ---
 
     def begin(self, saved: Iterable[SavedModel], wall_ms: int) -> None:
-        """Take up what storage kept, and have what every node has."""
+        """Take up what storage kept, and have what every node has. Raises DataError at a model
+        of a type that nobody knows here.
+        """
         for model in saved:
             self.alone = False  # for all we know
+            if model.data_type not in MODELS:
+                raise DataError(
+                    f"model '{model.name}' is on disk as a {model.data_type:.40}, "
+                    "a data type that this daemon does not know",
+                    hint="scuttled serve --types PACKAGE.MODULE:CLASS",
+                )
             self._open(model.name, model.data_type).restore(
-                model.positions, model.records, model.sources, model.clock, model.floor
+                model.positions,
+                model.records,
+                model.sources,
+                model.clock,
+                model.floor,
+                model.marks,
             )
+        self._begun_at = {name: model.log.end for name, model in self.models.items()}
         for name in (DEFAULT_MODEL, MEMBERS):
             if name not in self.models:
                 self._open(name, Map.data_type)
         rows = self.models[MEMBERS]
         self.members = Members(rows, self.author, self.settings, stored=self.stored)
-        self.members.read()
+        hlc_ms = self.author.hlc.last // TICKS_PER_MS
+        self.members.begin(hlc_ms, wall_ms)
         self.wall_ms = wall_ms
+        self.time.measure(hlc_ms, wall_ms)
         self._announce(wall_ms)
 
     def _open(self, name: str, data_type: str) -> Scuttlebutt:
@@ -192,6 +214,7 @@ class Node(Host[Link]):
             if self.members.forgot_me:
                 self.notices.warn(FORGOTTEN)
             self._announce(now.wall_ms)
+        self._keep_time(now)
         self._husks = [husk for husk in self._husks if husk.shed(SHED_PER_CALL)]
         self.notices.tell_taken()
         if now.mono_s - self._collected_s >= COLLECT_S:
@@ -213,6 +236,55 @@ class Node(Host[Link]):
             if isinstance(model, Slots) and model.grave_count and not model.keeps_deleted:
                 if self.members.collect(model, self.links.values(), wall_ms, alone=self.alone):
                     self._dirty[model.name] = model
+
+    # --- the wall clock ---
+
+    @property
+    def holds_back(self) -> bool:
+        return self.time.ahead_ms > 0
+
+    def look_at_clock(self, now: Instant, steady_s: float) -> None:
+        """Was it set? To be called often, and before what has expired is let go."""
+        jump_ms = self.time.look(now, steady_s)
+        if jump_ms:
+            self.members.leap(jump_ms)
+            for model in self.models.values():
+                since = self._begun_at.get(model.name, 0)
+                if isinstance(model, Slots) and renew_leases(model, since, jump_ms, now.wall_ms):
+                    self.accepted(model)
+
+    def hear_clock(self, peer: Hello | str, now: Instant) -> None:
+        self.time.hear_first(peer, self.author.node_id, now)
+
+    def _keep_time(self, now: Instant) -> None:
+        """Hear the clocks of linked peers; take our future back if they say so."""
+        self.time.measure(self.author.hlc.last // TICKS_PER_MS, now.wall_ms)
+        self.time.hear_links(self.links.values(), now)
+        if self.time.may_take_back(self.links.values(), now) and self._is_settled():
+            self._take_back(now)
+
+    def _is_settled(self) -> bool:
+        """Whether storage is ready for models that are replaced."""
+        under_way = any(model.replaced for model in self.models.values())
+        return not (self.failing or self.adrift or self.twin_words or under_way)
+
+    def _take_back(self, now: Instant) -> None:
+        """What is stamped in the future, and nobody takes, is issued anew under a new life."""
+        limit = (now.wall_ms + self.max_skew_ms) * TICKS_PER_MS
+        models = list(self.models.values())
+        report, changed, husks = take_back(models, self.author, now.wall_ms, limit)
+        self._husks += husks
+        self.taken_back = [*self.taken_back, report][-RESETS_MAX:]
+        self.new_lives += 1
+        self._hlc_saved = 0  # the one on disk is too high
+        self.notices.warn(report.words)
+        self.members.read_anew()
+        self.time.measure(self.author.hlc.last // TICKS_PER_MS, now.wall_ms)
+        for model in changed:
+            self.accepted(model)
+        self._announce(now.wall_ms)
+        for link in tuple(self.links.values()):
+            link.close(Code.AFRESH, f"{self.settings.name} has taken back its future")
 
     def hurry(self, model: Scuttlebutt) -> None:
         """A writer waits until others have on disk what this model holds now."""
@@ -245,7 +317,8 @@ class Node(Host[Link]):
             if model.is_saved:
                 self._dirty.pop(part.name, None)
             self._tell_links(model)
-        self._hlc_saved = batch.hlc or self._hlc_saved
+        if batch.life == self.author.life:  # else it is of before the future was taken back
+            self._hlc_saved = batch.hlc or self._hlc_saved
         if self.hurried and self.is_saved():
             self.wake_tending()
 

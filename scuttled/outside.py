@@ -7,6 +7,7 @@ can hand in a machine and a network of its own and run the daemon unchanged.
 import gc
 import os
 import random
+import time
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
@@ -19,10 +20,13 @@ from scuttled.control_socket import open_control_socket
 from scuttled.core.update import Instant
 from scuttled.descriptors import raise_limit
 from scuttled.signals import Signals
-from scuttled.transport import dial, look_up, open_listeners
+from scuttled.transport import dial, has_address, look_up, open_listeners
 from scuttled.waking import read_clocks
 
 GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
+
+# The monotonic clock stands still while a machine sleeps, and the wall clock does not.
+STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 T = TypeVar("T")
 
@@ -38,6 +42,10 @@ class Outside:
 
     def now(self) -> Instant:
         return read_clocks()
+
+    def steady_s(self) -> float:
+        """Seconds that passed since some instant, also while the machine slept."""
+        return time.clock_gettime(STEADY_CLOCK)
 
     def boot_id(self) -> str:
         """Tells one start of the machine from another; the same for ever where nobody says."""
@@ -78,6 +86,10 @@ class Outside:
     async def look_up(self, address: str) -> list[str]:
         """Where that leads now, as addresses that can be dialled. Raises OSError, ConfigError."""
         return await look_up(address)
+
+    def has_address(self, host: str) -> bool:
+        """Whether an address is one of this machine's own."""
+        return has_address(host)
 
     async def dial(self, address: str, *, insecure: bool) -> trio.abc.Stream:
         """Raises OSError, ConfigError."""

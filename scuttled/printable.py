@@ -23,18 +23,20 @@ FORMAT = (
 SURROGATES = "\ud800-\udfff"
 UNSAFE = f"{CONTROL}{FORMAT}{SURROGATES}"  # for a character class
 
-_CONTROL = re.compile(f"[{CONTROL}]")
-_UNSAFE = re.compile(f"[{UNSAFE}]")
+# Given to `re` as text, which keeps what it has compiled: that takes 0.6 ms, and most commands
+# meet nothing of this.
+_CONTROL = f"[{CONTROL}]"
+_UNSAFE = f"[{UNSAFE}]"
 
 
 def has_control(text: str) -> bool:
     """Whether a terminal would obey it, or take it for two lines. Cheap where all is usual."""
-    return not text.isprintable() and _CONTROL.search(text) is not None
+    return not text.isprintable() and re.search(_CONTROL, text) is not None
 
 
 def one_line(text: str) -> str:
     r"""A sentence for people: one line, whatever it quotes. `\x1b`, `\u202e`, as Python has it."""
-    return text if text.isprintable() else _UNSAFE.sub(_named, text)
+    return text if text.isprintable() else re.sub(_UNSAFE, _named, text)
 
 
 def _named(match: re.Match[str]) -> str:

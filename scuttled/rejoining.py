@@ -16,11 +16,12 @@ from scuttled.core.log import Entry
 from scuttled.core.scuttlebutt import Husk
 from scuttled.core.security import unsealed
 from scuttled.core.slots import Slots
-from scuttled.core.update import STAMP_BYTES, node_of, stamp
+from scuttled.core.update import STAMP_BYTES, TICKS_PER_MS, node_of, stamp
 
 KEYS_MAX = 1000  # named in a report; the rest is counted
 KEYS_BYTES_MAX = 64 << 10  # of these: all reports there can be must fit in an answer of `status`
 NAMED_MAX = 10  # of these in a line of the log
+BOTTOM_MAX = 86_400_000 * TICKS_PER_MS  # stamps of what is kept for want of better: see future
 
 
 class Rejoin(StrEnum):
@@ -87,6 +88,7 @@ def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rej
     if model.clock[author.source] > whole.clock[author.source]:
         author.live_as(author.life + 1)
         report.life = author.life
+    unclaimed = model.unclaimed
     husk = model.become(whole)
     for entry in sorted(alone, key=lambda entry: (entry.record[:STAMP_BYTES], entry.source)):
         slot = parse(*entry)
@@ -94,7 +96,9 @@ def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rej
             continue
         if 0 < slot.expires_ms <= report.at_ms:
             continue
-        own = node_of(slot.source) == author.node_id
+        own = node_of(slot.source) == author.node_id and slot.timestamp > BOTTOM_MAX
+        # Of a model whose clock was given up (see future) nobody else may have that either.
+        own |= unclaimed and slot.timestamp > BOTTOM_MAX
         # A CLEAR of now would void what others wrote since. And a peer's state may be so full of
         # sources that there is no place for our new life.
         wanted = mode is Rejoin.ALL or (mode is Rejoin.OWN and own)

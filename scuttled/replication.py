@@ -8,12 +8,15 @@ members and no other links to choose from.
 import json
 import math
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import trio
 
 from scuttled import __version__
+from scuttled.core import wire
 from scuttled.core.handshake import RECEIVE_ONLY, SEND_ONLY, Refusal
 from scuttled.core.host import End, Host
 from scuttled.core.link import SILENCE_S, Link
@@ -22,7 +25,7 @@ from scuttled.core.scuttlebutt import Received, Scuttlebutt
 from scuttled.core.session import Session
 from scuttled.core.slots import Slots
 from scuttled.core.update import Instant, Source
-from scuttled.core.wire import LABEL_MAX, META_MAX
+from scuttled.core.wire import HELLO_BYTES_MAX, LABEL_MAX, META_MAX
 from scuttled.errors import Refused, RemoteProtocolError, UsageError
 from scuttled.library import MAX_SKEW_MS
 from scuttled.printable import has_control
@@ -32,6 +35,7 @@ from scuttled.waking import Bell, read_clocks
 RECEIVE_BYTES = 64 << 10
 DONE = "both ends have all there is"
 PARTING_S = 1.0  # for the last words
+LEAVING_S = 2.0  # without an acknowledgement, after `dispose`, of what was written before
 TIMER_S = 0.001
 CLUSTER = "default"
 
@@ -50,10 +54,11 @@ class Header(NamedTuple):
 class Replicated(NamedTuple):
     """How it went."""
 
-    synced: bool  # both ends had, at some moment, all that either had told of
+    synced: bool  # at the end both had all that either had told of, as far as this end knows
     updates_in: int
     updates_out: int
     reason: str  # why it is over
+    left_out: Mapping[str, str] = {}  # models that the other end does not share, and why
 
 
 class _Bearer(Host[Link]):
@@ -121,35 +126,56 @@ async def replicate(
     framing: Framing | None = None,
     on_header: Callable[[Header], object] | None = None,
     on_synced: Callable[[], object] | None = None,
+    on_left_out: Callable[[str, str], object] | None = None,
 ) -> Replicated:
     """Replicate a model, or several, with whoever is at the other end, until the stream is over.
 
-    Closes the stream. With `tail` false it ends as soon as both ends have all there is. `send_only`
-    takes no updates and `receive_only` sends none; the other end is told, and the clock is sent
-    once, so that only what is missing is sent. `framing` puts a stream of one's own (one that
-    compresses, say) around that stream. What `on_header`, `on_synced` or an observer of a model
-    raises ends it and comes out here.
+    Closes the stream, also if it is cancelled. Until it is over the models may be changed in this
+    thread alone. A model that the other end does not have, or has of another type, is left out:
+    `on_left_out` is told its name and why. With `tail` false it ends as soon as both ends have
+    all there is. `send_only` takes no updates and `receive_only` sends none; the other end is
+    told, and the clock is sent once, so that only what is missing is sent. `framing` puts a
+    stream of one's own (one that compresses, say) around that stream. What `on_header`,
+    `on_synced`, `on_left_out` or an observer of a model raises ends it and comes out here, as it
+    is.
 
     A connection that breaks is an end like any other: nothing is lost, the next call goes on from
-    there. Raises UsageError at arguments that make no sense; Refused if the other end will not
-    have us (another cluster, version or type, a clock that is off); RemoteProtocolError if what it
-    says makes no sense. The models keep what had come until then.
+    there. Raises UsageError at arguments that make no sense, and if a model is replicated in
+    another thread; Refused if the other end will not have us (another cluster or version, a clock
+    that is off) or shares none of the models; RemoteProtocolError if what it says makes no sense.
+    The models keep what had come until then.
     """
     held = _by_name([models] if isinstance(models, Scuttlebutt) else list(models))
+    _check_stream(stream)
     if send_only and receive_only:
         raise UsageError("send_only and receive_only: then nothing is left to do")
     hello = _hello(held, name, cluster, (send_only, receive_only), meta)
     link = Link(_Bearer(held, hello), dialled="stream", now=read_clocks())
-    call = _Call(link, framing(stream) if framing else stream, tail, on_header, on_synced)
+    call = _Call(link, framing(stream) if framing else stream, tail)
+    call.on_header, call.on_synced, call.on_left_out = on_header, on_synced, on_left_out
     await call.run(held.values())
     end = link.ended
     assert end is not None
     if end.code not in (Code.LEAVING, Code.AFRESH) and not call.closed:
         raise (Refused if end.by_peer or link.stopped else RemoteProtocolError)(end.words)
-    return Replicated(call.synced, link.updates_in, link.updates_out, end.words)
+    synced = call.synced and (call.done or call.has_all())
+    return Replicated(synced, link.updates_in, link.updates_out, end.words, call.left_out)
+
+
+def _check_stream(stream: object) -> None:
+    wanted = ("receive_some", "send_all", "wait_send_all_might_not_block", "aclose")
+    missing = [name for name in wanted if not hasattr(stream, name)]
+    if missing:
+        raise UsageError(
+            f"a stream that is a {type(stream).__name__} and has no {missing[0]}: "
+            "a trio stream is wanted, as trio.open_tcp_stream gives it"
+        )
 
 
 def _by_name(models: list[Scuttlebutt]) -> dict[str, Scuttlebutt]:
+    for model in models:
+        if not isinstance(model, Scuttlebutt):
+            raise UsageError(f"a model that is a {type(model).__name__}: expected a Map, Log ...")
     held = {model.name: model for model in models}
     if not held or len(held) < len(models):
         names = ", ".join(model.name for model in models) or "none"
@@ -169,7 +195,8 @@ def _hello(
     meta: Any,
 ) -> Hello:
     author = next(iter(models.values())).author
-    for what, text in (("name", name), ("cluster", cluster)):
+    texts = [("name", name), ("cluster", cluster), *(("model", model) for model in models)]
+    for what, text in texts:
         if not isinstance(text, str) or len(text) > LABEL_MAX or has_control(text):
             raise UsageError(
                 f"{what} {text!r:.60}, expected at most {LABEL_MAX} characters, none of control"
@@ -183,70 +210,127 @@ def _hello(
     known = zip((SEND_ONLY, RECEIVE_ONLY), one_way, strict=True)
     features = tuple(feature for feature, wanted in known if wanted)
     now = read_clocks()
-    return Hello(
+    hello = Hello(
         *PROTOCOL, cluster, author.node_id, secrets.token_bytes(8), name or author.node_id.hex(),
         "", __version__, now.wall_ms, features, now.wall_ms, said,
     )  # fmt: skip
+    if (size := len(wire.encode(hello))) > HELLO_BYTES_MAX:
+        raise UsageError(f"name, cluster and meta make {size} bytes, at most {HELLO_BYTES_MAX}")
+    return hello
+
+
+class _Broken(Exception):
+    """The stream broke: an end like any other."""
+
+
+@contextmanager
+def _may_break() -> Iterator[None]:
+    """Tell what a stream raises from what a callback does."""
+    try:
+        yield
+    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        raise _Broken from error
 
 
 class _Call:
     """One link on one stream."""
 
-    def __init__(
-        self,
-        link: Link,
-        stream: trio.abc.Stream,
-        tail: bool,
-        on_header: Callable[[Header], object] | None,
-        on_synced: Callable[[], object] | None,
-    ) -> None:
+    def __init__(self, link: Link, stream: trio.abc.Stream, tail: bool) -> None:
         self.link = link
         self.stream = stream
         self.tail = tail
-        self.synced = False
+        self.synced = False  # all was there at both ends, at some moment
+        self.done = False  # and one of them ended it for that
         self.closed = False  # by the stream, not with words
-        self._on_header = on_header
-        self._on_synced = on_synced
+        self.left_out: dict[str, str] = {}
+        self.on_header: Callable[[Header], object] | None = None
+        self.on_synced: Callable[[], object] | None = None
+        self.on_left_out: Callable[[str, str], object] | None = None
         self._bell = Bell()
+        self._rearmed = Bell()
         self._names = {model.name for model in link.host.models_to_share()}
+        self._leaves_at: dict[str, int] | None = None  # where each log ended at `dispose`
+        self._acked = -1  # of these, the sum, at the last look
+        self._patience_s = math.inf  # until when the next acknowledgement has to come
 
     async def run(self, models: Iterable[Scuttlebutt]) -> None:
         """Until the link is over. Raises what callbacks raise."""
-        models, link = list(models), self.link
-        link.wake = self._bell.ring
         wakers = [(model, self._waker(model)) for model in models]
+        guard = _guard_of_this_thread([model.name for model, _ in wakers])
+        for model, _ in wakers:
+            model.observed.admit()  # or somebody replicates it in another thread
+        self.link.wake = self._bell.ring
+        self.link.rearm = self._rearmed.ring
         for model, waker in wakers:
+            model.observed.guards.add(guard)
             model.observed.wakers.add(waker)
             model.observed.closers.add(self._leave)
         try:
-            async with self.stream, trio.open_nursery() as nursery:
+            await self._converse()
+        except BaseExceptionGroup as group:
+            error = _alone(group)
+            raise error from error.__cause__
+        finally:
+            for model, waker in wakers:
+                model.observed.guards.discard(guard)
+                model.observed.wakers.discard(waker)
+                model.observed.closers.discard(self._leave)
+            for model, _ in wakers:
+                model.observed.fire("unstream", model.streams)
+
+    async def _converse(self) -> None:
+        try:
+            async with _Closing(self.stream), trio.open_nursery() as nursery:
                 nursery.start_soon(self._read)
                 nursery.start_soon(self._tick, nursery.cancel_scope)
                 await self._write()
                 nursery.cancel_scope.cancel()
-        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+        except* _Broken:
             self._close("the connection broke")
-        finally:
-            for model, waker in wakers:
-                model.observed.wakers.discard(waker)
-                model.observed.closers.discard(self._leave)
-                model.observed.fire("unstream", model.streams)
 
     def _waker(self, model: Scuttlebutt) -> Callable[[], None]:
         return lambda: self.link.model_changed(model)
-
-    def _leave(self) -> None:
-        self.link.close(Code.LEAVING, "was disposed of")
 
     def _close(self, words: str) -> None:
         if self.link.ended is None:
             self.closed = True
             self.link.ended = End(Code.PROTOCOL, words, by_peer=True)
 
+    # --- `dispose`: what was written before it is sent, and waited for ---
+
+    def _leave(self) -> None:
+        """Say goodbye as soon as the other end has all that is here now."""
+        if self._leaves_at is None:
+            models = self.link.host.models_to_share()
+            self._leaves_at = {model.name: model.log.end for model in models}
+            self._part(read_clocks().mono_s)
+            self._rearmed.ring()
+
+    def _part(self, now_s: float) -> None:
+        """End the link if what was to be sent first has come, or if nobody takes it."""
+        if self._leaves_at is None or self.link.ended is not None:
+            return
+        sessions = self.link.sessions
+        ends = {name: at for name, at in self._leaves_at.items() if name not in self.left_out}
+        acked = {
+            name: min(end, sessions[name].acked) if name in sessions and sessions[name].open else 0
+            for name, end in ends.items()
+        }
+        if sum(acked.values()) != self._acked:
+            self._acked = sum(acked.values())
+            self._patience_s = now_s + LEAVING_S
+        # Before the handshake nobody knows which ways updates may go.
+        one_way = self.link.up and not self.link.sends
+        if acked == ends or one_way or now_s >= self._patience_s:
+            self.link.close(Code.LEAVING, "was disposed of")
+
+    # --- reading ---
+
     async def _read(self) -> None:
         link = self.link
         while link.ended is None:
-            data = await self.stream.receive_some(RECEIVE_BYTES)
+            with _may_break():
+                data = await self.stream.receive_some(RECEIVE_BYTES)
             if not data:
                 self._close("the connection was closed")
                 break
@@ -255,9 +339,10 @@ class _Call:
                 link.receive(bytes(data), read_clocks())
             except RemoteProtocolError as error:
                 link.close(Code.PROTOCOL, error.message)
-            if link.peer is not None and not met and self._on_header:
-                self._on_header(_header(link.peer))
+            if link.peer is not None and not met and self.on_header:
+                self.on_header(_header(link.peer))
             self._look()
+            self._part(read_clocks().mono_s)
             self._bell.ring()
         self._bell.ring()
 
@@ -265,20 +350,28 @@ class _Call:
         """What has come about by what was received."""
         link = self.link
         for name, words in link.stopped.items():
-            if name in self._names:
-                link.close(Code.TYPE, words)
-        told = link.ended is not None and link.ended.words == DONE
-        if not self.synced and link.up and (told or self._has_all()):
+            if name in self._names and name not in self.left_out:
+                self.left_out[name] = words
+                if self.on_left_out:
+                    self.on_left_out(name, words)
+        if len(self.left_out) == len(self._names):
+            link.close(Code.TYPE, "; ".join(self.left_out.values()))
+        # Older peers have no other sign for it than these words.
+        self.done = link.ended is not None and link.ended.words == DONE
+        if not self.synced and link.up and (self.done or self.has_all()):
             self.synced = True
-            if self._on_synced:
-                self._on_synced()
-            if not (self.tail or told):
+            if self.on_synced:
+                self.on_synced()
+            if not (self.tail or self.done):
+                self.done = True
                 link.close(Code.LEAVING, DONE)
 
-    def _has_all(self) -> bool:
-        """Both ends; a direction in which nothing goes counts as done."""
+    def has_all(self) -> bool:
+        """Both ends; a direction in which nothing goes counts as done, and so does a model that
+        is left out.
+        """
         link = self.link
-        sessions = [link.sessions.get(model.name) for model in link.host.models_to_share()]
+        sessions = [link.sessions.get(name) for name in self._names - self.left_out.keys()]
         return all(
             session is not None
             and session.open
@@ -287,15 +380,19 @@ class _Call:
             for session in sessions
         )
 
+    # --- writing ---
+
     async def _write(self) -> None:
         link = self.link
         while True:
             if link.wants_to_send(read_clocks()):
                 if link.ended is not None and link.ended.by_peer:
                     return
-                await self.stream.wait_send_all_might_not_block()
+                with _may_break():
+                    await self.stream.wait_send_all_might_not_block()
                 if data := link.draw(read_clocks()):
-                    await self.stream.send_all(data)
+                    with _may_break():
+                        await self.stream.send_all(data)
                 else:
                     await trio.lowlevel.checkpoint()
             elif link.ended is not None:
@@ -304,16 +401,52 @@ class _Call:
                 await self._bell.heard()
 
     async def _tick(self, scope: trio.CancelScope) -> None:
-        link, rearmed = self.link, Bell()
-        link.rearm = rearmed.ring
+        link = self.link
         while link.ended is None:
-            due_s = link.next_timer(read_clocks()) - read_clocks().mono_s
+            now_s = read_clocks().mono_s
+            due_s = min(link.next_timer(read_clocks()), self._patience_s) - now_s
             with trio.move_on_after(min(max(TIMER_S, due_s), SILENCE_S)):
-                await rearmed.heard()
+                await self._rearmed.heard()
             link.tick(read_clocks())
+            self._part(read_clocks().mono_s)
             self._bell.ring()
         self._bell.ring()
         scope.deadline = min(scope.deadline, trio.current_time() + PARTING_S, math.inf)
+
+
+class _Closing:
+    """Closes a stream at the end of a block; one that breaks at that is closed."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *_: object) -> None:
+        with _may_break():
+            await self.stream.aclose()
+
+
+def _guard_of_this_thread(names: list[str]) -> Callable[[], None]:
+    home, what = threading.get_ident(), ", ".join(names)
+
+    def guard() -> None:
+        if threading.get_ident() != home:
+            raise UsageError(
+                f"'{what:.80}' is replicated in another thread, and may be changed there alone: "
+                "trio.from_thread.run_sync(model.set, key, value, trio_token=token)"
+            )
+
+    return guard
+
+
+def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error in a group, or the group if there are several."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _knows_all(session: Session) -> bool:

@@ -12,14 +12,17 @@ from scuttled.config import Config, is_loopback, parse_address
 from scuttled.core.link import Link
 from scuttled.core.update import Instant
 from scuttled.dialling import PEERS_MAX, Peer, Target
+from scuttled.future import TakenBack
 from scuttled.gossip import SKEW_MS, Gossip
 from scuttled.holding import graves
 from scuttled.members import Member
+from scuttled.npm.guests import Guests
 from scuttled.pacing import Pacing
 from scuttled.problems import Problem
 from scuttled.rejoining import Rejoined
 from scuttled.requests import model_list
 from scuttled.storage import Storage
+from scuttled.timekeeping import CLOCK_HINT
 from scuttled.units import format_duration
 
 HELD_UP_MS = 3_600_000  # for which deletions may wait before it is worth a word
@@ -28,7 +31,7 @@ NAMED_MAX = 5  # members in one sentence
 SAMPLES = 6  # one a second; rates are over these
 
 DISK_HINT = "make room on the disk, or mend it: writes are taken again without a restart"
-SKEW_HINT = "have every machine's clock set by NTP: timedatectl"
+MEMBERS_HINT = "each start of a --memory node is a new source: give it a --data of its own"
 SOURCES_HINT = "ids that stay for npm peers and programs, or another model: export and import"
 MODEL_HINT = "give the model another name on one of the two nodes"
 
@@ -60,6 +63,7 @@ class Report:
         listen: str,
         began: Instant,
         pacing: Pacing,
+        guests: Guests | None = None,
     ) -> None:
         self.config = config
         self.gossip = gossip
@@ -69,6 +73,7 @@ class Report:
         self.listen = listen
         self.began = began
         self.pacing = pacing
+        self.guests = guests or Guests()
         self._samples: list[tuple[float, Counts]] = []
 
     def counts(self) -> Counts:
@@ -133,6 +138,8 @@ class Report:
             "members": node.members.count(now.wall_ms),
             "deleted": graves(node, now.wall_ms),
             "resets": [_reset(report) for report in node.resets],
+            "ahead_ms": node.time.ahead_ms,
+            "taken_back": [_taken_back(report) for report in node.taken_back],
             "storage": {
                 "path": str(storage.path) if storage else "",
                 "bytes": storage.bytes if storage else 0,
@@ -151,6 +158,10 @@ class Report:
         found = []
         if failing := self.node.failing:
             found.append(Problem("disk", f"the disk fails: {failing}", DISK_HINT))
+        if words := self.node.time.odd_one:
+            found.append(Problem("clock", words, CLOCK_HINT))
+        if words := self.node.time.future:
+            found.append(Problem("ahead", words, CLOCK_HINT))
         found += self._alone(now)
         found += self._silent_members(now)
         found += self._crowded_models()
@@ -159,7 +170,7 @@ class Report:
         for link in self.node.links.values():
             assert link.peer is not None
             found += self._link_problems(link, link.peer.name, now)
-        return found
+        return found + self.guests.problems(now)
 
     def _alone(self, now: Instant) -> list[Problem]:
         """Whether a write made here reaches nobody, though there is, or was to be, somebody."""
@@ -167,10 +178,11 @@ class Report:
         if any(link.up and link.sends for link in links):
             return []
         targets = self.dialler.targets.values()
-        members = list(self.node.members.others(now.wall_ms))
-        if not (targets or members or links):
+        others = self.node.members.others(now.wall_ms)
+        members = [member for member in others if member.node_id not in self.node.links]
+        reasons = self.gossip.refused_lately(now)[:NAMED_MAX]
+        if not (targets or members or links or reasons):
             return []  # one that never had anybody
-        reasons = []
         if takers := sorted(link.peer.name for link in links if link.peer is not None):
             reasons.append(f"{', '.join(takers)} takes no updates")
         if only_self := [t.text for t in targets if t.peers and not self._others_of(t)]:
@@ -186,7 +198,7 @@ class Report:
 
     def _alone_hint(self, members: list[Member]) -> str:
         """What brings somebody here, as far as this node can tell."""
-        hints = [peer.hint for peer in self.dialler.peers() if peer.hint]
+        hints = [p.hint for p in self.dialler.peers() if p.state == "refused" and p.hint]
         addresses = [member.address for member in members if _can_be_dialled(member.address)]
         loopback = is_loopback(parse_address(self.listen).host)
         if hints:
@@ -223,7 +235,7 @@ class Report:
         found = []
         if abs(link.pulse.skew_ms) >= SKEW_MS:
             words = f"the clock of {who} differs by {link.pulse.skew_ms / 1000:.1f} s"
-            found.append(Problem("skew", words, SKEW_HINT, about=who))
+            found.append(Problem("skew", words, CLOCK_HINT, about=who))
         lag_s = link.lag_s(now)
         if lag_s >= LAG_S:
             words = f"{who} has not acknowledged {link.lag:,} updates for {format_duration(lag_s)}"
@@ -238,16 +250,17 @@ class Report:
                     "in the future to be taken yet"
                 )
                 about = f"{who} {session.model.name}"
-                found.append(Problem("future", words, SKEW_HINT, about=about))
+                found.append(Problem("future", words, CLOCK_HINT, about=about))
         return found
 
     def _crowded_models(self) -> list[Problem]:
         """Models that get full of sources; told anew at each step that changes what they can do."""
         found = []
         for model in self.node.models.values():
-            if words := model.crowding:
-                step = words.rpartition(": ")[2]
-                found.append(Problem("sources", words, SOURCES_HINT, about=f"{model.name} {step}"))
+            if crowding := model.crowding:
+                hint = MEMBERS_HINT if model.is_system else SOURCES_HINT
+                about = f"{model.name} {crowding.step}"
+                found.append(Problem("sources", crowding.words, hint, about=about))
         return found
 
     def _silent_members(self, now: Instant) -> list[Problem]:
@@ -262,7 +275,7 @@ class Report:
         return [Problem("deletions", words, hint)]
 
     def peers(self, now: Instant) -> list[dict[str, Any]]:
-        """This node, the configured peers, and whoever else is linked."""
+        """This node, the configured peers, whoever else is linked, and npm peers."""
         settings, node = self.node.settings, self.node
         rows = [
             {
@@ -295,7 +308,7 @@ class Report:
                 assert link.peer is not None
                 caller = Peer(link.peer.address)
                 rows.append(_row(caller, "up", "", "", link, now))
-        return rows
+        return rows + self.guests.rows(now)
 
     def _state(self, target: Target, peer: Peer) -> tuple[str, str]:
         """A peer may be linked although it is another task that dialled it."""
@@ -316,7 +329,7 @@ def _row(
     peer: Peer, state: str, reason: str, configured: str, link: Link | None, now: Instant
 ) -> dict[str, Any]:
     """`configured` is what leads to that peer; "" for one that dialled us."""
-    single = peer.label == configured
+    single = bool(configured) and peer.label == configured
     row: dict[str, Any] = {
         "node": peer.node_id.hex() if peer.node_id else "",
         "name": peer.name,
@@ -358,6 +371,20 @@ def _reset(report: Rejoined) -> dict[str, Any]:
         "dropped": report.dropped,
         "dropped_count": report.dropped_count,
         "life": report.life,
+        "words": report.words,
+    }
+
+
+def _taken_back(report: TakenBack) -> dict[str, Any]:
+    return {
+        "at_ms": report.at_ms,
+        "ahead_ms": report.ahead_ms,
+        "life": report.life,
+        "issued": report.issued,
+        "issued_count": report.issued_count,
+        "kept_count": report.kept_count,
+        "dropped_count": report.dropped_count,
+        "unclaimed": report.unclaimed,
         "words": report.words,
     }
 

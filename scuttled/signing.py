@@ -1,8 +1,16 @@
-"""Ed25519 keys of nodes (extra `secure`): kept beside the state, used by core/security."""
+"""Ed25519 keys of nodes (extra `secure`): kept beside the state, used by core/security.
+
+    key          the seed, 64 hexadecimal digits
+    key.check    its crc32, 8 of them
+
+Any 32 bytes are a seed, so a flipped bit would make another node of this one. The check stands
+in a file of its own, since the version before takes more than a seed in `key` for damage.
+"""
 
 import os
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from scuttled.core.security import Check, Seal, id_of_key
 from scuttled.core.update import NodeId
@@ -10,6 +18,7 @@ from scuttled.errors import StorageError
 from scuttled.extras import not_installed
 
 FILE = "key"
+CHECK_FILE = "key.check"
 SEED_BYTES = 32
 
 
@@ -56,18 +65,56 @@ def read_key(directory: Path) -> bytes | None:
         seed = b""
     if len(seed) != SEED_BYTES:
         raise StorageError(f"{path} is damaged: expected {2 * SEED_BYTES} hexadecimal digits")
+    check = _read_check(directory)
+    if check not in (None, _check(seed)):
+        raise StorageError(
+            f"{path} is damaged: it is not the key that {CHECK_FILE} beside it tells of",
+            hint=f"put it back from a backup; if it is the right one: rm {directory / CHECK_FILE}",
+        )
     return seed
+
+
+def has_check(directory: Path) -> bool:
+    """Whether a key there can be checked; one that an older version wrote can't."""
+    return (directory / CHECK_FILE).exists()
+
+
+def write_check(directory: Path, seed: bytes) -> None:
+    """Keep what tells whether the key that is kept there is that seed. Raises StorageError."""
+    _replace(directory, CHECK_FILE, _check(seed))
+
+
+def _check(seed: bytes) -> str:
+    return f"{crc32(seed):08x}"
+
+
+def _read_check(directory: Path) -> str | None:
+    path = directory / CHECK_FILE
+    try:
+        return path.read_bytes().decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"can't read {path}: {error.strerror}") from error
 
 
 def write_key(directory: Path, seed: bytes) -> None:
     """Keep it there, for nobody else to read. Raises StorageError."""
-    path = directory / FILE
-    part = path.with_name(f"{FILE}.new")
+    try:
+        (directory / CHECK_FILE).unlink(missing_ok=True)  # that of the key before
+    except OSError as error:
+        raise StorageError(f"can't write {directory / CHECK_FILE}: {error.strerror}") from error
+    _replace(directory, FILE, seed.hex())
+    write_check(directory, seed)
+
+
+def _replace(directory: Path, name: str, line: str) -> None:
+    path, part = directory / name, directory / f"{name}.new"
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         part.unlink(missing_ok=True)
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(seed.hex() + "\n")
+            file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

@@ -7,6 +7,7 @@ and may lead to several addresses.
 import errno
 import fcntl
 import ipaddress
+import os
 import select
 import socket
 import struct
@@ -23,7 +24,7 @@ UNIX = "unix:"
 BACKLOG = 64
 LOOK_UPS_MAX = 32  # threads that wait for the resolver; apart from those that write to the disk
 
-_look_ups = trio.CapacityLimiter(LOOK_UPS_MAX)
+_look_ups: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("look_ups")
 
 
 async def open_listeners(text: str) -> list[trio.SocketListener]:
@@ -71,10 +72,20 @@ async def look_up(text: str) -> list[str]:
         return [str(address)]
     ask = partial(socket.getaddrinfo, address.host, address.port, type=socket.SOCK_STREAM)
     try:
-        found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=_look_ups)
+        found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=_limiter())
     except UnicodeError as error:
         raise ConfigError(f"{address.host!r} can't be the name of a host") from error
     return list(dict.fromkeys(_numeric(where) for *_, where in found))
+
+
+def _limiter() -> trio.CapacityLimiter:
+    """Of this run of the loop: a thread that outlives its run never gives back its place."""
+    try:
+        return _look_ups.get()
+    except LookupError:
+        limiter = trio.CapacityLimiter(LOOK_UPS_MAX)
+        _look_ups.set(limiter)
+        return limiter
 
 
 def _numeric(where: tuple[Any, ...]) -> str:
@@ -90,6 +101,17 @@ def _is_numeric(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:
+        return False
+    return True
+
+
+def has_address(host: str) -> bool:
+    """Whether an address is one of this machine's own: only such a one can be bound to."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
         return False
     return True
 
@@ -117,6 +139,17 @@ async def _dial_one(address: Address, *, insecure: bool) -> trio.SocketStream:
             hint="add --insecure to allow plain TCP between machines",
         )
     return await trio.open_tcp_stream(address.host, address.port)
+
+
+def dial_reason(error: Exception) -> str:
+    """The kernel's own words where there are any: trio's name the address, which is said anyway."""
+    while isinstance(error.__cause__, ExceptionGroup):
+        error = error.__cause__.exceptions[0]
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno is not None and error.errno > 0:  # a resolver's own numbers are negative
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 def remote_name(stream: trio.abc.Stream) -> str:

@@ -1,12 +1,13 @@
 """Storage as a reader of a model's log: what it lacks, and what follows from its having it."""
 
 from scuttled.core.clock import Clock
-from scuttled.core.log import Piece
+from scuttled.core.log import Marks, Piece
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.update import Source
 from scuttled.storage import ModelBatch, Pieces
 
 SAVE_ENTRIES_MAX = 2048  # of one model in one transaction: some 3 ms
+MARK_AHEAD = 1 << 16  # positions: a row more for so many, and no more of them are lost at a start
 
 
 def model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
@@ -40,8 +41,19 @@ def model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
     floor = list(model.floor.since(0 if model.replaced else model.saved_floor))
     return ModelBatch(
         model.name, model.data_type, entries, freed, times, cursor, revision,
-        floor, model.replaced, model.floor.revision,
+        floor, model.replaced, model.floor.revision, _marks_to_note(model, cursor),
     )  # fmt: skip
+
+
+def _marks_to_note(model: Scuttlebutt, upto: int) -> Marks | None:
+    """What is to be known of a log of which that much is saved; None if it stands there already."""
+    log, noted = model.log, model.log.marks
+    ahead = noted.ahead if upto <= noted.ahead else upto + MARK_AHEAD
+    expired_ms = model.expired_ms
+    if upto < log.end:  # what was moved stands at the end, and is not saved yet
+        expired_ms = min(expired_ms, noted.expired_ms)
+    marks = Marks(ahead, log.forgotten, expired_ms)
+    return None if marks == noted else marks
 
 
 def note_saved(model: Scuttlebutt, part: ModelBatch) -> None:
@@ -49,6 +61,8 @@ def note_saved(model: Scuttlebutt, part: ModelBatch) -> None:
     if model.replaced and not part.replace:
         return  # it was taken before a RESET, and speaks of a log that is no more
     model.log.saved = part.end
+    if part.marks is not None:
+        model.log.marks = part.marks
     del model.log.freed[: len(part.freed)]
     if part.replace:
         model.replaced, model.saved_clock = False, Clock()

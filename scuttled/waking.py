@@ -3,6 +3,7 @@
 import os
 import select
 import time
+from threading import get_ident
 
 import trio
 
@@ -16,23 +17,31 @@ class Bell:
 
     It parks the task itself: a `trio.Event` for each wait costs twice as much, and a turn of the
     loop where the bell was rung before. There may be one waiter at a time.
+
+    It is rung in the thread of its waiter. Trio can't be woken from another one, and would hand
+    the waiter to a loop that runs there: so that is refused before anything moves.
     """
 
     def __init__(self) -> None:
         self._rung = False
         self._waiter: trio.lowlevel.Task | None = None
+        self._thread = 0  # of the waiter
 
     def ring(self) -> None:
-        self._rung = True
+        """Wake the waiter. Raises RuntimeError in a thread that is not the waiter's."""
         if self._waiter is not None:
+            if get_ident() != self._thread:
+                raise RuntimeError("a bell was rung in a thread in which nobody waits for it")
             waiter, self._waiter = self._waiter, None
             trio.lowlevel.reschedule(waiter)
+        self._rung = True
 
     async def heard(self) -> None:
         """Return once it was rung since the last time. Not a checkpoint if it was by now."""
         if not self._rung:
             assert self._waiter is None, "two tasks wait for one bell"
             self._waiter = trio.lowlevel.current_task()
+            self._thread = get_ident()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         self._rung = False
 
@@ -73,5 +82,5 @@ class Outlet:
 
 
 def read_clocks() -> Instant:
-    """The two clocks, for a core that must not look itself."""
-    return Instant(time.monotonic(), time.time_ns() // 1_000_000)
+    """The two clocks, for a core that must not look itself; before 1970 it is 1970."""
+    return Instant(time.monotonic(), max(time.time_ns() // 1_000_000, 0))

@@ -1,22 +1,27 @@
-"""Readers of arrival logs that show people and programs what a model holds and how it changes.
+"""Readers of arrival logs that show people and programs how models change.
 
 Each is a cursor and nothing else: it has no queue, so one that reads slowly costs nobody
 anything, and skips values that were overwritten before it came to them. Pure; whoever can take
-more rows asks for them.
+more rows asks for them. (What a model holds, once: listing.)
 
 Rows are told in docs/control.md.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from scuttled.core.changes import CLEAR, EXPIRES, OWN, Slot, parse
+from scuttled.core.log import Piece
+from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import Slots
-from scuttled.core.update import TICKS_PER_MS, Instant
+from scuttled.core.update import TICKS_PER_MS, Instant, Update, rev_text, source_text
+from scuttled.covering import Passed, Rise
+from scuttled.cursors import Clocks, Cursor, cursor_text, log_name, read_cursor
 from scuttled.errors import UsageError
 from scuttled.node import Node
 from scuttled.patterns import parse_pattern
+from scuttled.telling import Held, held_by, told_change
 
 ROWS_MAX = 1000
 ROWS_BYTES = 128 << 10  # of values, in one part of a stream
@@ -54,169 +59,187 @@ def any_matcher(patterns: list[str]) -> Match:
     return lambda slot: any(match(slot) for match in matches)
 
 
-class Listing:
-    """What a model holds, once, in order of arrival.
+class Watch:
+    """Changes as they come; on request the current state before that.
 
-    A key that is written meanwhile may come twice, and one that is deleted meanwhile comes once
-    more, as deleted: the later row counts.
+    One that is `durable` is told what is on disk, so that its cursors are good after a kill, and
+    is told by `covered` how its clock rises, which makes them good on any node (cursors).
     """
 
     def __init__(
-        self, node: Node, model: Slots, pattern: str, *, values: bool, deleted: bool
+        self,
+        node: Node,
+        model: str,
+        patterns: list[str],
+        *,
+        snapshot: bool,
+        after: str,
+        clock: Clocks | None = None,
+        durable: bool = False,
+        alone: bool = False,
     ) -> None:
         self.node = node
-        self.model = model
-        self.values = values
-        self.deleted = deleted
-        self.count = 0
-        self._match = matcher(pattern)
-        self._began = model.log.end
-        self._dropped: int | None = None  # where the log says that the model was, meanwhile
-        self._cursor = 0
-
-    @property
-    def done(self) -> bool:
-        return self._cursor >= self.model.log.end
-
-    def rows(self, now: Instant) -> list[Row]:
-        """The next rows; maybe none although it is not done."""
-        log, size = self.model.log, 0
-        rows: list[Row] = []
-        looked = 0
-        if self._dropped is None and log.forgotten >= max(self._cursor, self._began):
-            self._dropped = self._cursor  # what it told of may be gone, with nothing left to say so
-        self._cursor = max(self._cursor, min(log.first, log.end))
-        while self._cursor < log.end and not rows and looked < SCAN_ENTRIES_MAX:
-            looked += ROWS_MAX
-            piece = log.piece(self._cursor, min(log.end, self._cursor + ROWS_MAX))
-            self._cursor = piece.next
-            for at, record, source in zip(
-                piece.positions, piece.records, piece.sources, strict=True
-            ):
-                if record is not None:
-                    slot = parse(record, source)
-                    if slot.slot == CLEAR and at >= self._began:
-                        self._dropped = at
-                    row = self._row(slot, at, now)
-                    if row is not None:
-                        rows.append(row)
-                        size += len(record)
-                        if size > ROWS_BYTES:
-                            self._cursor = at + 1
-                            break
-        self.count += len(rows)
-        return rows
-
-    def _row(self, slot: Slot, at: int, now: Instant) -> Row | None:
-        shown = slot.shown(now.wall_ms)
-        told = shown or self.deleted or at >= self._began  # it may have been listed before
-        if slot.kind == OWN or not told or not self._match(label := self.model.label(slot)):
-            return None
-        kind, value = self.model.value(slot) if shown else ("deleted", b"")
-        told_value = value if self.values and shown else None
-        name = self.node.name_of(slot.source)
-        return [text_of(label), kind, told_value, slot.rev, name, slot.expires_ms]
-
-    def cursor(self) -> str:
-        """Where a watch is to go on; before a drop or a RESET, so that it says that all is void."""
-        at = self._cursor if self._dropped is None else self._dropped
-        return cursor_text(self.node, {self.model.name: at})
-
-
-class Watch:
-    """Changes as they come; on request the current state before that."""
-
-    def __init__(
-        self, node: Node, model: str, patterns: list[str], *, snapshot: bool, after: str
-    ) -> None:
-        self.node = node
+        self.durable = durable
         self._only = model
+        self._alone = alone  # nobody can bring this node what a cursor covers, and it lacks
         self._match = any_matcher(patterns)
-        self._at = {m.name: m.log.end for m in self._models()}
+        self._log = log_of(node)
+        self._at = {m.name: self._end(m) for m in self._models()}
         self._first: list[Row] = []  # reset and the like, before all else
         self._until: dict[str, int] | None = None  # while a snapshot runs: where it began
+        self._held: dict[str, Held | None] = {}  # while a snapshot runs: see `_read_told`
+        self._passed: dict[str, Passed] = {}  # what a cursor's clock covers
+        self._excused: dict[str, int] = {}  # deletions forgotten up to there were known to it
+        self._rises: dict[str, Rise] = {}
+        self._owes_clock = False  # rows were told that the clocks told so far may not cover
         if after:
-            self._resume(after)
+            self._resume(read_cursor(after), clock or {})
+            if snapshot and self._until is None:
+                self._until = {}  # nothing is there twice, but somebody waits for `live`
         elif snapshot:
             self._begin_snapshot()
         else:
             self._first.append(self._live())
 
-    def _models(self) -> Iterator[Slots]:
+    def _models(self) -> Iterator[Scuttlebutt]:
         if self._only:
             named = self.node.models.get(self._only)
-            models = iter([named] if named is not None else [])
-        else:
-            models = self.node.user_models()
-        return (model for model in models if isinstance(model, Slots))
+            return iter([named] if named is not None else [])
+        return self.node.user_models()
+
+    def _end(self, model: Scuttlebutt) -> int:
+        """How far this watch is told."""
+        log = model.log
+        if not self.durable:
+            return log.end
+        # A state that a RESET brought is told of when it is on disk as a whole.
+        return 0 if model.replaced and not log.adrift else log.visible
+
+    # --- where to begin ---
 
     def _begin_snapshot(self) -> None:
-        self._until = dict(self._at)
-        self._at = dict.fromkeys(self._at, 0)
+        self._until = {model.name: self._end(model) for model in self._models()}
+        self._at = dict.fromkeys(self._until, 0)
+        self._held = {
+            model.name: held_by(model) for model in self._models() if not isinstance(model, Slots)
+        }
 
-    def _resume(self, after: str) -> None:
-        try:
-            incarnation, _, places = after.partition(":")
-            at = {name: int(place) for name, place in _pairs(places)}
-        except ValueError:
-            raise UsageError(f"cursor '{after:.80}' is not one that a watch gave") from None
-        if incarnation != self.node.settings.incarnation.hex():
-            reason = "the daemon was restarted since"
-        elif any(place > self._at.get(name, 0) for name, place in at.items()):
-            reason = "the cursor lies ahead of the log"
-        else:
-            self._at = {name: at.get(name, 0) for name in self._at}
-            return
-        self._start_over(reason)
+    def _resume(self, cursor: Cursor, clocks: Clocks) -> None:
+        """Go on behind a cursor; if that can't be done without a gap, start over and say why."""
+        models = {model.name: model for model in self._models()}
+        named = [n for n in cursor.places if n not in models and self._only in ("", n)]
+        at: dict[str, int] = {}
+        for name in (*models, *named):
+            place, model = cursor.places.get(name), models.get(name)
+            if place is None or (not place.position and name not in clocks):
+                at[name] = 0  # nothing of it was told
+            elif cursor.log == self._log and not place.with_clock:
+                if place.position > (model.log.end if model is not None else 0):
+                    self._start_over("the cursor lies ahead of the log")
+                    return
+                at[name] = place.position
+            else:
+                why_not = self._pass_over(cursor, name, model, clocks.get(name))
+                if why_not:
+                    self._start_over(why_not)
+                    return
+                at[name] = place.position if cursor.log == self._log else 0
+        self._at = at
+
+    def _pass_over(
+        self, cursor: Cursor, name: str, model: Scuttlebutt | None, times: Mapping[str, int] | None
+    ) -> str:
+        """From now on, what these times of a cursor cover was told; "", or why that can't be."""
+        if times is None:
+            return "the cursor is of another run of the daemon, or of another node"
+        if cursor.cluster not in ("", log_of(self.node).rpartition(".")[2]):
+            return "the cursor is of another cluster"
+        passed = Passed(times)
+        self._passed[name] = passed
+        if model is None:
+            return f"there is no model {name} here" if self._alone else ""
+        position = cursor.places[name].position
+        same_node = cursor.node == self.node.author.node_id.hex()
+        # A node that has never met another forgets without raising its floor.
+        unseen = same_node and cursor.log != self._log and position <= model.log.forgotten
+        if unseen or not passed.covers_all(model.floor.items()):
+            return f"model {name} has forgotten deletions since"
+        if self._alone and not model.clock.covers_all(passed.times.items()):
+            return f"this node does not have all of model {name} that the cursor covers"
+        self._excused[name] = model.log.forgotten
+        return ""
 
     def _start_over(self, reason: str) -> None:
         """What was told before no longer holds: forget it, here is all there is now."""
-        self._at = {model.name: model.log.end for model in self._models()}
+        self._passed.clear()
+        self._excused.clear()
+        self._rises.clear()
+        self._at = {model.name: self._end(model) for model in self._models()}
         self._begin_snapshot()
-        cursor = cursor_text(self.node, self._at)
+        cursor = cursor_text(self._log, self._at)
         self._first.append(["reset", "", "", None, reason.encode(), "", "", cursor, None])
 
+    # --- rows ---
+
     def has_something(self) -> bool:
-        return (
-            bool(self._first)
-            or self._until is not None
-            or any(model.log.end > self._at.get(model.name, 0) for model in self._models())
-        )
+        if self._first:
+            return True
+        at = self._at
+        if any(self._end(model) > at.get(model.name, 0) for model in self._models()):
+            return True
+        return self._is_live_due() or (self._owes_clock and self._is_clock_due())
+
+    def _is_live_due(self) -> bool:
+        until = self._until
+        return until is not None and all(self._at.get(n, 0) >= stop for n, stop in until.items())
 
     def rows(self, now: Instant) -> list[Row]:
         """The next rows; maybe none although `has_something` (what changed does not match)."""
+        self._log = log_of(self.node)
         rows, self._first = self._first, []
         size = looked = 0
         for model in self._models():
-            self._at.setdefault(model.name, 0)
-            while self._at[model.name] < model.log.end:
+            name = model.name
+            self._at.setdefault(name, 0)
+            while self._at[name] < self._end(model):
                 if len(rows) >= ROWS_MAX or size >= ROWS_BYTES or looked >= SCAN_ENTRIES_MAX:
                     return rows
                 looked += ROWS_MAX
                 if self._missed_some(model):
-                    self._start_over(f"model {model.name} was reset, or has forgotten deletions")
+                    self._start_over(f"model {name} was reset, or has forgotten deletions")
                     return rows
                 size += self._read(model, rows, now)
                 if self._first:
                     return rows
-        if self._until is not None:
+            passed = self._passed.get(name)
+            if passed is not None and passed.is_behind(model, self._at[name]):
+                del self._passed[name]
+        if self._is_live_due():
             self._until = None
+            self._held.clear()
             rows.append(self._live())
+        self._owes_clock = self._owes_clock or bool(rows)
         return rows
 
     def _live(self) -> Row:
         """What follows is news; until here all was told."""
-        return ["live", "", "", None, None, "", "", cursor_text(self.node, self._at), None]
+        cursor = cursor_text(self._log, self._at, self._passed)
+        return ["live", "", "", None, None, "", "", cursor, None]
 
-    def _read(self, model: Slots, rows: list[Row], now: Instant) -> int:
+    def _read(self, model: Scuttlebutt, rows: list[Row], now: Instant) -> int:
         """One piece of one log; the bytes of records that became rows."""
         log, name, size = model.log, model.name, 0
-        start = max(self._at[name], log.first)
-        piece = log.piece(start, min(log.end, start + ROWS_MAX))
+        passed = self._passed.get(name)
+        start = log.past_gap(self._at[name])
+        piece = log.piece(start, min(self._end(model), start + ROWS_MAX))
+        if not isinstance(model, Slots):
+            return self._read_told(model, piece, rows)
         for at, record, source in zip(piece.positions, piece.records, piece.sources, strict=True):
             if record is None:
                 continue
             slot = parse(record, source)
+            if passed is not None and passed.covers(slot) and not passed.has_news(model, slot):
+                continue
             if slot.slot == CLEAR and not self._began_after(model, at):
                 self._start_over(f"model {name} was dropped")
                 return size
@@ -224,6 +247,44 @@ class Watch:
             if op and self._match(model.label(slot)):
                 self._at[name] = at + 1
                 rows.append(self._row(op, model, slot))
+                size += len(record)
+                if size >= ROWS_BYTES:
+                    return size
+        self._at[name] = piece.next
+        return size
+
+    def _read_told(self, model: Scuttlebutt, piece: Piece, rows: list[Row]) -> int:
+        """The same of a model without slots: each update as its type tells it.
+
+        Its log may hold what its history no longer does; in a snapshot that is left out.
+        """
+        name, size = model.name, 0
+        passed, held = self._passed.get(name), self._held.get(name)
+        for at, record, source in zip(piece.positions, piece.records, piece.sources, strict=True):
+            if record is None:
+                continue
+            update = Update.of(record, source)
+            if passed is not None and passed.covers(update):
+                continue
+            if held is not None and self._began_after(model, at):
+                if (update.timestamp, source) not in held:
+                    continue
+            key, kind, value = told_change(model, update)
+            if self._match(key):
+                self._at[name] = at + 1
+                rows.append(
+                    [
+                        "set" if kind != "deleted" else "del",
+                        name,
+                        text_of(key),
+                        kind,
+                        value,
+                        rev_text(update.timestamp, source),
+                        self.node.name_of(source),
+                        cursor_text(self._log, self._at, self._passed),
+                        update.timestamp // TICKS_PER_MS,
+                    ]
+                )
                 size += len(record)
                 if size >= ROWS_BYTES:
                     return size
@@ -243,19 +304,20 @@ class Watch:
             return "expire" if expired else ""
         return "del" if model.is_gone(slot) else ""
 
-    def _missed_some(self, model: Slots) -> bool:
+    def _missed_some(self, model: Scuttlebutt) -> bool:
         """Whether what this watch was still to tell is forgotten."""
-        began = self._until.get(model.name, 0) if self._until is not None else 0
-        return model.log.forgotten >= max(self._at[model.name], began)
+        name, forgotten = model.name, model.log.forgotten
+        began = self._until.get(name, 0) if self._until is not None else 0
+        return forgotten >= max(self._at[name], began) and forgotten > self._excused.get(name, -1)
 
-    def _began_after(self, model: Slots, at: int) -> bool:
+    def _began_after(self, model: Scuttlebutt, at: int) -> bool:
         """Whether that place in the log belongs to the snapshot, not to the news."""
         return self._until is not None and at < self._until.get(model.name, 0)
 
     def _row(self, op: str, model: Slots, slot: Slot) -> Row:
         kind, value = model.value(slot) if op == "set" else ("deleted", b"")
         name = self.node.name_of(slot.source)
-        cursor = cursor_text(self.node, self._at)
+        cursor = cursor_text(self._log, self._at, self._passed)
         at_ms = slot.expires_ms if op == "expire" else slot.timestamp // TICKS_PER_MS
         return [
             op,
@@ -269,16 +331,41 @@ class Watch:
             at_ms,
         ]
 
+    # --- clocks ---
 
-def cursor_text(node: Node, at: dict[str, int]) -> str:
-    places = ",".join(f"{name}={place}" for name, place in at.items())
-    return f"{node.settings.incarnation.hex()}:{places}"
+    def _is_clock_due(self) -> bool:
+        return any(
+            (rise := self._rises.get(model.name)) is not None
+            and rise.is_due(model, self._at.get(model.name, 0))
+            for model in self._models()
+        )
 
+    def covered(self) -> Clocks:
+        """How the clocks of what was told rose, since this was asked last.
 
-def _pairs(places: str) -> list[tuple[str, str]]:
-    pairs = [place.partition("=") for place in places.split(",") if place]
-    return [(name, place) for name, _, place in pairs]
+        All that they cover was told by now, was overwritten before that, or does not match.
+        """
+        risen: Clocks = {}
+        for model in self._models():
+            name = model.name
+            rise = self._rises.get(name)
+            if rise is None:
+                passed = self._passed.get(name)
+                expired_ms = passed.expired_ms if passed is not None else 0
+                rise = self._rises[name] = Rise(expired_ms)
+            if news := rise.take(model, self._at.get(name, 0)):
+                risen[name] = news
+        if risen:
+            self._owes_clock = False
+        return risen
 
 
 def text_of(slot: bytes) -> str:
     return slot.decode("utf-8", "surrogateescape")
+
+
+def log_of(node: Node) -> str:
+    """What names the numbers of this node's logs in cursors."""
+    me = node.settings
+    owner = source_text(node.author.source) if node.stored else me.incarnation.hex()
+    return log_name(owner, me.cluster)

@@ -49,16 +49,23 @@ HOUSE = {
         core.host
         core.link
     """,
-    "rooms": "models storage config rpc refusals signing",
+    "rooms": """
+        models storage config rpc refusals signing cursors
+        covering telling
+    """,
     "hall": """
         library
-        rejoining unsaved verifying notices links
+        keeping
+        timekeeping
+        leases
+        rejoining unsaved verifying notices links problems
+        future
         members
         node client
         loading holding measuring
         pacing
         watching
-        hearing tally
+        hearing listing tally
     """,
     "doors": """
         waking repeats
@@ -72,7 +79,6 @@ HOUSE = {
         gossip saving
     """,
     "roof": """
-        problems
         peering
         report
         daemon
@@ -119,6 +125,7 @@ IMPURE_NAMES = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today
 IMPURE_FOR_A_REASON = {
     ("library", "time"),  # models in a program of one's own want an identity and the time
     ("library", "secrets"),
+    ("keeping", "secrets"),  # likewise
     ("client", "time"),  # it blocks in a command's process, never in the daemon: its deadlines
 }
 

@@ -4,6 +4,7 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, VerbGroup, verb
+from scuttled.cli.text import parse_json
 from scuttled.errors import CantCreate, NotPermitted, TimedOut, Unavailable
 
 Rows = list[tuple[str, str, str]]  # key, value as the file would say it, where it came from
@@ -53,7 +54,8 @@ def show(settings: Settings, origin: bool) -> None:
     rows = _settings(settings)
     if settings.json:
         for key, value, source in rows:
-            output.emit({"key": key, "value": value, "origin": source})
+            parsed = parse_json(value)  # what TOML has for it is JSON, too
+            output.emit({"key": key, "value": parsed[0] if parsed else value, "origin": source})
         return
     lines = [list(row) if origin else list(row[:2]) for row in rows]
     if settings.form == "plain":

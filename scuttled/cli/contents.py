@@ -25,6 +25,7 @@ class Part:
     expired: set[str] = field(default_factory=set)
     data_type: str = DATA_TYPE
     state: Any = None  # all of a model that is no map
+    own: dict[str, Any] | None = None  # likewise, of a type that is somebody else's
     repeated: int = 0  # lines whose key came before
     first_repeated: str = ""  # and what the first of these was, for people
 
@@ -63,6 +64,7 @@ class Contents:
             if isinstance(item, Section):
                 part = self.parts[item.model] = Part(item.ttl_ms)
                 part.data_type, part.state = item.data_type, item.state
+                part.own = item.own
                 continue
             key = self._whole_key(item.key, reader.number)
             if key in part.places:

@@ -17,8 +17,10 @@ from scuttled.cli.files import open_whole
 from scuttled.cli.load import DATA_TYPE, FORMAT
 from scuttled.cli.ls import latest
 from scuttled.cli.options import Settings, verb
+from scuttled.cli.own_types import section as own_section
 from scuttled.cli.progress import Progress
-from scuttled.cli.text import dump_json, parse_json, value_fields
+from scuttled.cli.restore import is_own_type, plain_state, state_of
+from scuttled.cli.text import dump_json, value_fields
 from scuttled.client import Client, Row
 from scuttled.errors import DataError, Refused, UsageError
 from scuttled.patterns import at_least
@@ -53,18 +55,24 @@ def command(settings: Settings, file: str, prefix: str, all_models: bool, tsv: b
     if tsv and all_models:
         raise UsageError("--tsv has no place for a model's name, so it excludes --all-models")
     with settings.connect() as client:
-        header, sections = (_every if all_models else _one)(settings, client, prefix)
+        left_out: list[str] = []
+        if all_models:
+            header, sections = _every(settings, client, prefix, left_out)
+        else:
+            header, sections = _one(settings, client, prefix)
         if prefix:
             header["prefix"] = prefix
         lines = TabLines(sections) if tsv else Lines(header, sections)
         if file == "-":
             for line in lines:
                 output.write(line)
-            return
-        with open_whole(file) as out:
-            for line in lines:
-                out.write(line)
-    _tell(settings, lines, file, models=header.get("models"))
+        else:
+            with open_whole(file) as out:
+                for line in lines:
+                    out.write(line)
+            _tell(settings, lines, file, models=header.get("models"))
+    if left_out:
+        raise Refused(f"{', '.join(left_out)} left out: this is a backup of the rest only")
 
 
 def _one(settings: Settings, client: Client, prefix: str) -> tuple[Fields, Iterable[Section]]:
@@ -78,12 +86,14 @@ def _one(settings: Settings, client: Client, prefix: str) -> tuple[Fields, Itera
     return _header(client, model=settings.model), [(None, rows)]
 
 
-def _every(settings: Settings, client: Client, prefix: str) -> tuple[Fields, Iterable[Section]]:
+def _every(
+    settings: Settings, client: Client, prefix: str, left_out: list[str]
+) -> tuple[Fields, Iterable[Section]]:
     """One model after the other, each read when it is written: only one is in memory."""
     models = sorted(client.request("model_list")["models"], key=lambda model: str(model["name"]))
     if prefix:
         models = [model for model in models if model["type"] == DATA_TYPE]
-    models = [model for model in models if _fits(client, model)]
+    models = [model for model in models if _fits(client, model, left_out)]
 
     def sections() -> Iterator[Section]:
         with Progress("exporting", sum(model["keys"] for model in models), settings) as progress:
@@ -99,25 +109,28 @@ def _every(settings: Settings, client: Client, prefix: str) -> tuple[Fields, Ite
     return _header(client, models=len(models)), sections()
 
 
-def _fits(client: Client, model: Fields) -> bool:
+def _fits(client: Client, model: Fields, left_out: list[str]) -> bool:
     """Whether it can be got at once, if it has to be. Says so if not: the rest is exported."""
-    if model["type"] == DATA_TYPE or model["bytes"] <= _SURELY_FITS_BYTES:
+    own = is_own_type(model["type"])
+    if model["type"] == DATA_TYPE or (model["bytes"] <= _SURELY_FITS_BYTES and not own):
         return True
     try:
-        client.request("get", model=model["name"])
-    except DataError as error:
+        client.request("updates" if own else "get", model=model["name"])
+    except (DataError, UsageError) as error:  # UsageError: a daemon of before
         output.say(f"scuttled: left out: {error.message}")
+        left_out.append(model["name"])
         return False
     return True
 
 
 def _whole(client: Client, model: Fields) -> Section:
     """A model of another type: all of it in its line, as `get` writes it."""
+    if is_own_type(model["type"]):
+        return own_section(client, model), []
     got = client.request("get", model=model["name"])
-    text = got["value"].decode("utf-8", "backslashreplace")
-    parsed = parse_json(text) if got["kind"] == "json" else (text,)
-    assert parsed is not None, f"a model whose JSON is none: {model['name']}"
-    return {"model": model["name"], "type": model["type"], "state": parsed[0]}, []
+    state = state_of(model["type"], got["kind"], got["value"])
+    exact = {"exact": True} if plain_state(model["type"], state) != state else {}
+    return {"model": model["name"], "type": model["type"], **exact, "state": state}, []
 
 
 def _header(client: Client, **what: object) -> Fields:

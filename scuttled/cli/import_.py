@@ -1,5 +1,6 @@
 """`scuttled import`: read a whole file, and only if all of it is good, write it into models."""
 
+import shlex
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -9,20 +10,22 @@ from typing import Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.contents import Contents
+from scuttled.cli.contents import Contents, Part
 from scuttled.cli.del_ import deletions, existing
 from scuttled.cli.files import open_to_reread
 from scuttled.cli.load import DATA_TYPE, Entry
 from scuttled.cli.options import Settings, verb
 from scuttled.cli.output import counted
+from scuttled.cli.own_types import merge
 from scuttled.cli.progress import Progress
-from scuttled.cli.restore import calls
+from scuttled.cli.restore import calls, canonical, plain_state, state_of
 from scuttled.client import Client
 from scuttled.errors import DataError, Refused, UsageError
 
 _PAIRS_PER_REQUEST = 500
 _BYTES_PER_REQUEST = 256 << 10
 
+STDIN = "standard input"
 MODES = ("merge", "missing", "replace")
 Targets = dict[str, str]  # part of the file -> the model it goes to
 Known = dict[str, int]  # the models that are there -> how many keys they have
@@ -70,10 +73,13 @@ def command(
     would have, others after the model's TTL, if it has one; keys whose time is over are skipped.
     """
     _check_prefix(under)
-    name = "standard input" if file == "-" else file
+    name = STDIN if file == "-" else file
     counts: Counts = {}
     sent: Sent = deque()
-    with _told_if_cut_short(counts, sent, dry_run=dry_run), open_to_reread(file) as source:
+    with (
+        _told_if_cut_short(settings, counts, sent, dry_run=dry_run),
+        open_to_reread(file) as source,
+    ):
         contents = Contents(source, name, tsv=tsv, under=under)
         _check(settings, contents, name, replace=mode == "replace")
         _say_what_repeats(settings, contents, name)
@@ -81,7 +87,8 @@ def command(
         with settings.connect() as client:
             known = _known(client, contents, targets)
             maps = {of: to for of, to in targets.items() if contents.parts[of].is_map}
-            typed = {of: to for of, to in targets.items() if of not in maps}
+            own = {of: to for of, to in targets.items() if contents.parts[of].own is not None}
+            typed = {of: to for of, to in targets.items() if of not in maps and of not in own}
             extra = _extra(client, contents, maps, known) if mode == "replace" else {}
             if not dry_run:
                 _confirm(settings, extra, name, yes=yes)
@@ -90,21 +97,31 @@ def command(
             _send(settings, client, contents, maps, counts, sent, mode=mode, dry_run=dry_run)
             _delete(settings, client, extra, counts, dry_run=dry_run)
             _restore(client, contents, typed, known, counts, mode=mode, dry_run=dry_run)
+            left_out = _merge(client, contents, own, counts, mode=mode, dry_run=dry_run)
     _tell(settings, counts, dry_run=dry_run)
     if len(targets) < len(contents.parts):
         others = len(contents.parts) - len(targets)
         settings.say(f"{others} of the {len(contents.parts)} models in {name} left out")
+    if left_out:
+        raise Refused(
+            f"{', '.join(left_out)} left out, the rest of {name} is imported",
+            hint="a daemon that knows the type: scuttled serve --types PACKAGE.MODULE:CLASS",
+        )
 
 
 @contextmanager
-def _told_if_cut_short(counts: Counts, sent: Sent, *, dry_run: bool) -> Iterator[None]:
+def _told_if_cut_short(
+    settings: Settings, counts: Counts, sent: Sent, *, dry_run: bool
+) -> Iterator[None]:
     """Around all of it: whatever ends it half-way, people are told what is in by then."""
     try:
         yield
     except BaseException as error:
         by_signal = not isinstance(error, Exception)
         if not dry_run and (counts or by_signal):
-            output.say(f"scuttled: cut short: {_how_far(counts, sent)}")
+            words = f"cut short: {_how_far(counts, sent)}"
+            told = output.json_line({"message": words}).rstrip() if settings.json else None
+            output.say(told or f"scuttled: {words}")
         raise
 
 
@@ -144,7 +161,10 @@ def _check(settings: Settings, contents: Contents, name: str, *, replace: bool) 
             raise DataError("it holds no keys", hint="to delete all: scuttled del --prefix ''")
     except DataError as error:
         words = f"nothing imported: {name}: {error.message}"
-        raise DataError(words, hint=error.hint) from error
+        hint = error.hint
+        if name != STDIN:
+            hint = hint.replace("FILE", shlex.quote(name))  # as it can be pasted
+        raise DataError(words, hint=hint) from error
 
 
 def _say_what_repeats(settings: Settings, contents: Contents, name: str) -> None:
@@ -195,7 +215,7 @@ def _restore(
     for name, model in targets.items():
         count = counts[model] = _no_counts()
         part, held = contents.parts[name], known.get(model, 0)
-        if held and mode != "replace":
+        if held and (mode != "replace" or _is_so(client, model, part)):
             count["left"] = held
             continue
         todo = [
@@ -215,6 +235,40 @@ def _restore(
 
 def _no_counts() -> Counter[str]:
     return Counter(count=0, left=0, expired=0, deleted=0)
+
+
+def _is_so(client: Client, model: str, part: Part) -> bool:
+    """Whether the model is what the file says: then nothing is to be done."""
+    try:
+        got = client.request("get", model=model)
+    except DataError:  # too large to be got at once
+        return False
+    state = plain_state(part.data_type, state_of(part.data_type, got["kind"], got["value"]))
+    return canonical(state) == canonical(part.state)
+
+
+def _merge(
+    client: Client,
+    contents: Contents,
+    targets: Targets,
+    counts: Counts,
+    *,
+    mode: str,
+    dry_run: bool,
+) -> list[str]:
+    """Models of a type of somebody else's; the names of those that were left out."""
+    left_out = []
+    for name, model in targets.items():
+        fields = contents.parts[name].own
+        assert fields is not None
+        try:
+            done = merge(client, model, fields, replace=mode == "replace", dry_run=dry_run)
+        except (Refused, UsageError, DataError) as error:
+            output.say(f"scuttled: left out: {model}: {error.message}")
+            left_out.append(model)
+        else:
+            counts[model] = Counter(expired=0, **done)
+    return left_out
 
 
 def _extra(

@@ -91,7 +91,7 @@ def _show(settings: Settings, rows: list[dict[str, Any]]) -> None:
         ]
         for row in rows
     ]
-    settings.show(["ADDRESS", "", "STATE", "NODE"], cells, {"added": "32", **STYLES})
+    settings.show(["ADDRESS", "JOIN", "STATE", "NODE"], cells, {"added": "32", **STYLES})
 
 
 def _check(rows: list[dict[str, Any]]) -> None:

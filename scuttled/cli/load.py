@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from scuttled.cli import misread
-from scuttled.cli.restore import is_restorable
+from scuttled.cli.own_types import is_section
+from scuttled.cli.restore import is_own_type, is_restorable, plain_state
 from scuttled.cli.text import dump_json, kind_of, parse_json, unescape
 from scuttled.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from scuttled.errors import DataError
@@ -46,6 +47,7 @@ class Section(NamedTuple):
     ttl_ms: int
     data_type: str = DATA_TYPE
     state: Any = None  # all of a model that is no map
+    own: dict[str, Any] | None = None  # the whole line, of a type that is somebody else's
 
 
 class Entry(NamedTuple):
@@ -142,7 +144,8 @@ class JsonLines:
             self._check_trailer(fields, line)
             self._ended = True
         elif self.header and self.header.all_models and "key" not in fields:
-            section = _section(self.number, fields, line)
+            section = _own_section(self.number, fields, line)
+            section = section or _section(self.number, fields, line)
             if section.model in self._models:
                 raise _wrong(self.number, f"model {section.model} for the second time", line)
             self._models.add(section.model)
@@ -237,10 +240,31 @@ def _section(number: int, fields: dict[str, Any], line: bytes) -> Section:
         if not isinstance(data_type, str) or not is_restorable(data_type, state):
             words = f'model of "type" {data_type!r:.40} with no "state" that is one'
             raise _wrong(number, words, line)
-        return Section(model, 0, data_type, state)
+        exact = fields.get("exact", False)
+        if not isinstance(exact, bool):
+            raise _wrong(number, f'"exact" is {_kind(exact)}, neither true nor false', line)
+        return Section(model, 0, data_type, plain_state(data_type, state) if exact else state)
     if not _is_ms(ttl_ms, TTL_MS_MAX):
         raise _wrong(number, f'"ttl_ms" is no whole number from 0 to {TTL_MS_MAX}', line)
     return Section(model, ttl_ms)
+
+
+def _own_section(number: int, fields: dict[str, Any], line: bytes) -> Section | None:
+    """A model of a type that only some daemons know; None if it is another one.
+
+    An export of before has its state only, from which it can't be made again: it is left out.
+    """
+    model, data_type = fields.get("model"), fields.get("type")
+    if not isinstance(model, str) or not isinstance(data_type, str):
+        return None
+    if not _MODEL_NAME.fullmatch(model) or not _MODEL_NAME.fullmatch(data_type):
+        return None
+    if not is_own_type(data_type):
+        return None
+    _check_version(number, fields, line)
+    if "updates" in fields and not is_section(fields):
+        raise _wrong(number, '"updates" or "clock" that are none', line)
+    return Section(model, 0, data_type, own=fields)
 
 
 def _is_ms(value: object, most: int = MS_MAX) -> bool:

@@ -43,6 +43,11 @@ def of_json(number: int, line: bytes) -> Cause:
             "not a JSON object but an array: one object a line is read",
             "jq -c '.[]' FILE | scuttled import -",
         )
+    if not _is_utf8(text):
+        return Cause(
+            "not a JSON object, and not UTF-8",
+            "iconv -f LATIN1 -t UTF-8 FILE | scuttled import -, if it is Latin-1",
+        )
     if b"\r" in text:
         return Cause(
             "lines that end in a carriage return alone", r"tr '\r' '\n' < FILE | scuttled import -"
@@ -54,6 +59,14 @@ def of_json(number: int, line: bytes) -> Cause:
             "not a JSON object", "for lines of KEY, a tab and VALUE: scuttled import --tsv FILE"
         )
     return Cause("not a JSON object", "")
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def of_object(names: list[str]) -> Cause:

@@ -5,9 +5,11 @@ import time
 import click
 
 from scuttled.cli.emit import EVENTS_MODEL
+from scuttled.cli.following import NO_RECONNECT, follow
 from scuttled.cli.options import Settings, seconds, verb
-from scuttled.cli.tail import CursorFile, Patience, Source
-from scuttled.cli.watch import Lines, Runs, WatchVerb, check_runs, follow
+from scuttled.cli.tail import CursorFile, Patience
+from scuttled.cli.watch import Lines, Runs, WatchVerb, check_runs
+from scuttled.client import Client, Stream
 from scuttled.errors import TimedOut, UsageError
 from scuttled.patterns import unescaped
 from scuttled.units import format_duration
@@ -33,6 +35,7 @@ from scuttled.units import format_duration
 @click.option(
     "--cursor-file", metavar="F", help="Hear all, each once: what was heard is noted here."
 )
+@click.option("--no-reconnect", is_flag=True, help=NO_RECONNECT)
 def command(
     settings: Settings,
     names: tuple[str, ...],
@@ -42,6 +45,7 @@ def command(
     for_s: float | None,
     after: str | None,
     cursor_file: str | None,
+    no_reconnect: bool,
 ) -> None:
     r"""Tell every event of these NAMEs, or of all, from now on.
 
@@ -50,7 +54,8 @@ def command(
 
     With --cursor-file it hears each event once, also those emitted while it was not running, or
     before it ever was; the file may be moved to another node. In a pipe: lines of
-    `event` NAME PAYLOAD REV NODE TIME_MS, separated by tabs. With -- CMD it runs CMD for each
+    `event` NAME PAYLOAD REV NODE TIME_MS, separated by tabs. A daemon that restarts is waited for,
+    and no event is lost or told twice by that. With -- CMD it runs CMD for each
     event, one after the other: the payload on its standard input, SCUTTLED_KEY is the name.
     """
     argv = click.get_current_context().meta["scuttled.argv"]
@@ -62,17 +67,26 @@ def command(
     if argv:
         check_runs(argv[0])
     start = noted.read() or "" if cursor_file or everything else after
-    with settings.connect() as client:
-        sink: Lines | Runs
-        if argv:
-            sink = Runs(settings, patience, noted, limit=limit, argv=argv)
-        else:
-            sink = Lines(settings, patience, noted, limit=limit, models=False, live=False)
-        model = settings.named_model or EVENTS_MODEL
-        stream = client.stream(
-            "on", live=True, model=model, names=[unescaped(name) for name in names], after=start
+    sink: Lines | Runs
+    if argv:
+        sink = Runs(settings, patience, noted, limit=limit, start=start or "", argv=argv)
+    else:
+        sink = Lines(
+            settings, patience, noted, limit=limit, start=start or "", models=False, live=False
         )
-        follow(stream, sink, Source(client.fileno(), sink.fd, patience), until)
+
+    def ask(client: Client) -> Stream:
+        behind = sink.place.text or start
+        return client.stream(
+            "on",
+            live=True,
+            model=settings.named_model or EVENTS_MODEL,
+            names=[unescaped(name) for name in names],
+            after=behind,
+            cursor_first=behind is None,  # or what came while the daemon was away would be lost
+        )
+
+    follow(ask, sink, until, reconnect=not no_reconnect)
     if not sink.seen:
         raise TimedOut(f"no event in {format_duration(for_s or 0)}")
     if once and isinstance(sink, Runs):

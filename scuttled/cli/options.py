@@ -262,6 +262,8 @@ class VerbGroup(_Street, click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
+            if ctx.ensure_object(Settings).output == "json":
+                raise UsageError("a command is missing", hint=f"{ctx.command_path} --help")
             output.show(ctx.get_help())
             raise click.exceptions.Exit(UsageError.code)
         return super().parse_args(ctx, args)

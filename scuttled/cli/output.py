@@ -13,6 +13,7 @@ from scuttled.errors import StorageError
 from scuttled.printable import one_line
 
 _CELL_WIDTH_MIN = 8  # no column of a table is cut below this
+_CHARS_PER_COLUMN_MAX = 6  # a letter and its marks, in any script that is written
 _GAP = 2
 _LABEL_WIDTH = 9
 _NOTE_INDENT = 4
@@ -145,7 +146,7 @@ def table(
     from scuttled.cli.text import escape
 
     escaped = [list(header), *([escape(cell) for cell in row] for row in rows)]
-    widths = [max(map(_width, cells)) for cells in zip(*escaped, strict=True)]
+    widths = [max(map(span, cells)) for cells in zip(*escaped, strict=True)]
     _shrink(widths, columns)
     lines = []
     for number, row in enumerate(escaped):
@@ -189,20 +190,22 @@ def _shrink(widths: list[int], columns: int | None) -> None:
 
 def _pad(cell: str, size: int) -> str:
     cell = cut(cell, size)
-    return cell + " " * (size - _width(cell))
+    return cell + " " * (size - span(cell))
 
 
 def cut(cell: str, size: int) -> str:
     """At most so many columns of it; the last one is … where something is missing."""
-    if _width(cell) <= size:
+    if len(cell) <= _CHARS_PER_COLUMN_MAX * size and span(cell) <= size:
         return cell
-    cell = cell[: 2 * size]  # before the loop looks at every character of half a megabyte
-    while _width(cell) > size - 1:
+    # Before the loop looks at every character of half a megabyte; and marks beyond number, which
+    # take no column, would be drawn over the lines above.
+    cell = cell[: _CHARS_PER_COLUMN_MAX * size]
+    while span(cell) > size - 1:
         cell = cell[:-1]
     return cell + "…"
 
 
-def _width(cell: str) -> int:
+def span(cell: str) -> int:
     """Columns on a terminal: wide and combining characters count as terminals count them."""
     if cell.isascii():
         return len(cell)

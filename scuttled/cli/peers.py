@@ -9,7 +9,16 @@ from scuttled.cli.text import rfc3339
 from scuttled.units import format_duration
 
 HEADER = ["NODE", "ADDRESS", "STATE", "RTT", "LAG", "SEEN", "VERSION"]
-STYLES = {"up": "32", "connecting": "33", "refused": "31", "down": "31", "never": "33"}
+STYLES = {
+    "up": "32",
+    "connecting": "33",
+    "refused": "31",
+    "down": "31",
+    "never": "33",
+    "npm": "32",
+    "npm-down": "31",
+    "npm-gone": "33",
+}
 _COLUMNS = (
     "name",
     "node",
@@ -31,9 +40,10 @@ def command(settings: Settings) -> None:
     """Show this node and its peers.
 
     LAG is what the peer has not yet acknowledged: updates, and for how long. STATE is self, up,
-    connecting, refused, down or never. A name of several addresses is several peers. Why one is
-    not up, and what helps, stands below it. In a pipe: lines of NAME NODE ADDRESS STATE RTT_MS LAG
-    LAG_MS SEEN_MS VERSION WHY HINT CONFIGURED; what is not known is empty.
+    connecting, refused, down or never; of an npm peer npm, npm-down (we dial it) or npm-gone (it
+    left something behind). A name of several addresses is several peers. Why one is not up, or what
+    an npm peer and we left out, and what helps, stands below it. In a pipe: lines of NAME NODE
+    ADDRESS STATE RTT_MS LAG LAG_MS SEEN_MS VERSION WHY HINT CONFIGURED; what is not known is empty.
     """
     with settings.connect() as client:
         peers = client.request("peers")["peers"]

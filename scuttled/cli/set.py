@@ -84,6 +84,6 @@ def _show(settings: Settings, key: str, content: bytes, done: dict[str, Any], no
     elif form == "table" and not settings.quiet and sys.stdout.isatty():
         from scuttled.cli.text import escape
 
-        room = max((output.width() or 80) - len(key) - len(rev) - len(note) - 12, 20)
-        shown = output.cut(escape(content[: 4 * room]), room)
-        output.write(f"{escape(key)} = {shown}  (rev {rev}{note})\n")
+        front, back = f"{escape(key)} = ", f"  (rev {rev}{note})"
+        room = max((output.width() or 80) - output.span(front) - len(back), 20)
+        output.write(f"{front}{output.cut(escape(content[: 4 * room]), room)}{back}\n")

@@ -91,6 +91,7 @@ def screen(status: dict[str, Any]) -> list[Fact]:
         words = ", ".join(f"{count:,} {cause}" for cause, count in sorted(doubted.items()))
         facts.append(("trust", f"updates not taken: {words}"))
     facts += [("reset", words) for words in _resets(status)]
+    facts += [("clock", words) for words in _taken_back(status)]
     for problem in _problems(status):
         facts.append(("problem", problem["words"]))
         if problem["hint"]:
@@ -166,6 +167,14 @@ def _resets(status: dict[str, Any]) -> list[str]:
     return [
         f"{format_duration(max(now_ms - reset['at_ms'], 0) / 1000)} ago: {reset['words']}"
         for reset in status["resets"]
+    ]
+
+
+def _taken_back(status: dict[str, Any]) -> list[str]:
+    now_ms = int(time.time() * 1000)
+    return [
+        f"{format_duration(max(now_ms - report['at_ms'], 0) / 1000)} ago: {report['words']}"
+        for report in status.get("taken_back", ())  # of an older daemon: none
     ]
 
 

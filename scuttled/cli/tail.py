@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from scuttled.cli import files
-from scuttled.errors import NoInput, StorageError
+from scuttled.errors import NoInput, StorageError, UsageError
 
 CHUNK_BYTES = 4096  # PIPE_BUF of Linux: what poll() promises can be written without blocking
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -114,13 +114,17 @@ class Outlet:
 
 
 class Source:
-    """Waits for the daemon, for the end of the time, or for the reader of stdout to go away."""
+    """Waits for the daemon, for the end of the time, or for the reader of stdout to go away.
 
-    def __init__(self, socket_fd: int, stdout_fd: int, patience: Patience) -> None:
+    `socket_fd` None: there is no daemon now.
+    """
+
+    def __init__(self, socket_fd: int | None, stdout_fd: int, patience: Patience) -> None:
         self._patience = patience
         self._stdout_fd = stdout_fd
         self._news = select.poll()
-        self._news.register(socket_fd, select.POLLIN)
+        if socket_fd is not None:
+            self._news.register(socket_fd, select.POLLIN)
         self._news.register(stdout_fd, 0)  # errors only: `watch | head -1` ends with its head
 
     def wait(self, until: float | None) -> bool:
@@ -135,25 +139,38 @@ class CursorFile:
     """Where a tail left off, in a file that is replaced as a whole."""
 
     def __init__(self, path: str | None) -> None:
-        self._path = path
+        self.path = path
         self._saved = ""
+        self._was_read = False  # something, from the file
 
     def read(self) -> str:
         """The cursor, or "" if there is none yet (an empty file, as mktemp makes it, too)."""
-        if self._path is None:
+        if self.path is None:
             return ""
         try:
-            with files.open_to_read(self._path) as file, files.reading(self._path):
+            with files.open_to_read(self.path) as file, files.reading(self.path):
                 self._saved = file.read().decode("utf-8", "surrogateescape").strip()
         except NoInput:
-            if os.path.exists(self._path):
+            if os.path.exists(self.path):
                 raise
+        self._was_read = bool(self._saved)
         return self._saved
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Around what may find that the cursor from this file is none: the file is named then."""
+        try:
+            yield
+        except UsageError as error:
+            if not self._was_read:
+                raise
+            hint = error.hint or f"mv {self.path} {self.path}.old"
+            raise UsageError(f"going on from {self.path}: {error.message}", hint=hint) from error
 
     def save(self, cursor: str) -> None:
         """Does nothing if it is saved already. Raises CantCreate, StorageError."""
-        if self._path is not None and cursor and cursor != self._saved:
-            files.write_whole(self._path, cursor + "\n")
+        if self.path is not None and cursor and cursor != self._saved:
+            files.write_whole(self.path, cursor + "\n")
             self._saved = cursor
 
 
@@ -164,8 +181,6 @@ def run_command(argv: list[str], value: bytes, environ: dict[str, Any], patience
     dealt with is known.
     """
     import subprocess
-
-    from scuttled.errors import UsageError
 
     try:
         process = subprocess.Popen(  # noqa: S603 - to run what the user names is the purpose

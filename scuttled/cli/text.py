@@ -13,8 +13,8 @@ from typing import Any
 from scuttled.errors import DataError, RemoteProtocolError
 from scuttled.printable import UNSAFE
 
-_UNSAFE = re.compile(f"[{UNSAFE}\\\\]")
-_UNPRINTABLE = re.compile(f"(?![\t\n])[{UNSAFE}]")
+_UNSAFE = f"[{UNSAFE}\\\\]"
+_UNPRINTABLE = f"(?![\t\n])[{UNSAFE}]"
 _NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\"}
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
 _BYTE_OF = {b"t": b"\t", b"n": b"\n", b"r": b"\r", b"\\": b"\\"}
@@ -25,7 +25,7 @@ def escape(value: bytes | str) -> str:
     text = _as_text(value)
     if text.isprintable() and "\\" not in text and text[:1].isascii():
         return text
-    text = _UNSAFE.sub(_escaped, text)
+    text = re.sub(_UNSAFE, _escaped, text)
     if not text[:1].isascii() and _joins(text[0]):
         return _hex_of(text[0]) + text[1:]
     return text
@@ -40,12 +40,12 @@ def _joins(char: str) -> bool:
 
 def printable(value: bytes | str) -> str:
     """A whole value for a terminal: lines and tabs stay, what would command it does not."""
-    return _UNPRINTABLE.sub(_hex, _as_text(value))
+    return re.sub(_UNPRINTABLE, _hex, _as_text(value))
 
 
 def json_safe(text: str) -> str:
     """The same JSON without what a terminal obeys, which can stand in its strings only."""
-    return text if text.isprintable() else _UNPRINTABLE.sub(_json_escape, text)
+    return text if text.isprintable() else re.sub(_UNPRINTABLE, _json_escape, text)
 
 
 def _json_escape(match: re.Match[str]) -> str:

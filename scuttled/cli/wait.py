@@ -42,15 +42,20 @@ def command(settings: Settings, up: bool, peers: int | None, synced: bool, key: 
     the key a=b with the value 1.
 
     There is no limit unless --timeout (or SCUTTLED_TIMEOUT) gives one, here for the whole of it;
-    when it is over the exit code is 75.
+    when it is over the exit code is 75. A daemon that restarts meanwhile is waited for; one that
+    was not there to begin with only with --up.
     """
     conditions = _conditions(settings, peers, synced, key)
     if not (up or conditions):
         raise UsageError("nothing to wait for: name --up, --peers, --synced or --key")
     limit_s = settings.timeout_s
     until = None if limit_s is None else time.monotonic() + limit_s
+    patient = up
     try:
-        while (away := _away(settings, conditions, until, patient=up)) is not None:
+        while (away := _away(settings, conditions, until, patient=patient)) is not None:
+            if not patient:
+                settings.say(f"scuttled: {away.message}: waiting for it to come back")
+            patient = True
             if until is not None and time.monotonic() >= until:
                 raise TimedOut(away.message)
             time.sleep(_RETRY_S)
@@ -83,20 +88,23 @@ def _conditions(
 def _away(
     settings: Settings, conditions: dict[str, object], until: float | None, *, patient: bool
 ) -> Unavailable | TimedOut | None:
-    """One attempt; None once all holds, else why the daemon was not there, if we may be `patient`.
+    """One attempt; None once all holds, else why the daemon was not there, if we may be `patient`,
+    or why it went away.
 
     Raises TimedOut, with what is missing, once `until` is over.
     """
+    met = False
     try:
         with Client.connect(settings.paths(), _left(until, TIMEOUT_S)) as client:
             client.hello()
+            met = True
             if settings.verbose:
                 output.say(f"scuttled: connected to {client.path}")
             if conditions:
                 _wait_for(client, conditions, until)
             return None
     except Unavailable as error:
-        if not patient:
+        if not (patient or met):
             raise
         return error
     except TimedOut as error:

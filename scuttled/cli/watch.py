@@ -6,24 +6,16 @@ from typing import Any
 import click
 
 from scuttled.cli import output
+from scuttled.cli.following import CHANGES, NO_RECONNECT, Place, Sink, follow
 from scuttled.cli.loose import DashedVerb
 from scuttled.cli.options import Settings, complete_patterns, seconds, verb
-from scuttled.cli.tail import (
-    CHUNK_BYTES,
-    CursorFile,
-    Outlet,
-    Patience,
-    Source,
-    Stopped,
-    run_command,
-    stdout_fd,
-)
+from scuttled.cli.tail import CHUNK_BYTES, CursorFile, Outlet, Patience, run_command
 from scuttled.cli.text import clock_time, escape, revision, rfc3339, update_fields, value_fields
-from scuttled.client import Row, Stream
-from scuttled.errors import TimedOut, Unavailable, UsageError
+from scuttled.client import Client, Row, Stream
+from scuttled.cursors import Clocks, split_cursor
+from scuttled.errors import TimedOut, UsageError
 from scuttled.units import format_duration
 
-_CHANGES = ("set", "del", "expire", "event")
 _STYLES = {"set": "32", "del": "31", "expire": "33", "event": "36", "reset": "35", "live": "2"}
 
 
@@ -64,6 +56,7 @@ class WatchVerb(DashedVerb):
 @click.option("--after", metavar="CURSOR", help="Go on behind a cursor, as -j shows them.")
 @click.option("--cursor-file", metavar="F", help="Go on where the last run ended, and note it.")
 @click.option("--all-models", is_flag=True, help="All models but those of the system.")
+@click.option("--no-reconnect", is_flag=True, help=NO_RECONNECT)
 def command(
     settings: Settings,
     patterns: tuple[str, ...],
@@ -74,6 +67,7 @@ def command(
     after: str | None,
     cursor_file: str | None,
     all_models: bool,
+    no_reconnect: bool,
 ) -> None:
     r"""Tell every change, of all nodes, as it comes.
 
@@ -85,8 +79,14 @@ def command(
     tabs. A watch that could not go on behind its cursor says `reset`, gives what is there, and
     then `live`; it is never silent about a gap.
 
+    A daemon that restarts, or was killed, is waited for; then the watch goes on where it was. A
+    cursor is good after that, and on other nodes of the cluster; values that were overwritten
+    meanwhile may be skipped. On the node that gave it nothing is told twice.
+
     With -- CMD it runs CMD for each change, one after the other: the value on its standard input,
-    SCUTTLED_OP, _KEY, _NODE, _REV and _MODEL in its environment.
+    SCUTTLED_OP, _KEY, _NODE, _REV and _MODEL in its environment. How CMD ended is told, and the
+    change counts as dealt with, unless a signal to `watch` ended it. The cursor is noted after
+    each run: who kills `watch` itself (-9) may have the last change handled once more.
     """
     argv = click.get_current_context().meta["scuttled.argv"]
     until = None if for_s is None else time.monotonic() + for_s
@@ -94,36 +94,35 @@ def command(
     limit = 1 if once else number
     if argv:
         check_runs(argv[0])
-    with settings.connect() as client:
-        start = noted.read() or after or ""
-        sink: Lines | Runs
-        if argv:
-            sink = Runs(settings, patience, noted, limit=limit, argv=argv)
-        else:
-            live = bool(snapshot or start)
-            sink = Lines(settings, patience, noted, limit=limit, models=all_models, live=live)
-        stream = client.stream(
+    start = noted.read() or after or ""
+    sink: Lines | Runs
+    if argv:
+        sink = Runs(settings, patience, noted, limit=limit, start=start, argv=argv)
+    else:
+        live = bool(snapshot or start)
+        sink = Lines(
+            settings, patience, noted, limit=limit, start=start, models=all_models, live=live
+        )
+    sink.awaits_live = snapshot and not start
+
+    def ask(client: Client) -> Stream:
+        cursor, clock = split_cursor(sink.place.text)
+        return client.stream(
             "watch",
             live=True,
             model="" if all_models else settings.model,
             patterns=list(patterns),
-            snapshot=snapshot and not start,
-            after=start,
+            snapshot=sink.awaits_live,
+            after=cursor,
+            clock=clock,
+            durable=True,
         )
-        follow(stream, sink, Source(client.fileno(), sink.fd, patience), until)
+
+    follow(ask, sink, until, reconnect=not no_reconnect)
     if not sink.seen:
         raise TimedOut(f"no change in {format_duration(for_s or 0)}")
     if once and isinstance(sink, Runs):
         raise click.exceptions.Exit(sink.code)
-
-
-def follow(stream: Stream, sink: "Lines | Runs", source: Source, until: float | None) -> None:
-    """Until the sink has enough, the time is over, or a signal ends it."""
-    try:
-        with sink.patience.installed():
-            _follow(stream, sink, source, until)
-    except Stopped as stop:
-        raise click.exceptions.Exit(stop.code) from None
 
 
 def check_runs(program: str) -> None:
@@ -134,49 +133,7 @@ def check_runs(program: str) -> None:
         raise UsageError(f"{program!r} can't be run: there is no such program")
 
 
-def _follow(stream: Stream, sink: "Lines | Runs", source: Source, until: float | None) -> None:
-    """Until the sink has enough or the time is over. However it ends, the cursor is noted."""
-    try:
-        while True:
-            sink.take(stream.poll())
-            if sink.full or (until is not None and time.monotonic() >= until):
-                return
-            if stream.buffered():
-                continue
-            sink.note()
-            if not stream.running():
-                raise Unavailable("daemon ended the watch")
-            if not source.wait(until):
-                return
-    finally:
-        sink.note()
-
-
-class _Sink:
-    """Takes changes in order, and knows up to where they are dealt with."""
-
-    def __init__(
-        self, settings: Settings, patience: Patience, noted: CursorFile, *, limit: int | None
-    ) -> None:
-        self.settings = settings
-        self.patience = patience
-        self.fd = stdout_fd()
-        self.seen = 0
-        self.cursor = ""
-        self._noted = noted
-        self._limit = limit
-
-    @property
-    def full(self) -> bool:
-        """Whether `-n` is reached."""
-        return self._limit is not None and self.seen >= self._limit
-
-    def note(self) -> None:
-        """Writes the cursor down if it moved."""
-        self._noted.save(self.cursor)
-
-
-class Lines(_Sink):
+class Lines(Sink):
     """Writes changes to stdout.
 
     `live`: whether the next row of that name is a line: it ends a snapshot, and what follows a
@@ -191,34 +148,35 @@ class Lines(_Sink):
         self._styles = _STYLES if self.settings.colored else {}
         self._outlet = Outlet(self.fd, self.patience)
 
-    def take(self, rows: list[Row]) -> None:
+    def take(self, rows: list[Row], clock: Clocks) -> None:
         """Writes whole lines, in chunks that a pipe takes at once."""
-        chunk, covered = b"", self.cursor
-        for row in rows:
+        chunk, written = b"", self.place
+        for number, row in enumerate(rows, 1):
             if self.full:
                 break
-            line = self._line(row).encode("utf-8", "surrogateescape")
+            place = self.behind(row, clock if number == len(rows) else {})
+            line = self._line(row, place).encode("utf-8", "surrogateescape")
             if chunk and len(chunk) + len(line) > CHUNK_BYTES:
                 self._outlet.write(chunk)
-                chunk, self.cursor = b"", covered
+                chunk, self.place = b"", written
             chunk += line
-            covered = row[7]
-            self.seen += row[0] in _CHANGES
+            written = place
+            self.seen += row[0] in CHANGES
         self._outlet.write(chunk)
-        self.cursor = covered
+        self.place = written
 
-    def _line(self, row: Row) -> str:
+    def _line(self, row: Row, place: Place) -> str:
         if row[0] == "live" and not self._live:
             return ""
         self._live = self._live or row[0] == "reset"
         if self._form == "json":
-            return output.json_line(_fields(row))
+            return output.json_line(_fields(row, place.short))
         if self._form == "plain":
             return output.plain_line(_columns(row, models=self._models))
         return _sentence(self.settings, row, self._styles, models=self._models)
 
 
-class Runs(_Sink):
+class Runs(Sink):
     """Runs a command for each change. What it was run for is noted at once: runs may be long."""
 
     def __init__(self, *args: Any, argv: list[str], **attrs: Any) -> None:
@@ -226,15 +184,15 @@ class Runs(_Sink):
         self.code = 0
         self._argv = argv
 
-    def take(self, rows: list[Row]) -> None:
-        for row in rows:
+    def take(self, rows: list[Row], clock: Clocks) -> None:
+        for number, row in enumerate(rows, 1):
             if self.full:
                 return
-            if row[0] in _CHANGES:
+            if row[0] in CHANGES:
                 self._run(row)
             elif row[0] == "reset":
                 self.settings.say(f"scuttled: starting afresh: {_reason(row[4])}")
-            self.cursor = row[7]
+            self.place = self.behind(row, clock if number == len(rows) else {})
             self.note()
             self.patience.check()
 
@@ -249,9 +207,9 @@ class Runs(_Sink):
             self.settings.say(f"scuttled: {self._argv[0]} exited with {self.code} for {op} {key!r}")
 
 
-def _fields(row: Row) -> dict[str, Any]:
-    op, model, key, kind, value, rev, name, cursor, ms = row[:9]
-    if op not in _CHANGES:
+def _fields(row: Row, cursor: str) -> dict[str, Any]:
+    op, model, key, kind, value, rev, name, _, ms = row[:9]
+    if op not in CHANGES:
         reason = {"reason": _reason(value)} if op == "reset" else {}
         return {"op": op, **reason, "cursor": cursor}
     held = {} if kind == "deleted" else value_fields(kind, value)
@@ -261,7 +219,7 @@ def _fields(row: Row) -> dict[str, Any]:
 
 def _columns(row: Row, *, models: bool) -> list[object]:
     op, model, key, _, value, rev = row[:6]
-    if op not in _CHANGES:
+    if op not in CHANGES:
         columns: list[object] = [op, None, _reason(value) if op == "reset" else None, *[None] * 3]
     else:
         columns = [op, key, value or None, rev, revision(rev)[0], row[8]]
@@ -272,14 +230,14 @@ def _sentence(settings: Settings, row: Row, styles: dict[str, str], *, models: b
     """`10:02:11.120 set svc/web = 10.0.0.9:80  web1`, as wide as the terminal."""
     op, model, key, kind, value, rev, name = row[:7]
     shown = f"\x1b[{styles[op]}m{op}\x1b[0m" if op in styles else op
-    if op not in _CHANGES:
+    if op not in CHANGES:
         reason = f": {escape(_reason(value))}" if op == "reset" else ""
         return f"{clock_time(int(time.time() * 1000))} {shown}{reason}\n"
     front = f"{clock_time(row[8])} {op} {escape(key)}"
     writer = settings.label(name, revision(rev)[0])
     back = f"  {escape(writer)}" + (f"  {escape(model)}" if models else "")
     if kind != "deleted":
-        room = max((output.width() or 1 << 30) - len(front) - len(back) - 3, 20)
+        room = max((output.width() or 1 << 30) - output.span(front + back) - 3, 20)
         front += " = " + output.cut(escape(value[: 4 * room]), room)
     return front.replace(f" {op} ", f" {shown} ", 1) + back + "\n"
 

@@ -4,6 +4,7 @@ Only the form is looked at. Names are looked up by whoever dials, at every attem
 """
 
 import ipaddress
+import os
 import re
 from typing import NamedTuple
 
@@ -39,6 +40,8 @@ def parse_address(text: str) -> Address:
             f"{text[:60]!r}… is an address of {len(text)} characters, at most {ADDRESS_CHARS_MAX}"
         )
     if text.startswith("unix:/"):
+        if not _is_path(text):
+            raise ConfigError(f"{text[:300]!r} is not an address: no file has such a name")
         return Address(text, 0)
     match = _FORM.fullmatch(text)
     if match is None or (match["v6"] and not _is_ipv6(match["v6"])):
@@ -51,6 +54,13 @@ def parse_address(text: str) -> Address:
     if port > 65535:
         raise ConfigError(f"{text!r} has port {port}, at most 65535")
     return Address(match["v6"] or match["host"], port)
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

@@ -132,6 +132,11 @@ def _bridges(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_bridge(_text(text)) for text in value))
 
 
+def _bridges_from_text(text: str) -> list[str]:
+    """At commas, but for those between braces: `ADDR=bucket:PREFIX{PART=TYPE,PART=TYPE}`."""
+    return [part.strip() for part in re.split(r",(?![^{]*\})", text) if part.strip()]
+
+
 def _bridge(text: str) -> str:
     address, _, model = text.partition("=")
     if not model:
@@ -214,7 +219,7 @@ PATH = Kind(_path, _path_from_text, str)
 LISTEN = Kind(_listen)
 ADVERTISE = Kind(_advertise)
 PEERS = Kind(_peers, _peers_from_text, list)
-BRIDGES = Kind(_bridges, _peers_from_text, list)
+BRIDGES = Kind(_bridges, _bridges_from_text, list)
 TYPES = Kind(_types, _peers_from_text, list)
 ENFORCE = Kind(_enforce, _peers_from_text, list)
 TRUST = Kind(_trust, _trust_from_text, _trust_to_toml)

@@ -41,15 +41,19 @@ class Clock:
         return f"Clock({self._times!r})"
 
     def items(self) -> Iterable[tuple[Source, int]]:
+        """Sources and their times, in the order in which they were first heard of."""
         return self._times.items()
 
     def copy_times(self) -> dict[Source, int]:
+        """The times, as a dict that does not rise with the clock."""
         return dict(self._times)
 
     def covers(self, source: Source, timestamp: int) -> bool:
+        """Whether what that source wrote then is in the state, or outranked there."""
         return self._times.get(source, 0) >= timestamp
 
     def covers_all(self, times: Iterable[tuple[Source, int]]) -> bool:
+        """Whether it covers each of these."""
         mine = self._times
         return all(mine.get(source, 0) >= timestamp for source, timestamp in times)
 

@@ -8,7 +8,17 @@ only, and loses local writes after a backward step).
 
 from collections.abc import Callable
 
-from scuttled.core.update import TICKS_PER_MS, NodeId, Source, make_source
+from scuttled.core.update import (
+    NODE_ID_BYTES,
+    TICKS_PER_MS,
+    TIMESTAMP_MAX,
+    NodeId,
+    Source,
+    make_source,
+)
+from scuttled.errors import UsageError
+
+LIFE_MAX = 2**32 - 1
 
 
 class Hlc:
@@ -20,6 +30,7 @@ class Hlc:
         self.last = last
 
     def next(self, wall_ms: int) -> int:
+        """A timestamp above all that it has made or seen."""
         self.last = max(self.last + 1, wall_ms * TICKS_PER_MS)
         return self.last
 
@@ -32,12 +43,22 @@ class Hlc:
 class Author:
     """Who writes on this node: one life of one node id, with the clock they share.
 
-    Every model of a node has the same author; a new life shows in all at once.
+    Every model of a node has the same author; a new life shows in all at once. `last` is the
+    highest timestamp that it knows of. Raises UsageError at arguments that can't be.
     """
 
     __slots__ = (
-        "another_id", "doubt", "hlc", "is_guest", "life", "node_id", "now_ms", "seal", "source",
-    )  # fmt: skip
+        "__weakref__",
+        "another_id",
+        "doubt",
+        "hlc",
+        "is_guest",
+        "life",
+        "node_id",
+        "now_ms",
+        "seal",
+        "source",
+    )
 
     def __init__(
         self,
@@ -48,6 +69,12 @@ class Author:
         *,
         is_guest: bool = False,
     ) -> None:
+        if not isinstance(node_id, bytes) or len(node_id) != NODE_ID_BYTES:
+            raise UsageError(f"an author's node id {node_id!r:.60}, expected {NODE_ID_BYTES} bytes")
+        if type(last) is not int or not 0 <= last <= TIMESTAMP_MAX:
+            raise UsageError(f"an author's last timestamp {last!r:.40}, expected 0 to 2**63 - 1")
+        if not (now_ms is None or callable(now_ms)):
+            raise UsageError(f"an author's now_ms {now_ms!r:.40}, expected a function")
         self.node_id = node_id
         self.is_guest = is_guest  # a program, not a daemon: see scuttlebutt.GUEST_SOURCES_MAX
         self.hlc = Hlc(last)
@@ -60,7 +87,12 @@ class Author:
         self.now_ms = now_ms or (lambda: self.hlc.last // TICKS_PER_MS)
         self.live_as(life)
 
+    def __repr__(self) -> str:
+        return f"<Author {self.node_id.hex()}, life {self.life}>"
+
     def live_as(self, life: int) -> None:
         """Go on under another source, since this node may have forgotten what it wrote (I5)."""
+        if type(life) is not int or not 1 <= life <= LIFE_MAX:
+            raise UsageError(f"an author's life {life!r:.40}, expected 1 to {LIFE_MAX}")
         self.life = life
         self.source: Source = make_source(self.node_id, life)

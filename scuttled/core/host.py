@@ -29,6 +29,14 @@ class Host(ABC, Generic[LinkT]):
     @abstractmethod
     def hello(self, now: Instant) -> Hello: ...
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether no session is to begin yet: what this host has is in the future."""
+        return False
+
+    def hear_clock(self, peer: Hello | str, now: Instant) -> None:
+        """A peer told its time, be it refused or not; an address: the peer there refused ours."""
+
     @abstractmethod
     def establish(self, link: LinkT, now: Instant) -> None:
         """The link is up, as far as it is concerned. Raises Refusal if another one stays."""

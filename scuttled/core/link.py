@@ -70,6 +70,7 @@ class Link:
         self._frames = wire.Frames()
         self._outbox: deque[Message] = deque()
         self._to_open: dict[str, Scuttlebutt] = {}
+        self._held_back = False  # CLOCKs of ours: see Host
         self._whole: set[str] = set()  # of these, models of which all is to be sent
         self._ready: dict[str, Session] = {}  # in turn, first come first served
         self._have_at: float | None = None
@@ -94,6 +95,8 @@ class Link:
                 self._take(message, now)
             except Refusal as refusal:
                 self.close(refusal.reason, refusal.message)
+                if refusal.reason == Code.SKEW and not self.dialled:
+                    self._outbox.appendleft(self.host.hello(now))  # the peer, too, sees how far
                 if isinstance(refusal, Twin):
                     self.host.twin(refusal.message)
             except TooManySources as error:
@@ -103,7 +106,7 @@ class Link:
         """Whether `draw` has something. Cheap: no log is looked at."""
         if self._outbox or self.ended is not None:
             return bool(self._outbox)
-        if self._to_open or self._to_refuse:
+        if self._to_refuse or (self._to_open and not self.host.holds_back):
             return True
         if any(session.has_something(now) for session in self._ready.values()):
             return True
@@ -158,6 +161,17 @@ class Link:
         self._retry_future(now)
         if self.pulse.wants_ping(now, paused=any(s.paused(now) for s in self.sessions.values())):
             self._ping(now)
+
+    def ask_time(self, now: Instant) -> None:
+        """Measure the peer's clock anew, however busy the link is."""
+        if self.up and self.ended is None and self.pulse.due_s() is not None:
+            self._ping(now)
+            self.wake()
+
+    def is_below(self, limit: int) -> bool:
+        """Whether no clock that the peer has told goes beyond that time."""
+        told = (session.confirmed.values() for session in self.sessions.values())
+        return all(time <= limit for times in told for time in times)
 
     def close(self, code: Code, words: str) -> None:
         """End the link from this side; a last `draw` says why."""
@@ -234,11 +248,14 @@ class Link:
 
     def _take_first(self, message: Message, now: Instant) -> None:
         if isinstance(message, Bye | ErrorMessage):
+            if message.code == Code.SKEW:
+                self.host.hear_clock(self.dialled, now)
             self._over(message.code, message.words)
         elif not isinstance(message, Hello):
             raise RemoteProtocolError(f"{type(message).__name__} before HELLO")
         else:
             mine = self.host.hello(now)
+            self.host.hear_clock(message, now)
             check_hello(mine, message, self.host.max_skew_ms)
             self.peer = message
             self.sends, self.receives = directions(mine, message)
@@ -357,11 +374,18 @@ class Link:
         self._outbox.append(message)
 
     def _draw_clocks(self) -> list[bytes]:
+        if self.host.holds_back:
+            self._held_back = True
+            return []
         sessions = [self._session(model) for model in self._to_open.values()]
         self._to_open.clear()
         all_of, self._whole = self._whole, set()
         of = [(s, self.host.cluster_size(s.model), s.model.name in all_of) for s in sessions]
-        return [wire.encode(s.clock_message(members=n, whole=all_)) for s, n, all_ in of]
+        frames = [wire.encode(s.clock_message(members=n, whole=all_)) for s, n, all_ in of]
+        if self._held_back:  # the peer's CLOCK may have come meanwhile
+            self._ready.update((s.model.name, s) for s in sessions if s.behind)
+            self._held_back = False
+        return frames
 
     def _draw_haves(self, now: Instant) -> list[bytes]:
         if not self._have_due(now):

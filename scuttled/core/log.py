@@ -56,6 +56,17 @@ class Piece(NamedTuple):
     heirs: dict[int, Heir]  # of its segment, by position
 
 
+class Marks(NamedTuple):
+    """What storage keeps of a log beside its entries, so that a reader's place outlives the daemon.
+
+    Entries alone do not tell it: the last positions may be holes by now, and a hole has no row.
+    """
+
+    ahead: int = 0  # at or above it no position was given: noted ahead of use, as the hlc is
+    forgotten: int = -1  # as of the log
+    expired_ms: int = 0  # what expired by then was moved to where its readers meet it
+
+
 class SegmentPrint(NamedTuple):
     """The hashes of a full segment's entries (see fingerprint)."""
 
@@ -146,11 +157,12 @@ class ArrivalLog:
 
     What was collected (a tombstone that is no longer needed) leaves nothing behind: a reader
     that stands at or below `forgotten` may have missed a deletion, and has to start over.
+    `marks` is what storage has noted of all this.
     """
 
     __slots__ = (
-        "_firsts", "_heirs_from", "adrift", "born", "end", "forgotten", "freed", "live", "removed",
-        "replaced", "saved", "segments", "stored", "tail", "taken",
+        "_firsts", "_heirs_from", "adrift", "born", "end", "forgotten", "freed", "live", "marks",
+        "removed", "replaced", "saved", "segments", "stored", "tail", "taken",
     )  # fmt: skip
 
     def __init__(self, first: int = 0) -> None:
@@ -168,6 +180,7 @@ class ArrivalLog:
         self.freed: list[int] = []
         self.replaced = first
         self.forgotten = first - 1
+        self.marks = Marks()
         self.removed: list[tuple[bytes, Source]] | None = None  # kept if an observer asks
 
     @property
@@ -187,6 +200,7 @@ class ArrivalLog:
     def forget_saved(self) -> None:
         """Storage has nothing any more, and begins anew."""
         self.saved = self.taken = self.replaced = 0
+        self.marks = Marks()
         self.freed.clear()
 
     def room(self) -> int:
@@ -283,6 +297,20 @@ class ArrivalLog:
             segment.heirs,
         )
 
+    def past_gap(self, cursor: int) -> int:
+        """The first position from `cursor` on where anything may stand; at most `end`.
+
+        A RESET and a start leave gaps, which are as long as many segments.
+        """
+        at = max(bisect_right(self._firsts, cursor) - 1, 0)
+        segment = self.segments[at]
+        index = segment.index(cursor)
+        if segment.positions is not None and index < len(segment.positions):
+            return max(cursor, segment.positions[index])
+        if cursor < segment.end or at + 1 == len(self.segments):
+            return min(max(cursor, segment.first), max(self.end, cursor))
+        return max(cursor, self.segments[at + 1].first)
+
     def step_over(self, cursor: int, stop: int, peer: Mapping[Source, Stamp]) -> int:
         """`cursor`, past the full segments that hold nothing new to a peer that covers `peer`."""
         at = max(bisect_right(self._firsts, cursor) - 1, 0)
@@ -331,14 +359,29 @@ class ArrivalLog:
             )
         return count
 
-    def restore(self, positions: list[int], records: list[bytes], sources: list[Source]) -> None:
-        """Take up what storage kept: entries in order of position, behind all there is."""
+    def restore(
+        self,
+        positions: list[int],
+        records: list[bytes],
+        sources: list[Source],
+        marks: Marks = Marks(),  # noqa: B008 - it can't be changed
+    ) -> None:
+        """Take up what storage kept: entries in order of position, behind all there is.
+
+        What comes next stands at `marks.ahead` or above, so no reader's place comes to mean
+        another update than it did before the restart.
+        """
         for at in range(0, len(positions), SEGMENT_ENTRIES):
             self._restore_segment(
                 positions[at : at + SEGMENT_ENTRIES],
                 list(records[at : at + SEGMENT_ENTRIES]),
                 sources[at : at + SEGMENT_ENTRIES],
             )
+        if marks.ahead > self.end:
+            self.end = self.tail.first = self.tail.end = marks.ahead  # the tail is empty
+            self._firsts[-1] = self.end
+        self.forgotten = max(self.forgotten, marks.forgotten)
+        self.marks = marks
         self.saved = self.taken = self.end
 
     def _restore_segment(

@@ -6,21 +6,75 @@ next thing in the log: told in its turn, and sent like any other. (npm tells ins
 there such a write goes out first and hides the one it answers to, for ever.)
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from enum import Enum
+from typing import Any, Final, NamedTuple, Protocol
 
 from scuttled.core.clock import Clock
 from scuttled.core.log import ArrivalLog
-from scuttled.core.update import TIMESTAMP_MAX, Run, Source, Stamp, Update, stamp
+from scuttled.core.update import (
+    TIMESTAMP_MAX,
+    Run,
+    Source,
+    Stamp,
+    Update,
+    node_of,
+    rev_text,
+    stamp,
+)
 from scuttled.errors import UsageError
 
 EVENTS = (
     "update", "change", "stale", "unverified", "removed", "unstream", "unclone", "dispose",
 )  # fmt: skip
 
+OF_ONE_KEY = "change:"  # and a key: an event, too
+
 _EVER = stamp(TIMESTAMP_MAX)
 
 Callback = Callable[..., Any]
+
+
+class Gone(Enum):
+    """The type of GONE, which stands where no value is any more. None is a value: JSON's null."""
+
+    GONE = "gone"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "GONE"
+
+    __str__ = __repr__
+
+
+GONE: Final = Gone.GONE
+
+
+class UpdateEvent(NamedTuple):
+    """An accepted update, as the event `update` tells it."""
+
+    key: str  # as the data type names what was written: the key of a map, row and field of a doc
+    value: Any  # GONE if that was deleted, or has expired
+    source: str  # id of the node that wrote it; that of the model itself: a write made here
+    update: Update  # the update itself, by which it can be kept and merged again
+
+    @property
+    def change(self) -> bytes:
+        """The bytes of the change."""
+        return self.update.change
+
+    @property
+    def timestamp(self) -> int:
+        """When it was written: ticks of 1/4096 ms since the epoch."""
+        return self.update.timestamp
+
+    @property
+    def rev(self) -> str:
+        """The name of this update, for good and on every node."""
+        return rev_text(self.update.timestamp, self.update.source)
 
 
 class Observed(Protocol):
@@ -29,9 +83,22 @@ class Observed(Protocol):
     clock: Clock
     log: ArrivalLog
 
-    def told(self, update: Update) -> tuple[Any, Any]: ...
+    def told(self, update: Update) -> tuple[str, Any]: ...
     def receive(self, runs: Iterable[Run], limit: Stamp) -> object: ...
     def commit(self, times: Iterable[tuple[Source, int]]) -> bool: ...
+
+
+def _by_parts(callback: Callback) -> Callback:
+    """A callback of three arguments is given key, value and source, as in the seed."""
+    try:
+        signature = inspect.signature(callback)
+    except (TypeError, ValueError):
+        return callback
+    try:
+        signature.bind(None)
+    except TypeError:
+        return lambda event: callback(event.key, event.value, event.source)
+    return callback
 
 
 def entries_from(log: ArrivalLog, cursor: int) -> Iterator[tuple[bytes, Source]]:
@@ -45,35 +112,71 @@ def entries_from(log: ArrivalLog, cursor: int) -> Iterator[tuple[bytes, Source]]
 
 
 class Observers:
-    """Of one model. What a callback raises comes out where the update came in; nothing is lost."""
+    """Of one model.
+
+    Whoever is to be told is told, whatever others raise; the first error comes out where the
+    update came in, when that is done.
+    """
 
     def __init__(self, model: Observed) -> None:
         self.model = model
+        self.guards: set[Callable[[], None]] = set()  # raise where it must not be changed from
         self.wakers: set[Callable[[], None]] = set()  # something is new, be it the clock alone
         self.closers: set[Callable[[], None]] = set()  # of streams; `dispose` calls them
         self.clones: set[Callable[[], None]] = set()
-        self._callbacks: dict[str, list[Callback]] = {}
+        self.joined: set[Observers] = set()  # of the clones
+        # Of each event the callbacks, as they were given and as they are called.
+        self._callbacks: dict[str, list[tuple[Callback, Callback]]] = {}
         self._cursor = model.log.end
         self._telling = False
+        self._errors: list[Exception] = []  # raised since the last one came out
 
     def add(self, event: str, callback: Callback) -> None:
-        """Raises UsageError at an event that there is not."""
-        if event not in EVENTS:
-            raise UsageError(f"event '{event:.40}', there is {', '.join(EVENTS)}")
+        """Raises UsageError at an event that there is not, or at what can't be called."""
+        known = isinstance(event, str) and (event in EVENTS or event.startswith(OF_ONE_KEY))
+        if not known:
+            raise UsageError(
+                f"event {event!r:.40}, there is {', '.join(EVENTS)}, and {OF_ONE_KEY}KEY"
+            )
+        if not callable(callback):
+            raise UsageError(f"a callback that is a {type(callback).__name__}: it can't be called")
         if not self._callbacks:
             self._cursor = self.model.log.end
-        self._callbacks.setdefault(event, []).append(callback)
+        called = _by_parts(callback) if event == "update" else callback
+        self._callbacks.setdefault(event, []).append((callback, called))
         if event == "removed" and self.model.log.removed is None:
             self.model.log.removed = []
 
     def discard(self, event: str, callback: Callback) -> None:
-        callbacks = self._callbacks.get(event, [])
-        if callback in callbacks:
-            callbacks.remove(callback)
+        """Take the callback out, once; nothing if it is not there."""
+        held = self._callbacks.get(event, [])
+        for pair in held:
+            if pair[0] == callback:
+                held.remove(pair)
+                return
 
     def fire(self, event: str, *args: object) -> None:
-        for callback in tuple(self._callbacks.get(event, ())):
+        """Tell all callbacks of an event. Raises the first error of theirs."""
+        self._fire(event, *args)
+        self._raise_first()
+
+    def _fire(self, event: str, *args: object) -> None:
+        for _, callback in tuple(self._callbacks.get(event, ())):
+            self._call(callback, *args)
+
+    def _call(self, callback: Callback, *args: object) -> None:
+        try:
             callback(*args)
+        except Exception as error:
+            self._errors.append(error)
+
+    def _raise_first(self) -> None:
+        if self._errors:
+            first, *more = self._errors
+            self._errors = []
+            if more:
+                first.add_note(f"and {len(more)} more that callbacks of the same model raised")
+            raise first
 
     def doubted(self, runs: Iterable[Run], kept: Iterable[Run]) -> None:
         """What of these was not believed: unverified."""
@@ -81,7 +184,7 @@ class Observers:
             believed = set(taken)
             for record in records:
                 if record not in believed:
-                    self.fire("unverified", Update.of(record, source))
+                    self._fire("unverified", Update.of(record, source))
 
     def heard(self, runs: Iterable[Run], start: int) -> None:
         """What of these is not in the log from `start` on was known, or is outranked: stale."""
@@ -91,12 +194,26 @@ class Observers:
         for source, records in runs:
             for record in records:
                 if (record, source) not in taken:
-                    self.fire("stale", Update.of(record, source))
+                    self._fire("stale", Update.of(record, source))
+
+    def admit(self) -> None:
+        """Ask the guards, and those of all clones, whether the model may be changed from here.
+
+        Called before anything moves. Raises what a guard raises.
+        """
+        asked, to_ask = {self}, [self]
+        while to_ask:
+            observers = to_ask.pop()
+            for guard in tuple(observers.guards):
+                guard()
+            more = observers.joined - asked
+            asked |= more
+            to_ask += more
 
     def tell(self) -> None:
         """The log has grown, or the clock has moved."""
         for wake in tuple(self.wakers):
-            wake()
+            self._call(wake)
         if self._telling:
             return  # whoever tells comes to it
         self._telling = True
@@ -104,6 +221,7 @@ class Observers:
             self._tell_updates()
         finally:
             self._telling = False
+        self._raise_first()
 
     def _tell_updates(self) -> None:
         log = self.model.log
@@ -112,11 +230,12 @@ class Observers:
             start, self._cursor = self._cursor, log.end
             for record, source in list(entries_from(log, start)):
                 update = Update.of(record, source)
-                self.fire("update", update)
-                if self._callbacks.get("change"):
-                    self.fire("change", *self.model.told(update))
+                key, value = self.model.told(update)
+                self._fire("update", UpdateEvent(key, value, node_of(source).hex(), update))
+                self._fire("change", key, value)
+                self._fire(f"{OF_ONE_KEY}{key}", value)
             for record, source in removed or ():
-                self.fire("removed", Update.of(record, source))
+                self._fire("removed", Update.of(record, source))
             log = self.model.log
 
     # --- clones ---
@@ -130,12 +249,16 @@ class Observers:
         def part() -> None:
             self.wakers.discard(there)
             other.wakers.discard(back)
+            self.joined.discard(other)
+            other.joined.discard(self)
             for one in (self, other):
                 one.clones.discard(part)
                 one.fire("unclone", len(one.clones))
 
         self.clones.add(part)
         other.clones.add(part)
+        self.joined.add(other)
+        other.joined.add(self)
         there()
 
 

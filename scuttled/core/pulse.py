@@ -30,6 +30,7 @@ class Pulse:
     def __init__(self, now: Instant) -> None:
         self.rtt_s: float | None = None
         self.skew_ms = 0  # by how much the peer's wall clock is ahead, at the least
+        self.measured_s: float | None = None  # when that was found
         self.sent_s = now.mono_s  # when something was sent last
         self._asked_s: float | None = None  # when the PING that has no PONG yet was sent
         self.sharing: Sharing | None = None  # of rates, with a peer that knows of that
@@ -99,6 +100,7 @@ class Pulse:
                 self.sharing.meet(self._told, pong.flows)
         # Answered at some time between then and now: who is slow to answer is not therefore off.
         latest = pong.wall_ms - now.wall_ms
+        self.measured_s = now.mono_s
         self.skew_ms = max(latest, 0) + min(latest + round(self.rtt_s * 1000), 0)
         return asked_s
 

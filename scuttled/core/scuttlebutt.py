@@ -17,14 +17,15 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
-from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog, Segment
+from scuttled.core.log import SEGMENT_ENTRIES, ArrivalLog, Marks, Segment
 from scuttled.core.observers import Callback, Observers
 from scuttled.core.security import believed
 from scuttled.core.sources import (
+    Crowding,
     check_author,
     check_bridged,
     check_together,
@@ -89,12 +90,21 @@ def change_bytes(change: Any) -> bytes:
 
 
 class Scuttlebutt(ABC):
-    """One model on one node. Pure: time comes in as an argument, bytes go out."""
+    """One model on one node. Pure: time comes in as an argument, bytes go out.
+
+    Its name is what both ends of a stream know it by. Without an author it has one of its own,
+    who never wrote before; models that share a stream share an author. Raises UsageError at
+    arguments of another kind.
+    """
 
     data_type: ClassVar[str]
     new_author: ClassVar[Callable[..., Author]]  # for a model outside of a daemon: see library
 
     def __init__(self, name: str = "default", author: Author | None = None) -> None:
+        if not isinstance(name, str):
+            raise UsageError(f"a model's name that is a {type(name).__name__}, not text")
+        if not (author is None or isinstance(author, Author)):
+            raise UsageError(f"an author that is a {type(author).__name__}: see new_author")
         self.name = name
         self.author = author or type(self).new_author()
         self.clock = Clock()
@@ -103,6 +113,7 @@ class Scuttlebutt(ABC):
         self.floor = Clock()  # below it, deletes were forgotten: see members
         self.saved_floor = 0  # its revision, as storage has it
         self.replaced = False  # storage must let go of all it has of this model
+        self.unclaimed = False  # it holds more than its clock says: see future
         self.hurry_to = 0  # a writer waits until others have what stands below in the log
         self.log = ArrivalLog()
         self._compact_at = COMPACT_ENTRIES_MIN
@@ -130,6 +141,15 @@ class Scuttlebutt(ABC):
         text = json.dumps(self.to_json(), ensure_ascii=False)
         return "json", text.encode(errors="backslashreplace")
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} of {self.id}>"
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} can't be pickled or copied, since two replicas must not "
+            "write as one author: use save() and load(), clone(), or to_json() for what it holds"
+        )
+
     @property
     def id(self) -> str:
         """Of the node, or the program, that it is a replica of: 16 hexadecimal digits."""
@@ -154,6 +174,8 @@ class Scuttlebutt(ABC):
         Raises, and nothing was done: Refused if its author would be a source too many, DataError
         at a change larger than peers take (I7).
         """
+        if self.observers is not None:
+            self.observers.admit()
         author = self.author
         if len(change) > CHANGE_BYTES_MAX:
             raise DataError(f"a change of {len(change)} bytes, at most {CHANGE_BYTES_MAX}")
@@ -196,6 +218,7 @@ class Scuttlebutt(ABC):
         Updates stamped above `limit` are refused (I9). Raises RemoteProtocolError at a record
         that is none; runs before it are kept, which is harmless, since no clock claims them.
         """
+        self._admit()
         start = self.log.end
         future: dict[Source, Stamp] = {}
         refused, doubted = 0, Counter[str]()
@@ -232,6 +255,7 @@ class Scuttlebutt(ABC):
 
         Raises TooManySources if it brings more than a clock can have; it has not moved then.
         """
+        self._admit()
         told, clock = dict(times), self.clock
         check_together(clock, told, self.name)
         rose = clock.merge(told.items())
@@ -250,9 +274,13 @@ class Scuttlebutt(ABC):
         return overfull(self.clock, self.name)
 
     @property
-    def crowding(self) -> str:
-        """How near the bound of sources it is, in a sentence; "" below half of it."""
+    def crowding(self) -> Crowding | None:
+        """How near the bound of sources it is; None below half of it."""
         return crowding(self.clock, self.name, self.author)
+
+    def _admit(self) -> None:
+        if self.observers is not None:
+            self.observers.admit()
 
     def _tell(self) -> None:
         if self.observers is not None:
@@ -285,15 +313,18 @@ class Scuttlebutt(ABC):
     def on(self, event: str, callback: Callback) -> Callback:
         """Have a callback told of an event from now on; the callback, for `off`.
 
-        update(Update)      was accepted, a write of one's own or another's
-        change(key, value)  the same, as the data type shows it; value None: it is gone
+        update(event)       an update was accepted, a write of one's own or another's: key, value
+                            and source in one UpdateEvent; or three arguments: f(key, value, source)
+        change(key, value)  the same, as the data type shows it; value GONE: it is deleted
+        change:KEY(value)   the same, of that key alone
         stale(Update)       came, but was known or is outranked
         removed(Update)     is no longer part of the history
+        unverified(Update)  came, but is not signed as it should be
         unstream(left)      a stream ended, so many are left; unclone(left): likewise
         dispose()
 
-        It is called after everything has its place, so it may write. Raises UsageError at
-        another event.
+        It is called after everything has its place, so it may write. What it raises comes out
+        where the update came in, once all others were told. Raises UsageError at another event.
         """
         self.observed.add(event, callback)
         return callback
@@ -309,8 +340,8 @@ class Scuttlebutt(ABC):
             self.observers = Observers(self)
         return self.observers
 
-    def told(self, update: Update) -> tuple[Any, Any]:
-        """An update as the event `change` tells it."""
+    def told(self, update: Update) -> tuple[str, Any]:
+        """An update as events tell it: key and value. Here: the source, and the bytes."""
         return source_text(update.source), update.change
 
     @property
@@ -325,8 +356,13 @@ class Scuttlebutt(ABC):
         return clone
 
     def dispose(self) -> None:
-        """End its streams, and part from its clones. It can still be used, alone."""
+        """End its streams, and part from its clones. It can still be used, alone.
+
+        What was written until now is sent first, and a stream is over once the other end has it,
+        or takes no more of it.
+        """
         observed = self.observed
+        observed.admit()
         observed.fire("dispose")
         for end in (*observed.closers, *observed.clones):
             end()
@@ -367,6 +403,11 @@ class Scuttlebutt(ABC):
         return self.name.startswith("_")
 
     @property
+    def expired_ms(self) -> int:
+        """What expired by then stands where its readers meet it; 0 where nothing expires."""
+        return 0
+
+    @property
     def durable_clock(self) -> Clock:
         """What is covered by what is on disk (or needs no disk)."""
         return self.saved_clock if self.log.stored else self.clock
@@ -380,13 +421,14 @@ class Scuttlebutt(ABC):
         sources: list[Source],
         clock: Mapping[Source, int],
         floor: Mapping[Source, int] | None = None,
+        marks: Marks = Marks(),  # noqa: B008 - it can't be changed
     ) -> None:
         """Take up what storage kept, once, before anything else.
 
         The saved clock may lag behind. What this node wrote itself it has all of, so its own
         entry covers its latest record; of others it claims what was saved, no more.
         """
-        self.log.restore(positions, records, sources)
+        self.log.restore(positions, records, sources, marks)
         self._index(positions, records, sources)
         self.clock.merge(clock.items())
         self.saved_revision = self.clock.revision

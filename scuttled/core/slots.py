@@ -39,6 +39,7 @@ from scuttled.core.changes import (
 )
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
+from scuttled.core.observers import GONE
 from scuttled.core.scuttlebutt import IsStable, Scuttlebutt
 from scuttled.core.update import (
     STAMP_BYTES,
@@ -73,6 +74,7 @@ class Slots(Scuttlebutt):
         self._slots: dict[bytes, int] = {}  # where in the log a slot's update stands
         self._expiries: list[tuple[int, bytes, int]] = []  # heap of (when, slot, position)
         self._expired: set[bytes] = set()  # slots whose expiry was announced
+        self._expired_ms = 0  # what was due by then was announced, if it was here
         self._graves: dict[bytes, int] = {}  # deleted or expired slots, in order of arrival
         self._void: tuple[bytes, Source] | None = None  # rank of CLEAR
         self._cleared_by: Source | None = (
@@ -84,10 +86,19 @@ class Slots(Scuttlebutt):
     # --- reading ---
 
     @property
-    def keys(self) -> int:
-        """How many slots are filled; those that expired are no longer."""
+    def count(self) -> int:
+        """How many slots are filled; those whose expiry was announced are no longer."""
         own = (CLEAR in self._slots) + (OPTIONS in self._slots)
         return len(self._slots) - self.tombstones - own - len(self._expired)
+
+    def count_shown(self) -> int:
+        """How many slots a reader sees now."""
+        now_ms = self.now_ms()
+        unannounced = sum(
+            when <= now_ms and self._slots.get(slot) == position
+            for when, slot, position in self._expiries
+        )
+        return self.count - unannounced
 
     def label(self, slot: Slot) -> bytes:
         """What stands for the slot where keys are shown and matched; here its name."""
@@ -112,10 +123,11 @@ class Slots(Scuttlebutt):
         return sorted((slot for slot in slots if slot.shown(now_ms)), key=self.label)
 
     def told(self, update: Update) -> tuple[str, Any]:
+        """An update as events tell it: its label, and its value as Python has it, or GONE."""
         slot = parse(update.record, update.source)
         key = self.label(slot).decode("utf-8", "backslashreplace")
         if not slot.shown(self.now_ms()):
-            return key, None
+            return key, GONE
         kind, data = self.value(slot)
         if kind == "json":
             try:
@@ -176,6 +188,7 @@ class Slots(Scuttlebutt):
         return found if found is not None and found.shown(wall_ms) else None
 
     def history(self, clock: Clock) -> Iterable[Update]:
+        """All updates held that `clock` does not cover, in rank order."""
         entries = map(self.log.entry, self._slots.values())
         updates = (Update.of(record, source) for record, source in entries)
         missing = (
@@ -193,16 +206,16 @@ class Slots(Scuttlebutt):
             raise DataError(f"a slot of {len(slot)} bytes, at most {SLOT_BYTES_MAX}")
         return self.write(make_change(slot, kind, payload, expires_ms), wall_ms)
 
-    def clear(self, wall_ms: int) -> int:
+    def drop(self, wall_ms: int) -> int:
         """Void everything written so far, here and everywhere; how many keys went."""
-        gone = self.keys
+        gone = self.count
         self.fill(CLEAR, OWN, b"", wall_ms)
         return gone
 
     @property
     def cleared(self) -> bool:
         """Dropped, and not written to since."""
-        return self._void is not None and self.keys == 0 and OPTIONS not in self._slots
+        return self._void is not None and self.count == 0 and OPTIONS not in self._slots
 
     def expire(self, wall_ms: int) -> int:
         """Move what has expired to the end of the log, where readers meet it; how many were.
@@ -219,7 +232,14 @@ class Slots(Scuttlebutt):
                 self._slots[slot] = self._graves[slot] = self.log.append(record, source)
                 self._expired.add(slot)
                 count += 1
+        if count:
+            self._expired_ms = max(self._expired_ms, wall_ms)
         return count
+
+    @property
+    def expired_ms(self) -> int:
+        due_ms = self.next_expiry_ms()  # of what came late, or did not fit in one call
+        return self._expired_ms if due_ms is None else min(self._expired_ms, due_ms - 1)
 
     def has_expired(self, slot: bytes) -> bool:
         """Whether `expire` has announced it."""
@@ -228,6 +248,12 @@ class Slots(Scuttlebutt):
     def next_expiry_ms(self) -> int | None:
         """When `expire` has something to do."""
         return self._expiries[0][0] if self._expiries else None
+
+    def leases(self) -> Iterable[tuple[int, Slot]]:
+        """What is to expire and has not, and where in the log it stands."""
+        for _, slot, position in self._expiries:
+            if self._slots.get(slot) == position:
+                yield position, parse(*self.log.entry(position))
 
     # --- forgetting deletions ---
 
@@ -260,11 +286,13 @@ class Slots(Scuttlebutt):
 
     @property
     def grave_count(self) -> int:
+        """How many deleted or expired slots wait to be collected."""
         return len(self._graves)
 
     # --- the doorway ---
 
     def apply_update(self, update: Update) -> bool:
+        """Take one update into slots and log; False if a higher rank was there."""
         before = self.log.end
         self._accept(update.source, [update.record])
         return self.log.end > before
@@ -386,6 +414,7 @@ class Slots(Scuttlebutt):
 
     def _index(self, positions: list[int], records: list[bytes], sources: list[Source]) -> None:
         slots, log = self._slots, self.log
+        self._expired_ms = log.marks.expired_ms
         for position, record, source in zip(positions, records, sources, strict=True):
             slot = slot_of(record)
             earlier = slots.get(slot)
@@ -399,7 +428,18 @@ class Slots(Scuttlebutt):
             slots[slot] = position
             self.bytes += len(record)
             if not DELETED < record[KIND_AT] < OWN:
-                self._note(record, slot, position)
+                self._note_again(record, slot, position)
         if CLEAR in slots:
             self._cleared_by = log.entry(slots[CLEAR]).source
             self._wipe()
+
+    def _note_again(self, record: bytes, slot: bytes, position: int) -> None:
+        """The same for what storage kept: an expiry is announced once, not at each start."""
+        expires_ms = 0
+        if record[KIND_AT] & EXPIRES:
+            expires_ms = parse(record, self.author.source).expires_ms
+        if 0 < expires_ms <= self._expired_ms:
+            self._expired.add(slot)
+            self._graves[slot] = position
+        else:
+            self._note(record, slot, position)

@@ -7,6 +7,7 @@ a daemon that needs another life (I5) must find a place in a model full of what 
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
@@ -69,19 +70,27 @@ def overfull(clock: Clock, model: str) -> str:
     return _too_many(len(clock), model) if len(clock) > SOURCES_MAX else ""
 
 
-def crowding(clock: Clock, model: str, author: Author) -> str:
-    """How near the bound a model is, in a sentence, from half of it on; else ""."""
+class Crowding(NamedTuple):
+    """How near the bound a model is."""
+
+    step: str  # many, bridged, full, over: each changes what can be done with it
+    words: str
+
+
+def crowding(clock: Clock, model: str, author: Author) -> Crowding | None:
+    """From half of the bound on."""
     count = len(clock)
     if count < SOURCES_MANY:
-        return ""
+        return None
     words = f"model {model} has {count:,} sources of at most {SOURCES_MAX:,}"
     if count > SOURCES_MAX:
-        return f"{words}: it is exchanged with no peer"
+        return Crowding("over", f"{words}: it is exchanged with no peer")
     if not has_room(clock, author):
-        return f"{words}: this node can't write to it"
+        return Crowding("full", f"{words}: this node can't write to it")
     if count >= BRIDGED_SOURCES_MAX:
-        return f"{words}: npm peers with new ids are left out"
-    return f"{words}: each npm id, program and life of a node that ever wrote is one"
+        return Crowding("bridged", f"{words}: npm peers with new ids are left out")
+    most = "each npm id, program and life of a node that ever wrote is one"
+    return Crowding("many", f"{words}: {most}")
 
 
 def _too_many(count: int, model: str) -> str:

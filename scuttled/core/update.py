@@ -45,11 +45,18 @@ class Update(NamedTuple):
     source: Source
 
     @property
+    def node(self) -> str:
+        """The id of the node that wrote it, as a model's `id` is written."""
+        return node_of(self.source).hex()
+
+    @property
     def record(self) -> bytes:
+        """The update as it lies in memory, on disk and in a frame, but for its source."""
         return stamp(self.timestamp) + self.change
 
     @classmethod
     def of(cls, record: bytes, source: Source) -> "Update":
+        """The update that a record is."""
         return cls(record[STAMP_BYTES:], timestamp_of(record), source)
 
 

@@ -39,10 +39,15 @@ def add_type(text: str) -> type[Scuttlebutt]:
     return found
 
 
+def check_name(name: str) -> None:
+    """Raises DataError at what can't be the name of a model."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise DataError(f"model name {name!r:.80}, allowed are 1 to 64 of letters, digits, . _ -")
+
+
 def make_model(name: str, data_type: str, author: Author) -> Scuttlebutt:
     """An empty model. Raises DataError at a name or type that can't be."""
-    if not _NAME.fullmatch(name):
-        raise DataError(f"model name '{name:.80}', allowed are 1 to 64 of letters, digits, . _ -")
+    check_name(name)
     if data_type not in MODELS:
         raise DataError(f"data type '{data_type:.40}', allowed are {', '.join(MODELS)}")
     return MODELS[data_type](name, author)

@@ -19,6 +19,8 @@ _MARK = b"."
 
 
 class Counter(Slots):
+    """A number to which several add at once: nothing is lost or counted twice."""
+
     data_type = "counter"
     strict = True
 

@@ -40,6 +40,8 @@ def _name(name: object, what: str) -> bytes:
 
 
 class Doc(Groups):
+    """Rows of fields that several edit: in each field the last write stands."""
+
     data_type = "doc"
     strict = True
 
@@ -132,4 +134,5 @@ class Doc(Groups):
 
 
 def _same(held: Any, value: Any) -> bool:
-    return held is not None and type(held) is type(value) and held == value
+    alike = type(held) is type(value) or (isinstance(held, str) and isinstance(value, str))
+    return held is not None and alike and held == value

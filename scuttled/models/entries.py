@@ -11,7 +11,14 @@ from typing import ClassVar
 from scuttled.core.changes import CLEAR, DELETED, OPTIONS, Slot
 from scuttled.core.hlc import Author
 from scuttled.core.slots import Slots
-from scuttled.core.update import SOURCE_BYTES, STAMP_BYTES, TICKS_PER_MS, Source, stamp
+from scuttled.core.update import (
+    SOURCE_BYTES,
+    STAMP_BYTES,
+    TICKS_PER_MS,
+    Source,
+    stamp,
+    timestamp_of,
+)
 from scuttled.errors import DataError, RemoteProtocolError
 
 MARK = b"."
@@ -21,6 +28,16 @@ SLOT_BYTES = len(MARK) + STAMP_BYTES + SOURCE_BYTES
 def entry_slot(time: int, source: Source) -> bytes:
     """Of the entry that was made then, by that source."""
     return MARK + stamp(time) + source
+
+
+def made_at(slot: Slot) -> int:
+    """When an entry was made, by its name."""
+    return timestamp_of(slot.slot[len(MARK) :])
+
+
+def made_by(slot: Slot) -> Source:
+    """Who made it."""
+    return Source(slot.slot[len(MARK) + STAMP_BYTES :])
 
 
 def fresh_slot(author: Author, now_ms: int) -> bytes:
@@ -40,6 +57,11 @@ class Entries(Slots):
             raise RemoteProtocolError(
                 f"an entry named {slot.hex():.60}, expected {SLOT_BYTES} bytes"
             )
+
+    def shown(self) -> list[Slot]:
+        """The oldest first. What was made in a future that was taken back is as old as its
+        update, which was issued anew in order."""
+        return sorted(super().shown(), key=lambda slot: (min(made_at(slot), slot.timestamp), slot))
 
     def enter(self, kind: int, payload: bytes) -> str:
         """Write one; its name. It goes by itself when it was kept as long as the model says."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from scuttled.core.changes import BYTES, KINDS, Slot
-from scuttled.core.slots import Slots
 from scuttled.core.update import Source
 from scuttled.errors import DataError, UsageError
 from scuttled.models.entries import Entries
@@ -16,7 +15,6 @@ from scuttled.models.operations import operation, reading
 from scuttled.models.values import pack, unpack
 
 NAME_BYTES_MAX = 1024
-_TOLD_AT_ONCE = 1000
 
 
 def check_name(name: object) -> bytes:
@@ -39,6 +37,8 @@ def event_payload(name: object, kind: int, payload: bytes) -> bytes:
 
 
 class Events(Entries):
+    """Events that every listener of every replica hears once, also those it was away for."""
+
     data_type = "events"
 
     def put(self, name: str, kind: int, payload: bytes) -> str:
@@ -53,9 +53,6 @@ class Events(Entries):
     def value(self, slot: Slot) -> tuple[str, bytes]:
         _, kind, payload = read_event(slot)
         return kind, payload
-
-    def shown(self) -> list[Slot]:
-        return sorted(Slots.shown(self), key=lambda slot: slot.slot)
 
     def to_json(self) -> list[dict[str, Any]]:
         """The events, the oldest first."""
@@ -75,7 +72,8 @@ class Events(Entries):
         """Call back with name and payload for each event once: those that are here, then as they
         come; of these names, or of all. `heard` says what was heard before (a listener's own).
 
-        The listener that is given back knows what was heard; `close` ends it.
+        The listener that is given back knows what was heard; `close` ends it. What the callback
+        raises comes out where the event came in, once all others were told; it has heard that one.
         """
         listener = Listener(self, names, heard)
         observed = self.observed
@@ -86,13 +84,19 @@ class Events(Entries):
             if telling:
                 return
             telling = True
+            errors: list[Exception] = []
             try:
                 while listener.has_something():
-                    for event in listener.next(_TOLD_AT_ONCE):
+                    for event in listener.next(1):  # what stands behind it may not be lost
                         told = self._plain(event.slot)
-                        callback(told["name"], told["payload"])
+                        try:
+                            callback(told["name"], told["payload"])
+                        except Exception as error:
+                            errors.append(error)
             finally:
                 telling = False
+            if errors:
+                raise errors[0]
 
         observed.wakers.add(tell)
         listener.close = lambda: observed.wakers.discard(tell)
@@ -119,4 +123,4 @@ class Events(Entries):
     @reading
     def size(self) -> int:
         """How many events there are."""
-        return self.keys
+        return self.count_shown()

@@ -11,6 +11,7 @@ from scuttled.core.following import Follower
 from scuttled.core.slots import Slots
 from scuttled.core.update import Source, parse_source, source_text
 from scuttled.errors import UsageError
+from scuttled.models.entries import made_at, made_by
 
 LOOKED_AT_MAX = 1000  # in one call, events for others
 
@@ -64,11 +65,16 @@ class Listener:
             if slot is None:
                 break
             looked += 1
-            if slot.shown(now_ms):  # neither removed nor expired
+            if slot.shown(now_ms) and not self._knows(slot):  # neither removed nor expired
                 event = Heard(*read_event(slot), slot)
                 if not self._names or event.name in self._names:
                     found.append(event)
         return found
+
+    def _knows(self, slot: Slot) -> bool:
+        """Whether it was heard as its author first wrote it, and has been issued anew since."""
+        author = made_by(slot)
+        return slot.source != author and self.heard.get(author, 0) >= made_at(slot)
 
     def cursor(self) -> str:
         """What was heard, as text; `read_cursor` reads it, on any node."""
@@ -82,7 +88,7 @@ def read_cursor(text: str) -> dict[Source, int]:
         for part in text.split(",") if text else ():
             name, _, time = part.partition("=")
             source = parse_source(name)
-            if source is None or not 0 <= int(time) < 2**63:
+            if source is None or not 0 <= int(time) < 2**63 or str(int(time)) != time:
                 raise ValueError
             heard[source] = int(time)
     except ValueError:

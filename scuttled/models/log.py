@@ -11,6 +11,8 @@ from scuttled.models.values import pack, plain_value
 
 
 class Log(Entries):
+    """A list to which several append: nothing is lost, and all have it in the same order."""
+
     data_type = "log"
 
     def to_json(self) -> list[Any]:
@@ -35,4 +37,4 @@ class Log(Entries):
     @reading
     def size(self) -> int:
         """How many entries there are."""
-        return self.keys
+        return self.count_shown()

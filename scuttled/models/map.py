@@ -3,7 +3,7 @@
 A slot is a key. A value is text, bytes or JSON, kept as the exact bytes that `get` writes out.
 """
 
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from typing import Any
 
 from scuttled.core.changes import DELETED, SLOT_BYTES_MAX, Slot
@@ -48,9 +48,37 @@ def _leaves(path: str, tree: Any) -> Iterator[tuple[str, Any]]:
         yield from _leaves(f"{path}/{name}".strip("/") if name else path, value)
 
 
-class Map(Slots):
+class _Items(ItemsView[str, Any]):
+    """Keys and values as they were when the iteration began."""
+
+    _mapping: "Map"
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return iter(self._mapping.to_json().items())
+
+
+class _Values(ValuesView[Any]):
+    """Values as they were when the iteration began."""
+
+    _mapping: "Map"
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._mapping.to_json().values())
+
+
+class Map(Slots, MutableMapping[str, Any]):
+    """Keys and values that several write: in each key the last write stands.
+
+    A mapping like a dict, but for this: a key is text, a value is what JSON can say; iteration is
+    sorted by key, and goes over what was there when it began, so the map may change meanwhile;
+    what is read is a copy, so a list that was read is set again to change it. None is a value,
+    JSON's null: `del` deletes a key, and GONE tells observers so. Two maps, or a map and a dict,
+    are equal if they hold the same.
+    """
+
     data_type = "map"
     settings = ("ttl_ms",)
+    __hash__ = None  # type: ignore[assignment]  # as of every mapping that changes
 
     def put(self, key: str, kind: int, value: bytes, wall_ms: int, ttl_ms: int = 0) -> Update:
         """Set a key; with a TTL, its own or the model's, it is gone by itself after that."""
@@ -65,14 +93,17 @@ class Map(Slots):
         return self.fill(slot, DELETED, b"", wall_ms)
 
     def check_slot(self, slot: bytes) -> None:
+        """A key is UTF-8, and not empty. Raises RemoteProtocolError."""
         if not slot:
             raise RemoteProtocolError("an update of the empty key")
         super().check_slot(slot)
 
     def find_label(self, label: bytes) -> Slot | None:
+        """What a reader sees under that key."""
         return self.live(label, self.now_ms())
 
     def find(self, key: str, wall_ms: int) -> Slot | None:
+        """What stands under a key at that time. Raises UsageError, DataError at what is no key."""
         return self.live(key_slot(key), wall_ms)
 
     @property
@@ -84,13 +115,73 @@ class Map(Slots):
         """Keys and values."""
         return {self.label(slot).decode(): plain_value(slot) for slot in self.shown()}
 
+    # --- as a mapping ---
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a key. Raises KeyError."""
+        found = self._find(key)
+        if found is None:
+            raise KeyError(key)
+        return plain_value(found)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Set a key. Raises UsageError, DataError at what can't be a key or a value."""
+        self.set(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        """Delete a key. Raises KeyError."""
+        if self._find(key) is None:
+            raise KeyError(key)
+        self.delete(key)
+
+    def __contains__(self, key: object) -> bool:
+        return self._find(key) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([self.label(slot).decode() for slot in self.shown()])
+
+    def __len__(self) -> int:
+        return self.count_shown()
+
+    def __repr__(self) -> str:
+        return f"<Map {self.name!r} of {self.id}, keys: {len(self)}>"
+
+    def items(self) -> ItemsView[str, Any]:
+        """Keys and values, sorted by key."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[Any]:
+        """The values, sorted by key."""
+        return _Values(self)
+
+    def clear(self) -> None:
+        """Delete every key that is here."""
+        for key in self:
+            self.delete(key)
+
+    def update(  # type: ignore[override]  # the overloads of a mapping, in one
+        self, other: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), /, **more: Any
+    ) -> None:
+        """Set many keys; none of them if one can't be. Raises UsageError, DataError."""
+        wanted = {**dict(other), **more}
+        packed = [(key, *pack(value)) for key, value in wanted.items() if key_slot(key)]
+        for key, kind, data in packed:
+            self.put(key, kind, data, self.now_ms())
+
+    def _find(self, key: object) -> Slot | None:
+        """What is there under a key; None, too, under what can be no key."""
+        try:
+            return self.live(key_slot(key), self.now_ms())
+        except (UsageError, DataError):
+            return None
+
     # --- by name: `scuttled call` ---
 
     @reading
-    def get(self, key: str) -> Any:
-        """The value of a key, null if there is none."""
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key; the default, or null, if there is none."""
         found = self.find(key, self.now_ms())
-        return None if found is None else plain_value(found)
+        return default if found is None else plain_value(found)
 
     @operation
     def set(self, key: str, value: Any, ttl_ms: int = 0) -> str:
@@ -162,4 +253,4 @@ class Map(Slots):
     @reading
     def size(self) -> int:
         """How many keys there are."""
-        return self.keys
+        return self.count_shown()

@@ -28,6 +28,8 @@ PAIRS_MAX = 20_000  # of equal lines that are looked at when two texts are compa
 
 
 class Sequence(Slots):
+    """A list that several edit at once: what one puts in stays together, moved or not."""
+
     data_type = "sequence"
     strict = True
 

@@ -34,6 +34,8 @@ def element_bytes(element: Any) -> bytes:
 
 
 class Set(Groups):
+    """A set of what JSON can say, in which adding wins over removing at the same time."""
+
     data_type = "set"
     strict = True
 

@@ -19,6 +19,8 @@ HISTORY_MAX = 32
 
 
 class Value(Entries):
+    """One value that several set: the last write stands. It remembers the 32 it had last."""
+
     data_type = "value"
     settings: ClassVar[tuple[str, ...]] = ()
 
@@ -48,6 +50,7 @@ class Value(Entries):
         return plain_value(found[0]) if found else None
 
     def whole(self) -> tuple[str, bytes]:
+        """The value: its kind (text, bytes, json) and its bytes."""
         found = self.newest_first()
         return self.value(found[0]) if found else ("json", b"null")
 

@@ -1,5 +1,14 @@
-"""What a value may be, for all data types: text, bytes or JSON, kept as the exact bytes."""
+"""What a value may be, for all data types: text, bytes or JSON, kept as the exact bytes.
 
+Within the JSON of a whole model each value stands so that it can be told from every other:
+
+    text         "text"                         bytes    {"value_b64": "kA=="}
+    JSON         itself, but for what would be mistaken for one of these:
+    a string     {"kind": "json", "value": "text"}
+    an object that has "value_b64", or both "kind" and "value": in such an object, too
+"""
+
+import base64
 import json
 import math
 from typing import Any, NoReturn
@@ -75,13 +84,66 @@ def pack(value: Any) -> tuple[int, bytes]:
 
 
 def unpack(kind: int, payload: bytes) -> Any:
-    """A value as JSON can say it; bytes that are no text become text with escapes."""
+    """A value as JSON can say it; bytes that are no text become text with escapes. `exact` makes of
+    that what can be told apart.
+    """
     if kind == JSON:
         try:
-            return read_json(payload)
+            value = read_json(payload)
         except (ValueError, RecursionError):
-            pass  # a peer's doing; shown as text rather than not at all
-    return payload.decode("utf-8", "backslashreplace")
+            return _Opaque(payload)  # a peer's doing; shown as text rather than not at all
+        if isinstance(value, str):
+            return _JsonText(value)
+        return _JsonObject(value) if _looks_wrapped(value) else value
+    return _Opaque(payload) if kind == BYTES else payload.decode("utf-8", "backslashreplace")
+
+
+class _Opaque(str):
+    """Bytes, as text that remembers them."""
+
+    payload: bytes
+
+    def __new__(cls, payload: bytes) -> "_Opaque":
+        made = super().__new__(cls, payload.decode("utf-8", "backslashreplace"))
+        made.payload = payload
+        return made
+
+
+class _JsonText(str):
+    """A JSON string, which is another value than the text."""
+
+    __slots__ = ()
+
+
+class _JsonObject(dict[str, Any]):
+    """A JSON object that looks like the form in which another value is told."""
+
+    __slots__ = ()
+
+
+def _looks_wrapped(value: object) -> bool:
+    return isinstance(value, dict) and ("value_b64" in value or {"kind", "value"} <= value.keys())
+
+
+def exact(told: Any) -> Any:
+    """What a model or an operation told of values, with each so that it can be told from others.
+
+    In place: lists and dicts, nested as deep as they like, are those of the caller.
+    """
+    root = [told]
+    open_ones: list[Any] = [root]
+    while open_ones:
+        inside = open_ones.pop()
+        for at, value in inside.items() if isinstance(inside, dict) else enumerate(inside):
+            if isinstance(value, _Opaque):
+                inside[at] = {"value_b64": base64.b64encode(value.payload).decode()}
+            elif isinstance(value, _JsonText):
+                inside[at] = {"kind": "json", "value": str(value)}
+            elif isinstance(value, _JsonObject):
+                inside[at] = {"kind": "json", "value": dict(value)}
+            elif isinstance(value, list | dict):
+                open_ones.append(value)
+    return root[0]
 
 
 def plain_value(slot: Slot) -> Any:

@@ -2,18 +2,63 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from scuttled.core.changes import Slot
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.security import bridged_source
 from scuttled.core.slots import Slots
 from scuttled.core.update import Source, life_of, source_text
-from scuttled.errors import ConfigError, DataError, Refused
+from scuttled.errors import ConfigError, DataError, Refused, UsageError
 from scuttled.node import Node
-from scuttled.npm.dialects import DIALECTS, Origin, Unsayable, dialect, id_bytes
+from scuttled.npm.dialects import DIALECTS, dialect, id_bytes
+from scuttled.npm.hazards import INHERITED, Unsayable, check_part_name
 
 BUCKET = "bucket"
 PEERS_MAX = 1000  # whose clocks are remembered
+PARTS_MAX = 64  # of a bucket, named at the start
+
+
+class Later(Unsayable):
+    """It can't be taken yet; the peer is to send it again another time."""
+
+
+class Target(NamedTuple):
+    """What stands behind `ADDR=`."""
+
+    kind: str  # of DIALECTS, BUCKET, or "": as the model is, else a map
+    name: str  # of a model; of a bucket, the prefix of its parts' models
+    parts: dict[str, str] | None  # of a bucket, the types of its parts by name, if they were named
+
+    @classmethod
+    def read(cls, text: str) -> "Target":
+        """`NAME`, `TYPE:NAME`, `bucket:PREFIX` or `bucket:PREFIX{PART=TYPE,...}`.
+
+        Raises ConfigError.
+        """
+        kind, _, name = text.rpartition(":")
+        if kind not in ("", BUCKET, *DIALECTS):
+            known = ", ".join([BUCKET, *DIALECTS])
+            raise ConfigError(f"{text!r}: {kind!r} is not one of {known}")
+        if kind != BUCKET:
+            return cls(kind, name, None)
+        prefix, brace, rest = name.partition("{")
+        if not brace:
+            return cls(kind, prefix, None)
+        if not rest.endswith("}"):
+            raise ConfigError(f"{text!r}: the brace is not closed: write {{PART=TYPE,...}}")
+        pairs = [pair.partition("=") for pair in rest.removesuffix("}").split(",") if pair]
+        parts = {part.strip(): data_type.strip() for part, _, data_type in pairs}
+        if not 1 <= len(parts) <= PARTS_MAX or len(parts) < len(pairs):
+            raise ConfigError(f"{text!r}: expected 1 to {PARTS_MAX} parts, each once")
+        for part, data_type in parts.items():
+            if not part or data_type not in DIALECTS:
+                known = ", ".join(DIALECTS)
+                raise ConfigError(f"{text!r}: part {part!r} is a {data_type!r}, allowed: {known}")
+            try:
+                check_part_name(part)
+            except Unsayable as why:
+                raise ConfigError(f"{text!r}: {why}") from None
+        return cls(kind, prefix, parts)
 
 
 class Bridge:
@@ -25,17 +70,17 @@ class Bridge:
     """
 
     def __init__(self, node: Node, target: str) -> None:
-        kind, _, name = target.rpartition(":")
         self.node = node
         self.target = target
-        self.bucket = name if kind == BUCKET else None
+        self.kind, self.name, self.declared = Target.read(target)
+        self.bucket = self.name if self.kind == BUCKET else None
         self._heard: OrderedDict[str, tuple[dict[str, int], tuple[object, ...]]] = OrderedDict()
-        if kind not in ("", BUCKET, *DIALECTS):
-            known = ", ".join([BUCKET, *DIALECTS])
-            raise ConfigError(f"{target!r}: {kind!r} is not one of {known}")
+        self._used: dict[str, int] = {}  # by part: revision of its clock when it was looked at
         if self.bucket is None:
-            existing = node.models.get(name)
-            self._open(name, kind or (existing.data_type if existing else "map"))
+            existing = node.models.get(self.name)
+            self._open(self.name, self.kind or (existing.data_type if existing else "map"))
+        for part, data_type in (self.declared or {}).items():
+            self._open(f"{self.bucket}{part}", data_type)
 
     def _open(self, name: str, data_type: str) -> Slots:
         """Raises ScuttledError if there can't be such a model, or npm has no like of it."""
@@ -45,33 +90,84 @@ class Bridge:
         model = self.node.models[name]
         assert isinstance(model, Slots)
         dialect(model)
-        if not model.options.get("keep_deleted") and model.has_room:
-            # An npm peer that was away counts as no member, and may bring back what was deleted.
-            model.set_options(model.now_ms(), keep_deleted=True)
-            self.node.accepted(model)
+        if model.log.live:
+            self.keep_deleted(model)
         return model
 
+    def keep_deleted(self, model: Slots) -> None:
+        """Have all nodes never forget its deletions: an npm peer counts as no member.
+
+        One that was away may bring back what was deleted. Not while the model is empty here: its
+        options may be on the way from another node, and would be replaced as a whole.
+        """
+        if model.has_room and not model.options.get("keep_deleted"):
+            model.set_options(model.now_ms(), keep_deleted=True)
+            self.node.accepted(model)
+
     def parts(self) -> Iterator[tuple[str, Slots]]:
-        """The models, by the names of a scuttlebucket's parts; "" is a model that stands alone."""
+        """The models to be told, by the names of a scuttlebucket's parts.
+
+        "" is a model that stands alone. A bucket dies of a part that it has not: so these are the
+        parts that were named at the start or, where none were, those that an npm peer has used.
+        """
         if self.bucket is None:
-            name = self.target.rpartition(":")[2]
-            model = self.node.models[name]
+            model = self.node.models[self.name]
             assert isinstance(model, Slots)
             yield "", model
             return
+        for part, model in self._candidates():
+            if self.declared is not None or self._is_used(part, model):
+                yield part, model
+
+    def untold(self) -> list[str]:
+        """The parts that are here and are not told, since no npm peer is known to have them."""
+        if self.bucket is None or self.declared is not None:
+            return []
+        return [part for part, model in self._candidates() if not self._is_used(part, model)]
+
+    def _candidates(self) -> Iterator[tuple[str, Slots]]:
+        assert self.bucket is not None
         for name, held in tuple(self.node.models.items()):
-            if name.startswith(self.bucket) and isinstance(held, Slots):
-                if held.data_type in DIALECTS and not held.is_system:
-                    yield name.removeprefix(self.bucket), held
+            part = name.removeprefix(self.bucket)
+            if not name.startswith(self.bucket) or not isinstance(held, Slots):
+                continue
+            if held.data_type not in DIALECTS or held.is_system or part in INHERITED or not part:
+                continue
+            if self.declared is None or part in self.declared:
+                yield part, held
+
+    def _is_used(self, part: str, model: Slots) -> bool:
+        """Whether an npm peer has written to it, here or at another node."""
+        looked = self._used.get(part)
+        if looked is not None and looked in (-1, model.clock.revision):
+            return looked == -1
+        used = any(not life_of(source) for source, _ in model.clock.items())
+        self._used[part] = -1 if used else model.clock.revision
+        return used
 
     def part(self, name: str) -> Slots:
-        """The model of a part; made, as a map, if there is none. Raises Unsayable."""
+        """The model of a part. Raises Unsayable; Later, if nobody has said yet what type it is.
+
+        A change does not tell: ["a", 1] may be a key and its value, an event, or a row.
+        """
+        check_part_name(name)
+        if self.declared is not None and name not in self.declared:
+            raise Unsayable(f"the part {name!r:.80}, which {self.target} does not name")
+        model = self.node.models.get(f"{self.bucket}{name}")
+        if model is None:
+            named = f"{self.target}{{{name:.80}=TYPE}}"
+            created = f"scuttled model create {self.bucket}{name:.80} --type TYPE"
+            raise Later(
+                f"the part {name!r:.80} has no type: serve --npm ADDR={named}, or {created}"
+            )
         try:
-            model = self.node.models.get(f"{self.bucket}{name}")
-            kind = model.data_type if model is not None else "map"
-            return self._open(f"{self.bucket}{name}", kind)
-        except (DataError, Refused) as error:
+            return self._open(model.name, model.data_type)
+        except (DataError, Refused, UsageError) as error:
             raise Unsayable(error.message) from None
+
+    def has_part(self, name: str) -> bool:
+        """Whether it has a type by now."""
+        return f"{self.bucket}{name}" in self.node.models
 
     # --- sources ---
 
@@ -100,14 +196,3 @@ class Bridge:
     def _logs(self) -> tuple[object, ...]:
         """Others, once a model was replaced by a RESET."""
         return tuple(model.log for _, model in self.parts())
-
-
-def namesake(npm_id: str) -> Source:
-    """A source to name the entries of an npm id by; the same on all nodes that hear of it."""
-    return bridged_source(Source(b""), id_bytes(npm_id))
-
-
-def npm_id(slot: Slot) -> str:
-    """Who made it, as npm is told."""
-    bridged = slot.origin and not life_of(slot.source)
-    return (Origin.of(slot).id if bridged else "") or source_text(slot.source)

@@ -12,17 +12,22 @@ from typing import Any, NamedTuple
 
 from scuttled.core.changes import BYTES, DELETED, JSON, TEXT, Slot
 from scuttled.core.slots import Slots
-from scuttled.core.update import Source
+from scuttled.core.update import Source, life_of, parse_source
 from scuttled.errors import DataError, UsageError
 from scuttled.models.entries import entry_slot
 from scuttled.models.events import event_payload
 from scuttled.models.listening import read_event
 from scuttled.models.map import key_slot
 from scuttled.models.values import pack, unpack
+from scuttled.npm.hazards import (
+    Unsayable,
+    check_entry,
+    check_event_name,
+    check_key,
+    check_nesting,
+)
 
-
-class Unsayable(Exception):
-    """One of the two sides has no words for it; why."""
+NUMBER_DIGITS_MAX = 21  # beyond that JavaScript writes a whole number with an exponent
 
 
 class Said(NamedTuple):
@@ -57,14 +62,29 @@ def _pack(value: Any) -> tuple[int, bytes]:
 def _plain(kind: int, payload: bytes) -> Any:
     if kind == BYTES:
         raise Unsayable("bytes, for which JSON has no word")
+    if kind == JSON:
+        check_nesting(payload)
     return unpack(kind, payload)
+
+
+def name_of(value: Any) -> Any:
+    """A property's name as JavaScript makes it of a number or a boolean; else as it is."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        text = str(value)
+        return text if len(text.lstrip("-")) <= NUMBER_DIGITS_MAX else value
+    if isinstance(value, float):
+        text = repr(value).removesuffix(".0")
+        return text if "e" not in text else value
+    return value
 
 
 def _hear_map(change: Any, ticks: int, source: Source) -> Said:
     if not (isinstance(change, list) and len(change) == 2) or change[0] == "__proto__":
         raise Unsayable('a change that is not ["key", value]')
     try:
-        slot = key_slot(change[0])
+        slot = key_slot(name_of(change[0]))
     except (DataError, UsageError) as error:
         raise Unsayable(error.message) from None
     return Said(slot, *((DELETED, b"") if change[1] is None else _pack(change[1])))
@@ -72,8 +92,7 @@ def _hear_map(change: Any, ticks: int, source: Source) -> Said:
 
 def _say_map(slot: Slot, now_ms: int) -> Any:
     key = slot.slot.decode()
-    if key == "__proto__":
-        raise Unsayable("the key __proto__, which npm refuses")
+    check_key(key, in_bucket=False)
     return [key, _plain(slot.kind, slot.payload) if slot.shown(now_ms) else None]
 
 
@@ -87,10 +106,24 @@ def _say_entry(slot: Slot, now_ms: int) -> Any:
     return _plain(slot.kind, slot.payload)
 
 
+def _say_log_entry(slot: Slot, now_ms: int) -> Any:
+    change = _say_entry(slot, now_ms)
+    check_entry(change, ours=is_ours(slot))
+    return change
+
+
+def is_ours(slot: Slot) -> bool:
+    """Whether a node of this cluster wrote it, and not an npm peer."""
+    if life_of(slot.source) or not slot.origin:
+        return True
+    return parse_source(Origin.of(slot).id) is not None
+
+
 def _hear_event(change: Any, ticks: int, source: Source) -> Said:
     if not isinstance(change, list) or not change:
         raise Unsayable('a change that is not ["name", argument, ...]')
     name, *arguments = change
+    name = name_of(name)
     many = len(arguments)
     kind, payload = _pack(arguments[0] if many == 1 else arguments if many else None)
     try:
@@ -104,6 +137,7 @@ def _say_event(slot: Slot, now_ms: int) -> Any:
     if not slot.shown(now_ms):
         raise Unsayable("the end of an event")
     name, kind, payload = read_event(slot)
+    check_event_name(name)
     number = {"text": TEXT, "json": JSON}.get(kind, BYTES)
     value = _plain(number, payload)
     many = Origin.of(slot).arguments
@@ -116,7 +150,7 @@ DIALECTS = {
     "map": Dialect(_hear_map, _say_map, last_wins=True),
     "value": Dialect(_hear_entry, _say_entry, last_wins=False),
     "events": Dialect(_hear_event, _say_event, last_wins=False),
-    "log": Dialect(_hear_entry, _say_entry, last_wins=False),
+    "log": Dialect(_hear_entry, _say_log_entry, last_wins=False),
 }
 
 

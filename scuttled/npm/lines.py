@@ -11,44 +11,77 @@ may come in two pieces (npm decodes the pieces). What npm would die of ends one 
 import json
 import math
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from scuttled.core.update import TICKS_PER_MS, TIMESTAMP_MAX
 from scuttled.errors import RemoteProtocolError
+from scuttled.npm.hazards import nesting
 from scuttled.printable import has_control
 
-LINE_BYTES_MAX = 1 << 20
+LINE_BYTES_MAX = 1 << 20  # of a line that is read, and so of one that is said: npm echoes it
+TOO_LONG = f"a line of more than {LINE_BYTES_MAX} bytes"
 ID_CHARS_MAX = 256
 SOURCES_MAX = 20_000  # that are remembered of one conversation
 SYNC = b'"SYNC"\n'
 
 
+class LeftOut(NamedTuple):
+    """A line that was not read, though it may well be npm's; why."""
+
+    why: str
+
+
 class Lines:
-    """Takes bytes as they come, gives messages. Raises RemoteProtocolError at the first bad one."""
+    """Takes bytes as they come, gives messages. Raises RemoteProtocolError at the first bad one.
+
+    A line that is only too much for us is left out. It must not end the conversation, since it
+    would come again at every redial, and nothing behind it ever would.
+    """
 
     def __init__(self) -> None:
         self._rest = bytearray()
+        self._dropping = False  # the beginning of this line was too long already
 
     def feed(self, data: bytes) -> Iterator[Any]:
         self._rest += data
         *lines, rest = self._rest.split(b"\n")
         self._rest = rest
         for line in lines:
-            yield read_line(bytes(line))
+            dropped, self._dropping = self._dropping, False
+            if not dropped:
+                yield _read_or_leave_out(bytes(line))
         if len(self._rest) > LINE_BYTES_MAX:
-            raise RemoteProtocolError(f"a line of more than {LINE_BYTES_MAX} bytes")
+            if not self._dropping:
+                yield LeftOut(TOO_LONG)
+            self._dropping = True
+        if self._dropping:
+            self._rest.clear()
+
+
+def _read_or_leave_out(line: bytes) -> Any:
+    if len(line) > LINE_BYTES_MAX:
+        return LeftOut(TOO_LONG)
+    try:
+        return json.loads(line.decode(), parse_constant=_no_constant, parse_float=_finite)
+    except RecursionError:
+        _, still_open = nesting(line)
+        if not still_open:  # JavaScript has no such limit
+            return LeftOut("a line that is nested too deep")
+        raise RemoteProtocolError(f"a line that is nested too deep: {_shown(line)}") from None
+    except ValueError:
+        raise RemoteProtocolError(f"a line that is no JSON: {_shown(line)}") from None
 
 
 def read_line(line: bytes) -> Any:
     """What a line says. Raises RemoteProtocolError."""
-    if len(line) > LINE_BYTES_MAX:
-        raise RemoteProtocolError(f"a line of {len(line)} bytes, at most {LINE_BYTES_MAX}")
-    try:
-        return json.loads(line.decode(), parse_constant=_no_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        shown = line[:60].decode("utf-8", "backslashreplace")
-        why = "nested too deep" if isinstance(error, RecursionError) else "no JSON"
-        raise RemoteProtocolError(f"a line that is {why}: {shown!r}") from None
+    message = _read_or_leave_out(line)
+    if isinstance(message, LeftOut):
+        raise RemoteProtocolError(message.why)
+    return message
+
+
+def _shown(line: bytes) -> str:
+    return repr(line[:60].decode("utf-8", "backslashreplace"))
 
 
 def _no_constant(name: str) -> NoReturn:

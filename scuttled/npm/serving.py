@@ -12,12 +12,13 @@ from contextlib import AsyncExitStack
 import trio
 
 from scuttled.core.update import Instant
-from scuttled.errors import ConfigError, RemoteProtocolError, ScuttledError
+from scuttled.errors import RemoteProtocolError, ScuttledError
 from scuttled.node import Node
 from scuttled.npm.bridge import Bridge
+from scuttled.npm.guests import Dialled, Guest, Guests, guest_words
 from scuttled.npm.talk import HELLO_S, Talk
 from scuttled.repeats import FROM_STRANGERS
-from scuttled.transport import dial, open_listeners, remote_name
+from scuttled.transport import dial, dial_reason, open_listeners, remote_name
 from scuttled.waking import Bell, Outlet, read_clocks
 
 logger = logging.getLogger(__name__)
@@ -35,9 +36,9 @@ class NpmDoor:
         self.node = node
         self.insecure = insecure
         self.rng = rng
-        self.talks: set[Talk] = set()
+        self.guests = Guests()
         self.listeners: list[tuple[Bridge, list[trio.SocketListener]]] = []
-        self.dials: list[tuple[str, Bridge]] = []
+        self.dials: list[tuple[Dialled, Bridge]] = []
         self._bridges: dict[str, Bridge] = {}
 
     async def open(
@@ -49,7 +50,10 @@ class NpmDoor:
             for listener in opened:
                 await stack.enter_async_context(listener)
             self.listeners.append((self.bridge(target), opened))
-        self.dials = [(address, self.bridge(target)) for address, target in map(_split, connect)]
+        for address, target in map(_split, connect):
+            dialled = Dialled(address, target)
+            self.guests.dialled.append(dialled)
+            self.dials.append((dialled, self.bridge(target)))
 
     def bridge(self, target: str) -> Bridge:
         """What `ADDR=target` means; one for all that name it. Raises ScuttledError."""
@@ -59,62 +63,71 @@ class NpmDoor:
 
     async def serve(self, bridge: Bridge, stream: trio.SocketStream) -> None:
         """A connection that an npm peer made. Closes the stream."""
-        if len(self.talks) >= CONNECTIONS_MAX:
+        if len(self.guests.here) >= CONNECTIONS_MAX:
             words, who = "npm peer %s closed: %d are there", remote_name(stream)
             logger.warning(words, who, CONNECTIONS_MAX, extra=FROM_STRANGERS)
             await trio.aclose_forcefully(stream)
             return
-        await self.run(Talk(bridge, read_clocks()), stream)
+        now = read_clocks()
+        talk = Talk(bridge, now)
+        await self.run(Guest(remote_name(stream), bridge.target, False, talk, now), stream)
 
-    async def keep_dialling(self, address: str, bridge: Bridge) -> None:
-        """Be connected with that npm peer, whatever it takes."""
-        failures, said = 0, ""
+    async def keep_dialling(self, dialled: Dialled, bridge: Bridge) -> None:
+        """Be connected with that npm peer, whatever it takes; never returns."""
+        failures = 0
         while True:
             try:
                 with trio.fail_after(DIAL_S):
-                    stream = await dial(address, insecure=self.insecure)
-            except (OSError, ConfigError, trio.TooSlowError) as error:
+                    stream = await dial(dialled.address, insecure=self.insecure)
+            except (OSError, ScuttledError, trio.TooSlowError) as error:
                 failures += 1
                 words = _why_not(error)
-                if words != said:
-                    said = words
-                    logger.info("npm peer %s: %s", address, said)
+                if words != dialled.why:
+                    dialled.why = words
+                    logger.info("npm peer %s: %s", dialled.address, words)
             else:
-                talk = Talk(bridge, read_clocks())
-                await self.run(talk, stream)
-                failures, said = 0 if talk.peer else failures + 1, ""
+                now = read_clocks()
+                talk = Talk(bridge, now)
+                dialled.why = ""
+                dialled.guest = Guest(dialled.address, dialled.target, True, talk, now)
+                await self.run(dialled.guest, stream)
+                failures = 0 if talk.peer else failures + 1
             most = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(failures, 16))
             await trio.sleep(self.rng.uniform(0, most))
 
-    async def run(self, talk: Talk, stream: trio.SocketStream) -> None:
+    async def run(self, guest: Guest, stream: trio.SocketStream) -> None:
         """A conversation's whole life on a stream, which is closed at the end."""
-        bell, who = Bell(), remote_name(stream)
+        bell, talk = Bell(), guest.talk
         node, reason = self.node, "the connection was closed"
-        self.talks.add(talk)
+        our_doing = False
+        self.guests.come(guest)
         node.watchers.add(bell.ring)
         node.progress.add(bell.ring)
         try:
             async with stream, trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, talk, stream, bell)
-                await self._read(talk, stream, bell, who)
+                await self._read(guest, stream, bell)
                 nursery.cancel_scope.cancel()
-        except* RemoteProtocolError as group:
-            reason = _first(group)
         except* ScuttledError as group:
             reason = _first(group)
+            our_doing = True
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             reason = "the connection broke"
         except* Exception as group:
             # A bug that a peer can reach must not end the daemon or another peer (I8).
-            logger.exception("a bug in the conversation with %s", who)
+            logger.exception("a bug in the conversation with %s", guest.address)
             reason = f"a bug: {_first(group)}"
+            our_doing = True
         finally:
             node.watchers.discard(bell.ring)
             node.progress.discard(bell.ring)
-            self.talks.discard(talk)
-            self._log_end(talk, who, reason)
+            talk.end()
+            self.guests.go(guest, reason, read_clocks(), our_doing=our_doing)
+            self._log_end(guest)
 
-    async def _read(self, talk: Talk, stream: trio.SocketStream, bell: Bell, who: str) -> None:
+    async def _read(self, guest: Guest, stream: trio.SocketStream, bell: Bell) -> None:
+        talk = guest.talk
+        told: set[str] = set()  # what is left out was said of, each cause once
         with trio.move_on_after(HELLO_S) as patience:
             while True:
                 data = await stream.receive_some()
@@ -124,7 +137,11 @@ class NpmDoor:
                 talk.feed(bytes(data), read_clocks())
                 if talk.peer and not met:
                     patience.deadline = float("inf")
-                    logger.info("npm peer %s is up (%s)", talk.peer, who)
+                    logger.info("npm peer %s is up (%s)", talk.peer, guest.address)
+                for why in talk.left_out.keys() - told:
+                    told.add(why)
+                    who = talk.peer or guest.address
+                    logger.warning("npm peer %s: an update was left out: %s", who, why)
                 bell.ring()
         raise RemoteProtocolError(f"no header within {HELLO_S:.0f} s")
 
@@ -143,21 +160,23 @@ class NpmDoor:
             with trio.move_on_after(float("inf") if due_s is None else max(due_s - now.mono_s, 0)):
                 await bell.heard()
 
-    def _log_end(self, talk: Talk, who: str, reason: str) -> None:
-        name = f"{talk.peer} ({who})" if talk.peer else who
-        more = "".join(f"; {count} left out: {why}" for why, count in talk.left_out.items())
+    def _log_end(self, guest: Guest) -> None:
+        talk = guest.talk
+        name = f"{talk.peer} ({guest.address})" if talk.peer else guest.address
         counts = f"{talk.updates_in} updates in, {talk.updates_out} out"
         stranger = None if talk.peer else FROM_STRANGERS
-        logger.info("npm peer %s ended: %s; %s%s", name, reason, counts, more, extra=stranger)
+        words = guest_words(talk)
+        more = f"; {words}" if words else ""
+        logger.info("npm peer %s ended: %s; %s%s", name, guest.why, counts, more, extra=stranger)
 
 
-def _why_not(error: OSError | ConfigError | trio.TooSlowError) -> str:
+def _why_not(error: OSError | ScuttledError | trio.TooSlowError) -> str:
     """Why there is no connection, and what helps."""
-    if isinstance(error, ConfigError):
+    if isinstance(error, ScuttledError):
         return f"{error.message} (hint: {error.hint})" if error.hint else error.message
-    return (
-        f"no answer within {DIAL_S:.0f} s" if isinstance(error, trio.TooSlowError) else str(error)
-    )
+    if isinstance(error, trio.TooSlowError):
+        return f"no answer within {DIAL_S:.0f} s"
+    return dial_reason(error)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> str:

@@ -4,6 +4,7 @@ An operation gives an answer, an answer that waits until a write is on disk, a s
 draw from, or a condition to wait for. How these reach the client is control's business.
 
     results   what an operation gives        data      models, keys and values
+                                             backup    models of somebody else's types
                                              cluster   peers, members, status
 """
 
@@ -13,6 +14,7 @@ from scuttled import __version__, rpc
 from scuttled.core.update import Instant
 from scuttled.errors import NoCommonProtocol, UsageError
 from scuttled.node import Node
+from scuttled.requests.backup import BackupOperations
 from scuttled.requests.cluster import ClusterOperations
 from scuttled.requests.data import DataOperations
 from scuttled.requests.results import (
@@ -29,7 +31,7 @@ from scuttled.requests.results import (
 __all__ = ["Answer", "Daemon", "Requests", "Result", "Waiting", "model_list"]
 
 
-class Requests(DataOperations, ClusterOperations):
+class Requests(DataOperations, BackupOperations, ClusterOperations):
     """The operations of one daemon, by name."""
 
     def __init__(self, node: Node, daemon: Daemon) -> None:

@@ -7,15 +7,18 @@ from scuttled.core.changes import SLOT_BYTES_MAX, Slot
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import OPTION_MS_MAX, Slots
 from scuttled.core.update import Instant, rev_text, source_text
+from scuttled.cursors import check_clocks, split_cursor
 from scuttled.errors import DataError, Refused, UsageError
 from scuttled.hearing import Hearing
 from scuttled.holding import Holders, check_can_hold, check_level
+from scuttled.listing import Listing
 from scuttled.loading import read_load
 from scuttled.models import MODELS
 from scuttled.models.events import Events, check_name
 from scuttled.models.map import TTL_MS_MAX, Map, key_slot
 from scuttled.models.operations import call, operations
-from scuttled.models.values import check_value
+from scuttled.models.values import check_value, exact
+from scuttled.models.whole import whole
 from scuttled.node import DEFAULT_MODEL
 from scuttled.requests.results import (
     Answer,
@@ -29,7 +32,7 @@ from scuttled.requests.results import (
     text,
 )
 from scuttled.tally import Tally
-from scuttled.watching import PATTERNS_MAX, Listing, Watch
+from scuttled.watching import PATTERNS_MAX, Watch
 
 OPTIONS_MS = ("ttl_ms", "keep_ms")  # what a model can be created with
 WHOLE_BYTES_MAX = 768 << 10  # of a model that is got as one value
@@ -65,7 +68,7 @@ class DataOperations(Operations):
         )
 
     def _whole(self, model: Scuttlebutt) -> Answer:
-        kind, value = model.whole()
+        kind, value = whole(model)
         if len(value) > WHOLE_BYTES_MAX:
             size, most = len(value), WHOLE_BYTES_MAX
             raise DataError(
@@ -169,19 +172,25 @@ class DataOperations(Operations):
             self._slots(text(request, "model", DEFAULT_MODEL)),
             text(request, "pattern", ""),
             depth=number(request, "depth", 0, DEPTH_MAX),
-            deleted=bool(request.get("deleted")),
+            deleted=flag(request, "deleted"),
         )
 
     def op_watch(self, request: Fields, now: Instant) -> Watch:
         patterns = request.get("patterns", [])
         if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
             raise UsageError("watch wants patterns: [text, ...]")
+        after, clock = split_cursor(text(request, "after", ""))
+        if "clock" in request:
+            clock = check_clocks(request["clock"])
         return Watch(
             self.node,
             text(request, "model", ""),
             patterns,
             snapshot=flag(request, "snapshot"),
-            after=text(request, "after", ""),
+            after=after,
+            clock=clock,
+            durable=flag(request, "durable"),
+            alone=len(self.daemon.peers(now)) <= 1,
         )
 
     def op_call(self, request: Fields, now: Instant) -> Answer | Waiting:
@@ -198,7 +207,7 @@ class DataOperations(Operations):
         if any(op.name == operation and op.writes for op in operations(type(model))):
             self.node.check_writable()
         try:
-            result = call(model, operation, args)
+            result = exact(call(model, operation, args))
         finally:  # what it wrote before it failed is there
             if model.log.end != before:
                 self.node.accepted(model)
@@ -230,7 +239,8 @@ class DataOperations(Operations):
         for name in names:
             check_name(name)
         after = None if request.get("after") is None else text(request, "after")
-        return Hearing(self.node, self._events(request), names, after=after)
+        live = flag(request, "cursor_first")
+        return Hearing(self.node, self._events(request), names, after=after, live=live)
 
     def _events(self, request: Fields) -> Events:
         name = text(request, "model", EVENTS_MODEL)
@@ -295,7 +305,7 @@ class DataOperations(Operations):
         model = self.node.model_to_write(name, known.data_type)
         if not isinstance(model, Slots):
             raise Refused(f"model '{name}' is a {model.data_type}, which can't be dropped")
-        count = model.clear(now.wall_ms)
+        count = model.drop(now.wall_ms)
         self.node.accepted(model)
         return Answer({"count": count}, (model, model.log.end))
 

@@ -10,9 +10,10 @@ from scuttled.core.slots import Slots
 from scuttled.core.update import Instant
 from scuttled.errors import UsageError
 from scuttled.hearing import Hearing
+from scuttled.listing import Listing
 from scuttled.node import Node
 from scuttled.tally import Tally
-from scuttled.watching import Listing, Watch
+from scuttled.watching import Watch
 
 Fields = Mapping[str, Any]
 Until = tuple[Scuttlebutt, int]  # a model, and where its log is to be saved to
@@ -66,9 +67,9 @@ def model_line(model: Scuttlebutt) -> dict[str, Any]:
     return {
         "name": model.name,
         "type": model.data_type,
-        "keys": held.keys if held else model.log.live,
-        "tombstones": held.tombstones if held else 0,
-        "bytes": held.bytes if held else 0,
+        "keys": held.count if held is not None else model.log.live,
+        "tombstones": held.tombstones if held is not None else 0,
+        "bytes": held.bytes if held is not None else 0,
     }
 
 

@@ -36,6 +36,7 @@ class Faults:
     expiries: bool = _fault("keys have times to live")
     models: bool = _fault("models of all types are created, on several machines at once")
     clash: bool = _fault("two machines create a model of one name with two types")
+    years: bool = _fault("the clocks of one, two or all are hours or years off, and mended")
 
     @classmethod
     def named(cls, names: Iterable[str]) -> "Faults":
@@ -51,9 +52,12 @@ class Faults:
     def drawn(cls, rng: random.Random) -> "Faults":
         """A few, or many: a run with few comes to places that one with all never reaches."""
         share = rng.choice((0.15, 0.4, 0.4, 0.8, 0.8, 0.0))
-        drawn = {name: rng.random() < share for name in WORDS}
+        drawn = {name: rng.random() < share for name in WORDS if name not in LATE}
         if not share:
             drawn |= {name: rng.random() < 0.5 for name in sorted(CALM)}
+        late = random.Random()  # noqa: S311  (a simulation)
+        late.setstate(rng.getstate())
+        drawn |= {name: late.random() < share / 2 for name in LATE}
         return cls(**drawn)
 
     @property
@@ -68,4 +72,5 @@ class Faults:
 
 WORDS = {fault.name: str(fault.metadata["words"]) for fault in fields(Faults)}
 ALL = Faults(**dict.fromkeys(WORDS, True))
+LATE = ("years",)  # drawn beside the others, so that older seeds draw what they drew
 CALM = {"delay", "deletes", "expiries", "models"}

@@ -121,7 +121,7 @@ class History:
         for name, source, known in self._by(writer):
             kept = []
             for written in known:
-                if name in models and self.holds(models[name], written):
+                if name in models and self._came_through(models[name], written):
                     kept.append(written._replace(end=0))
                 elif self.seen(name, written):
                     if source == now:
@@ -132,6 +132,16 @@ class History:
                 elif written.end == 0 and source == now:
                     raise Violation(f"{written} of {name} was acknowledged, and is lost")
             self.models[name][source] = kept
+
+    def _came_through(self, model: Scuttlebutt, written: Written) -> bool:
+        """Whether a kill has left it. That something outranks it is no sign of that, if it was not
+        acknowledged: a node that begins writes rows of its own."""
+        assert isinstance(model, Slots)
+        slot = model.lookup(written.slot)
+        rank = (written.update.timestamp, written.update.source)
+        if slot is not None and (slot.timestamp, slot.source) == rank:
+            return True
+        return written.end == 0 and self.holds(model, written)
 
     def _by(self, writer: str) -> list[tuple[str, Source, list[Written]]]:
         return [
@@ -188,8 +198,9 @@ class Witness:
 
     def check(self) -> None:
         """Clocks that moved are truthful (I3)."""
-        if self._resets != len(self.node.resets):  # a clock went back: look at all of it again
-            self._resets = len(self.node.resets)
+        resets = len(self.node.resets) + len(self.node.taken_back)
+        if self._resets != resets:  # a clock went back: look at all of it again
+            self._resets = resets
             self._checked.clear()
             self._revisions.clear()
         for name, model in self.node.models.items():

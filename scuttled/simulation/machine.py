@@ -87,7 +87,8 @@ class Machine:
     @property
     def now(self) -> Instant:
         now_s = trio.current_time()
-        return Instant(now_s, EPOCH_MS + round(now_s * 1000 * (1 + self.drift) + self.offset_ms))
+        wall_ms = EPOCH_MS + round(now_s * 1000 * (1 + self.drift) + self.offset_ms)
+        return Instant(now_s, max(wall_ms, 0))
 
     def set_clock(self, offset_ms: float, drift: float) -> None:
         """From this moment on it is that wrong, and drifts so."""
@@ -177,6 +178,9 @@ class _Virtual(Outside):
     def now(self) -> Instant:
         return self.machine.now
 
+    def steady_s(self) -> float:
+        return trio.current_time()
+
     def boot_id(self) -> str:
         return str(self.machine.boots)
 
@@ -203,6 +207,9 @@ class _Virtual(Outside):
     ) -> AbstractAsyncContextManager[trio.abc.Listener[trio.abc.Stream]]:
         listener: Listener = self.world.local.listen(path)
         return listener
+
+    def has_address(self, host: str) -> bool:
+        return host == self.machine.name
 
     async def look_up(self, address: str) -> list[str]:
         return await self.world.network.look_up(address)

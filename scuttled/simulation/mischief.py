@@ -5,6 +5,7 @@ Each fault undoes itself after a while, in a task of its own. What is counted di
 
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from scuttled.simulation.world import World
 
 OFFSET_MS = 900.0  # two clocks may differ by more than may be linked, and be linked by a third
 DRIFT = 0.01
+HOUR_MS = 3_600_000.0
+SPANS_MS = (HOUR_MS, 24 * HOUR_MS, 365 * 24 * HOUR_MS, 3 * 365 * 24 * HOUR_MS)
 WHILES_S = (0.3, 2.0, 11.0, 30.0)  # shorter and longer than it takes to find a link dead
 DOWN_S = 5.0  # a killed daemon, at most
 COPIES_MAX = 2
@@ -236,6 +239,20 @@ class Mischief:
     async def _drift(self) -> None:
         self._set_clock(self.rng.choice(self.machines))
         self._happened("drift")
+
+    async def _years(self) -> None:
+        """Forth or back; of one machine, of two, of all. They are mended together, or in turn."""
+        count = self.rng.choice((1, 1, 2, len(self.machines)))
+        some = self.rng.sample(self.machines, count)
+        off_ms = self.rng.choice(SPANS_MS) * self.rng.choice((1, 1, -1))
+        mended_s = self.rng.choice(WHILES_S)
+        together = self.rng.random() < 0.5
+        for machine in some:
+            self._set_clock(machine)
+            machine.offset_ms += off_ms
+            own_s = mended_s if together else self.rng.choice(WHILES_S)
+            self._later(own_s, partial(self._set_clock, machine))
+        self._happened("years")
 
     def _set_clock(self, machine: Machine) -> None:
         offset_ms = self.rng.uniform(-OFFSET_MS, OFFSET_MS) if self.faults.jump else 0.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from scuttled.core.log import Piece
+from scuttled.core.log import Marks, Piece
 from scuttled.core.update import NodeId, Source
 
 
@@ -37,6 +37,7 @@ class ModelBatch(NamedTuple):
     floor: Sequence[tuple[Source, int]] = ()  # what rose
     replace: bool = False  # what is on disk of this model goes: this is the whole of it
     floor_revision: int = 0
+    marks: Marks | None = None  # of the log; None: as on disk
 
 
 class Batch(NamedTuple):
@@ -68,6 +69,7 @@ class SavedModel:
     sources: list[Source]
     clock: dict[Source, int]
     floor: dict[Source, int] = field(default_factory=dict)
+    marks: Marks = field(default_factory=Marks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+from scuttled.core.log import Marks
 from scuttled.core.update import Source
 from scuttled.storage.batch import Batch, ModelBatch, SavedModel
 from scuttled.storage.faults import Damaged, told
@@ -30,6 +31,7 @@ LOAD_ROWS = 50_000  # read at a time
 ROW_BYTES = 22  # of a row of entries, about, besides its record
 
 COUNTED = "counted"  # of meta: how many rows the small tables had at a clean stop; else ""
+MARKS = "log "  # of meta, before the name of a model: the marks of its log
 UNCOUNTED = -1  # rows of a model that is being written to; a clean stop notes their number
 
 Meta = dict[str, object]
@@ -123,7 +125,7 @@ class Database:
         sources: dict[int, Source],
         count: int,
     ) -> SavedModel:
-        saved = SavedModel(name, data_type, [], [], [], {})
+        saved = SavedModel(name, data_type, [], [], [], {}, marks=self._load_marks(name))
         seeds = {number: seed(source, name) for number, source in sources.items()}
         rows = self.db.execute(
             "SELECT place - ?, source, record, crc FROM entries WHERE place BETWEEN ? AND ? "
@@ -148,15 +150,24 @@ class Database:
                 times[sources[s]] = time
         return saved
 
+    def _load_marks(self, name: str) -> Marks:
+        """As they were noted; none in a database that an older scuttled wrote."""
+        row = self.db.execute("SELECT value FROM meta WHERE key = ?", (MARKS + name,)).fetchone()
+        return Marks(*map(int, row[0].split())) if row else Marks()
+
     # --- saving ---
 
     def write(self, batch: Batch, meta: Meta) -> None:
         """All of it, or on StorageError nothing."""
+        notes = dict(meta)
+        for model in batch.models:
+            if model.marks is not None:
+                notes[MARKS + model.name] = " ".join(map(str, model.marks))
         with told(self.path, "can't write"), self._transaction():
             for model in batch.models:
                 self._write_model(model)
-            if meta:
-                self._note(meta)
+            if notes:
+                self._note(notes)
         self._unsure = False
 
     def note(self, meta: Meta) -> None:

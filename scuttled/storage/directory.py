@@ -49,7 +49,10 @@ class Directory:
         try:
             self.found = self.places()  # before anything is written
             state = os.pread(self._lock, 1, _STATE_AT)
-            self.marked = state == _MARK
+            self.marked = state not in (
+                b"",
+                _NO_MARK,
+            )  # what is neither is damage: believe the worst
             if not state:
                 self.enter()
         except OSError as error:

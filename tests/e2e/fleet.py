@@ -40,12 +40,17 @@ _LOG_CHARS_SHOWN = 4000
 Completed = subprocess.CompletedProcess[bytes]
 
 
-def until(condition: Callable[[], object], what: str = "it", timeout_s: float = PATIENCE_S) -> Any:
+def until(
+    condition: Callable[[], object],
+    what: str | Callable[[], str] = "it",
+    timeout_s: float = PATIENCE_S,
+) -> Any:
     """Asks again and again until the answer is true, and gives it. For what can't be awaited."""
     deadline = time.monotonic() + timeout_s
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout_s:g} s in vain for {what}")
+            words = what() if callable(what) else what
+            raise AssertionError(f"waited {timeout_s:g} s in vain for {words}")
         time.sleep(_POLL_S)
     return answer
 

@@ -17,6 +17,7 @@ COMMANDS = [
     ["call", "size"],
     ["peers"],
     ["join", "127.0.0.1:1"],
+    ["part", "127.0.0.1:1"],
     ["wait", "--up"],
     ["status"],
     ["version"],

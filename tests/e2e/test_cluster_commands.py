@@ -89,9 +89,9 @@ def test_a_node_of_another_cluster_is_refused_and_says_why(fleet: Fleet) -> None
 
 def test_peers_that_join_are_dialled_and_with_save_after_a_restart_too(fleet: Fleet) -> None:
     a, b, c = (fleet.daemon(name) for name in "abc")
-    added = a.text("join", fleet.address("b"))
-    assert added == f"{fleet.address('b')}\tadded\n"
-    assert a.text("join", fleet.address("b")) == f"{fleet.address('b')}\tknown\n"
+    b_at = fleet.address("b")
+    assert a.text("join", b_at) == f"{b_at}\tadded\tup\tb\t{b_at}\t\n"
+    assert a.text("join", b_at) == f"{b_at}\tknown\tup\tb\t{b_at}\t\n"
     a.cli("join", "--save", fleet.address("c"))
     a.wait("--peers", "2")
     a.cli("set", "k", "v")
@@ -103,6 +103,54 @@ def test_peers_that_join_are_dialled_and_with_save_after_a_restart_too(fleet: Fl
     memory = fleet.daemon("memory", args=["--memory"])
     refused = memory.cli("join", "--save", fleet.address("a"), check=False)
     assert (refused.returncode, b"--memory" in refused.stderr) == (1, True)
+
+
+def test_a_peer_that_can_not_be_had_is_told_at_once_and_taken_back(fleet: Fleet) -> None:
+    a = fleet.daemon("a")
+    for address, words in (
+        ("10.255.255.1:1", b"beyond loopback, and plain TCP is not encrypted"),
+        (a.address, b"is this very node"),
+        ("127.0.0.1:1", b"is not up: Connection refused"),
+    ):
+        done = a.cli("join", address, check=False)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert b"\nhint: " in done.stderr
+        assert address in _settings(a)["cluster.peers joined"]
+        assert a.text("part", address) == f"{address}\tparted\n"
+        assert "cluster.peers joined" not in _settings(a)
+    assert a.json("status", "--check")[0]["healthy"]
+    assert a.cli("part", "127.0.0.1:1", check=False).returncode == 1
+    assert a.cli("join", "a..b", check=False).returncode == 2
+
+
+def _settings(daemon: Daemon) -> dict[str, str]:
+    return {row["key"]: row["value"] for row in daemon.json("config", "show", "--origin")}
+
+
+def test_a_peer_that_was_saved_is_taken_back_for_good(fleet: Fleet) -> None:
+    a, b = fleet.daemon("a"), fleet.daemon("b")
+    a.cli("join", "--save", b.address)
+    assert b.address in _settings(a)["cluster.peers saved"]
+    a.cli("part", b.address)
+    until(lambda: not b.json("status")[0]["peers_up"], "the link to end")
+    a.restart()
+    assert a.peers().keys() == {"a"}
+
+
+def test_two_members_of_one_name_are_told_apart_by_their_ids(fleet: Fleet) -> None:
+    a = fleet.daemon("a", args=["--name", "web"])
+    b = fleet.daemon("b", peers=["a"], args=["--name", "web"])
+    b.wait("--peers", "1")
+    until(lambda: "more than one member is named web" in a.log(), "the warning")
+    b.cli("set", "k", "v")
+    a.wait("--key", "k=v")
+    ids = [daemon.json("status")[0]["node"] for daemon in (a, b)]
+    for words in (["peers"], ["ls", "-l"]):
+        code, screen = a.on_terminal(*words, "--color", "never")
+        assert f"web ({ids[1][:8]})" in screen
+        assert code == 0
+    assert {row["name"] for row in a.json("peers")} == {"web"}
 
 
 def test_a_node_that_leaves_says_goodbye_and_stops(fleet: Fleet) -> None:
@@ -152,7 +200,8 @@ def test_status_check_is_1_and_says_what_is_wrong(fleet: Fleet) -> None:
     b.stop()
     until(lambda: a.cli("status", "--check", "-q", check=False).returncode == 1, "a problem")
     done = a.cli("status", "--check", check=False)
-    assert re.match(rb"scuttled: a is degraded: peer .* is down", done.stderr)
+    assert b"scuttled: a is degraded: no other node is linked: what is written" in done.stderr
+    assert re.search(rb"; peer .* is down", done.stderr)
     quiet = a.cli("status", "--check", "-q", check=False)
     assert (quiet.stdout, quiet.stderr) == (b"", b"")
     b.start()

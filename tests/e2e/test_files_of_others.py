@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +82,9 @@ def test_an_export_that_went_through_an_editor_is_still_whole(shared: Daemon, mo
         (["--tsv"], TSV.decode().encode("utf-16-le"), "line 1: this is UTF-16", "iconv"),
         (["--tsv"], b"a\tb\nc\0\td\n", "line 2: a NUL byte", "\\x00"),
         ([], b'{"key":"a","value":"b\0"}\n', "line 1: a NUL byte", ""),
+        ([], '{"key":"größe","value":"x"}\n'.encode("latin-1"), "line 1: not a JSON object,"
+         " and not UTF-8",
+         "iconv -f LATIN1"),
         ([], gzip.compress(NDJSON), "line 1: this is compressed", "gunzip -c FILE"),
         (["--tsv"], gzip.compress(TSV), "line 1: this is compressed", "gunzip -c FILE"),
         ([], NDJSON.replace(b"\n", b"\r"), "line 1: lines that end in a carriage return", "tr "),
@@ -104,6 +108,13 @@ def test_what_is_not_read_is_refused_with_its_cause_and_a_way_out(
     assert f"nothing imported: standard input: {words}" in said
     assert hint in said
     assert values(shared, model) == {}
+
+
+def test_the_way_out_names_the_file(shared: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "my keys.json"
+    file.write_bytes(b'[{"key":"a","value":"b"}]')
+    done = shared.cli("import", str(file), check=False)
+    assert f"hint: jq -c '.[]' '{file}' | scuttled import -" in done.stderr.decode()
 
 
 def test_of_a_key_that_comes_twice_the_last_counts_and_it_is_said(

@@ -1,6 +1,5 @@
 """Clocks that are wrong: what a daemon takes from them, and what it tells about them (I1, I9)."""
 
-import os
 import re
 from collections.abc import Callable
 from functools import partial
@@ -8,40 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import WallClock, needs_faketime
 from fleet import Daemon, Fleet, until
 
-LIBRARY = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 SOON_S = 15.0
 TEN_MINUTES = (
     "the clock of (b is (600|599).[0-9] s ahead of that of a|a is (600|599).[0-9] s behind that "
     "of b), allowed are 60 s"
 )
 
-pytestmark = pytest.mark.skipif(
-    LIBRARY is None and not os.environ.get("CI"), reason="needs libfaketime (apt: faketime)"
-)
-
-
-class WallClock:
-    """A wall clock that can be set while its daemon runs. Its monotonic clock is left alone."""
-
-    def __init__(self, path: Path, offset: str) -> None:
-        assert LIBRARY is not None, "libfaketime is missing (apt: faketime)"
-        self._path = path
-        self.set(offset)
-        self.environ = {
-            "LD_PRELOAD": str(LIBRARY),
-            "FAKETIME_TIMESTAMP_FILE": str(path),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        }
-
-    def set(self, offset: str) -> None:
-        """`+62s`, `-1h`, `+0s`: at once, and never with half of it in the file."""
-        new = self._path.with_suffix(".new")
-        new.write_text(f"{offset}\n")
-        new.replace(self._path)
+pytestmark = needs_faketime
 
 
 @pytest.fixture

@@ -207,7 +207,7 @@ COMMANDS = [
     "-m evs on up --for 1s --after=", "model create tg --type set --ttl 1h", "-m tg call add red",
     "-m tg call list", "-m tg get", "status", "peers", "members", "verify", "wait --key k",
     "wait --synced", "forget nobody", "config show --origin", "set k v4 --wait 1",
-    "join 127.0.0.1:1", "import --mode missing -", "model drop tg --yes",
+    "join 127.0.0.1:1", "part 127.0.0.1:1", "import --mode missing -", "model drop tg --yes",
 ]  # fmt: skip
 
 

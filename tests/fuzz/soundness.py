@@ -60,7 +60,7 @@ def _check_counts(model: Slots) -> None:
     assert model.log.live == len(entries) == sum(segment.live for segment in model.log.segments)
     assert model.bytes == sum(len(entry.record) for entry in entries)
     assert model.tombstones == sum(slot.kind == DELETED for slot in slots)
-    assert model.keys >= 0
+    assert model.count >= 0
     assert len(list(model.history(Clock()))) == len(entries)
 
 

@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 
 from fleet import PATIENCE_S, Fleet, until
 
-PACKAGES = ("scuttlebutt@5.6.15", "scuttlebucket", "r-value", "expiry-model", "r-array")
+PACKAGES = ("scuttlebutt@5.6.15", "scuttlebucket", "r-value", "expiry-model", "r-array", "crdt")
 INSTALL_S = 180
 SCRIPT = Path(__file__).with_name("peer.js")
 
@@ -35,6 +35,13 @@ def npm_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if shutil.which(tool) is None:
             _give_up(f"{tool} is not installed: the npm packages can't be tried")
     home = tmp_path_factory.mktemp("npm")
+    # crdt names it-is among what it needs, and never requires it; it-is needs what is gone.
+    stub = home / "it-is"
+    stub.mkdir()
+    (stub / "package.json").write_text(json.dumps({"name": "it-is", "version": "1.0.3"}))
+    (stub / "index.js").write_text("")
+    package = {"private": True, "overrides": {"it-is": "file:./it-is"}}
+    (home / "package.json").write_text(json.dumps(package))
     command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", *PACKAGES]
     try:
         done = subprocess.run(
@@ -50,9 +57,9 @@ def npm_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Peer:
     """A node process with one replica."""
 
-    def __init__(self, modules: Path, *args: str) -> None:
+    def __init__(self, modules: Path, *args: str, script: Path = SCRIPT) -> None:
         self.process = subprocess.Popen(
-            ["node", str(SCRIPT), *args],
+            ["node", str(script), *args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "NODE_PATH": str(modules)},
@@ -81,6 +88,9 @@ class Peer:
         self.process.stdin.flush()
         return self._answers.get(timeout=PATIENCE_S)
 
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
     def kill(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
@@ -101,8 +111,8 @@ def npm(npm_modules: Path) -> Iterator[Callable[..., Peer]]:
     """`npm("model", "id", "connect:7000")`: a process, ended with the test."""
     peers: list[Peer] = []
 
-    def start(*args: str) -> Peer:
-        peers.append(Peer(npm_modules, *args))
+    def start(*args: str, script: Path = SCRIPT) -> Peer:
+        peers.append(Peer(npm_modules, *args, script=script))
         return peers[-1]
 
     yield start

@@ -1,7 +1,8 @@
 // A program that uses the real npm packages, told what to do by lines of JSON on standard input.
 //
-//   node peer.js KIND ID [connect:PORT | listen:PORT]...      KIND: model events value expiry bucket
-//                                                      array
+//   node peer.js KIND ID [connect:PORT | listen:PORT]...
+//
+// KIND: model events value expiry bucket array doc append signed, or bucket{PART=KIND,...}
 'use strict'
 const net = require('net')
 const readline = require('readline')
@@ -12,13 +13,14 @@ const kinds = {
   events: () => new (require('scuttlebutt/events'))(id),
   value: () => { const V = require('r-value'); const v = V(); v.setId(id); return v },
   expiry: () => { const E = require('expiry-model'); const e = E(); e.setId(id); return e },
-  bucket: () => {
+  bucket: (parts) => {
     const Bucket = require('scuttlebucket')
     const b = new Bucket(id)
-    b.add('meta', new (require('scuttlebutt/model'))())
-    b.add('chat', new (require('scuttlebutt/events'))())
+    for (const part of parts.split(',')) b.add(part.split('=')[0], kinds[part.split('=')[1]]())
     return b
   },
+  doc: () => new (require('crdt').Doc)(id),
+  append: () => new Append(id),
   array: () => { const A = require('r-array'); const a = A(); a.setId(id); return a },
   signed: () => {
     const model = new (require('scuttlebutt/model'))({
@@ -31,11 +33,38 @@ const kinds = {
     return model
   }
 }
-const model = kinds[kind]()
+// What append-only 0.1 (not on the registry) does with its changes: it keeps pushed objects by
+// "SOURCE:TIME", and stumbles over a removal of what it has not.
+const Scuttlebutt = require('scuttlebutt')
+class Append extends Scuttlebutt {
+  constructor (id) { super(id); this.kept = []; this.items = {} }
+  push (item) { this.localUpdate({ push: item }) }
+  remove (name) { this.localUpdate({ remove: name }) }
+  names () { return Object.keys(this.items) }
+  toJSON () { return this.names().map((name) => this.items[name][0].push) }
+  history (sources) { return this.kept.filter((u) => Scuttlebutt.filter(u, sources)) }
+  applyUpdate (update) {
+    const change = update[0]
+    if (change.push) {
+      const name = update[2] + ':' + update[1]
+      Object.defineProperty(change.push, '__id', { value: name, configurable: true })
+      this.items[name] = update
+      this.kept.push(update)
+    } else if (change.remove) {
+      const gone = this.items[change.remove]
+      delete this.items[change.remove]
+      this.emit('remove', gone[0].push)
+      this.kept.splice(this.kept.indexOf(gone), 1)
+    }
+    return true
+  }
+}
+const [type, parts] = kind.replace('}', '').split('{')
+const model = kinds[type](parts || 'meta=model,chat=events')
 const heard = []
 const unverified = []
-const on = kind === 'bucket' ? model.get('chat') : model
-if (kind === 'events' || kind === 'bucket') {
+const on = type === 'bucket' ? model.get('chat') : model
+if (on && on.emit && (type === 'events' || type === 'bucket')) {
   for (const name of ['msg', 'other']) on.on(name, (...args) => heard.push([name, ...args]))
 }
 model.on('unverified_data', (u) => unverified.push(u))
@@ -66,7 +95,16 @@ const ops = {
   splice: (...args) => { model.splice(...args) },
   emit: (...args) => { on.emit(...args) },
   put: (k, v) => { model.get('meta').set(k, v) },
-  state: () => kind === 'value' ? model.get() : kind === 'bucket' ? model.get('meta').toJSON() : model.toJSON(),
+  part: (part, op, ...args) => model.get(part)[op](...args) && null,
+  parts: () => model.toJSON(),
+  remove: (name) => { model.remove(name) },
+  names: () => model.names(),
+  row: (id, fields) => { model.set(id, fields) },
+  raw: (change) => { model.localUpdate(change) },
+  connect: (port) => { connect(port) },
+  at: (ms) => { Date.now = () => ms },
+  clock: (ms) => { const now = Date.now; Date.now = () => now() + ms },
+  state: () => type === 'value' ? model.get() : type === 'bucket' ? model.get('meta').toJSON() : model.toJSON(),
   size: () => Object.keys(model.toJSON()).length,
   heard: () => heard,
   unverified: () => unverified,

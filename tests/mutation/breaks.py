@@ -58,6 +58,8 @@ class _Finder:
                 parts = [node.returns, *node.decorator_list]
                 parts += [argument.annotation for argument in ast.walk(node.args)
                           if isinstance(argument, ast.arg)]  # fmt: skip
+            elif isinstance(node, ast.ClassDef):
+                parts = [*node.decorator_list]
             elif isinstance(node, ast.AnnAssign):
                 parts = [node.annotation]
             elif isinstance(node, ast.Assert | ast.JoinedStr):

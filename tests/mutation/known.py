@@ -96,4 +96,29 @@ EQUAL: dict[tuple[str, str, str], str] = {
         'meta: Meta = {"run": ""} if self._runs and not self.marked else {}',
         'meta: Meta = {"run": ""} if self._runs else {}',
     ): "a marked run is never taken for a clean one: see test_storage_faults, 'mark is lost'",
+    (
+        "storage/schema.py",
+        "if db.in_transaction:",
+        "if False:",
+    ): "whoever opens closes the connection on an error, and that undoes the transaction",
+    (
+        "unsaved.py",
+        "if not model.replaced:",
+        "if True:",
+    ): "a list or `Pieces` holds the same; the latter saves memory for a whole state",
+    (
+        "node.py",
+        "self._dirty[name] = model",
+        "pass",
+    ): "`accepted` follows, but for the default model, which each start makes anew",
+    (
+        "models/groups.py",
+        "self._groups[group] = filled",
+        "pass",
+    ): "slots that stand empty are looked at again; only time is lost",
+    (
+        "models/values.py",
+        "elif number == TEXT:",
+        "elif True:",
+    ): "bytes that are no text become bytes, which they are",
 }

@@ -54,9 +54,16 @@ class Copy:
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, place / name)
 
+    def source(self, file: str) -> bytes:
+        """As it was when the copy was made: the tree may change meanwhile."""
+        return self._path(file).read_bytes()
+
+    def _path(self, file: str) -> Path:
+        return self.place / "scuttled" / file
+
     def outcome(self, file: str, broken: bytes, tests: tuple[str, ...]) -> str:
         limit_s = self._limit_s(tests)
-        path = self.place / "scuttled" / file
+        path = self._path(file)
         whole = path.read_bytes()
         path.write_bytes(broken)
         try:
@@ -99,13 +106,13 @@ class Copy:
             compiled.unlink()
 
 
-def picked(only: str, count: int, seed: int) -> list[tuple[str, Break]]:
+def picked(copy: Copy, only: str, count: int, seed: int) -> list[tuple[str, Break]]:
     """By file in turn, so that a long file does not take all."""
     rng = random.Random(seed)
     by_file = {}
     for file in TESTS:
         if only in file:
-            found = breaks_of((ROOT / "scuttled" / file).read_bytes())
+            found = breaks_of(copy.source(file))
             rng.shuffle(found)
             by_file[file] = found
     chosen: list[tuple[str, Break]] = []
@@ -117,8 +124,8 @@ def picked(only: str, count: int, seed: int) -> list[tuple[str, Break]]:
 
 
 def tried(copy: Copy, only: str, count: int, seed: int) -> Iterator[Tried]:
-    for file, broken in picked(only, count, seed):
-        source = (ROOT / "scuttled" / file).read_bytes()
+    for file, broken in picked(copy, only, count, seed):
+        source = copy.source(file)
         lines = broken.apply(source).decode().splitlines()
         was = source.decode().splitlines()[broken.line - 1].strip()
         became = lines[broken.line - 1].strip()
@@ -131,7 +138,7 @@ def tried(copy: Copy, only: str, count: int, seed: int) -> Iterator[Tried]:
 def tried_by_name(copy: Copy, only: str) -> Iterator[Tried]:
     for file, was, became in NAMED:
         if only in file:
-            source = (ROOT / "scuttled" / file).read_text()
+            source = copy.source(file).decode()
             if source.count(was) != 1:
                 sys.exit(f"{file} has {source.count(was)} times: {was}")
             broken = source.replace(was, became).encode()

@@ -177,6 +177,6 @@ def test_a_map_is_a_dict_in_which_the_latest_write_stands(data: Any) -> None:
             expected.pop(key, None)
         found = {k: slot.payload for k in "jkl" if (slot := model.find(k, wall_ms)) is not None}
         assert found == expected
-        assert model.keys == len(expected)
-        assert model.log.live == model.keys + model.tombstones
+        assert model.count == len(expected)
+        assert model.log.live == model.count + model.tombstones
         assert model.bytes == sum(len(update.record) for update in state(model))

@@ -255,7 +255,7 @@ def test_config_show_asks_the_daemon_that_runs(daemon: ScriptedDaemon, scuttled:
     )
     assert scuttled("config", "show").out == b'node.name\t"web1"\n'
     assert scuttled("config", "show", "--origin", "-j").objects == [
-        {"v": 1, "key": "node.name", "value": '"web1"', "origin": "flag --name"}
+        {"v": 1, "key": "node.name", "value": "web1", "origin": "flag --name"}
     ]
 
 

@@ -145,8 +145,11 @@ def test_a_model_too_large_to_be_got_at_once_is_left_out_and_the_rest_is_exporte
     daemon.answers["model_list"] = ok(models=models)
     daemon.answers["get"] = lambda _: [error(65, "model big is 1,000,000 bytes as JSON")]
     done = scuttled("export", "--all-models")
-    assert (done.code, done.objects[0]["models"]) == (0, 0)
-    assert done.err == "scuttled: left out: model big is 1,000,000 bytes as JSON\n"
+    assert (done.code, done.objects[0]["models"]) == (1, 0)
+    assert done.err == (
+        "scuttled: left out: model big is 1,000,000 bytes as JSON\n"
+        "scuttled: big left out: this is a backup of the rest only\n"
+    )
     daemon.answers["model_info"] = ok(**models[0])
     assert scuttled("-m", "big", "export").code == 65
 

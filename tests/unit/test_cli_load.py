@@ -131,7 +131,7 @@ def test_an_export_of_all_models_has_a_line_for_each() -> None:
         ),
         ('{"model":"m","type":"doc","state":{"r":1}}', "model of \"type\" 'doc' with no"),
         ('{"model":"m","type":"events","state":[{}]}', "model of \"type\" 'events' with no"),
-        ('{"model":"m","type":"ufo","state":1}', "model of \"type\" 'ufo' with no"),
+        ('{"model":"m","type":"ufo","updates":1}', 'line 2: "updates" or "clock" that are none'),
         ('{"model":"m"}', 'model of "type" None'),
         ('{"model":"m","type":"map","ttl_ms":-1}', '"ttl_ms" is no whole number'),
         ('{"model":"m","type":"map","ttl_ms":3162240000001}', "from 0 to 3162240000000"),

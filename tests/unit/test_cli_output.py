@@ -123,7 +123,7 @@ def test_an_empty_table_is_its_header() -> None:
 )
 def test_a_table_is_never_wider_than_the_terminal(rows: list[list[str]], columns: int) -> None:
     shown = output.table(["A", "B", "C"], rows, columns=columns)
-    assert all(output._width(line) <= columns for line in shown.split("\n"))
+    assert all(output.span(line) <= columns for line in shown.split("\n"))
 
 
 def test_the_widest_column_is_cut_first_and_shows_it() -> None:

@@ -195,15 +195,105 @@ def test_a_signal_while_nobody_reads_notes_exactly_what_was_written(
     assert all(found.endswith("\n") for found in written)
 
 
-def test_losing_the_daemon_is_69_with_the_cursor_noted(
+def test_without_reconnecting_to_lose_the_daemon_is_69_with_the_cursor_noted(
     daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
 ) -> None:
     file = tmp_path / "cursor"
     daemon.answers["watch"] = lambda request: [{"rows": [row(1)]}, HANG_UP]
-    done = scuttled("watch", "--cursor-file", str(file))
+    done = scuttled("watch", "--no-reconnect", "--cursor-file", str(file))
     assert (done.code, done.out) == (69, line(1).encode())
     assert done.err.startswith("scuttled: daemon hung up")
     assert file.read_text() == "c1\n"
+
+
+def test_a_daemon_that_goes_away_is_waited_for_and_asked_to_go_on(
+    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
+) -> None:
+    """Counts go on; what it said of its clock is given back, and belongs to the cursor."""
+    file = tmp_path / "cursor"
+    clocks = {"default": {"9f3ac21b44d0e713.1": 5}}
+    parts = iter(
+        [
+            [{"rows": [LIVE, row(1)], "clock": clocks}, HANG_UP],
+            [HANG_UP],
+            [{"rows": [row(2), row(3)]}],
+        ]
+    )
+    daemon.answers["watch"] = lambda request: next(parts)
+    done = scuttled("watch", "-n", "3", "--cursor-file", str(file))
+    assert (done.code, done.out.decode()) == (0, line(1) + line(2) + line(3))
+    first, second, third = daemon.asked("watch")
+    assert (first["after"], first["clock"], first["durable"]) == ("", {}, True)
+    assert (second["after"], second["clock"]) == (third["after"], third["clock"]) == ("c1", clocks)
+    assert file.read_text() == "c3@default:9f3ac21b44d0e713.1=5\n"
+    away, back = done.err.splitlines()[:2]
+    assert "hung up" in away
+    assert away.endswith(": waiting for it to come back")
+    assert back == "scuttled: the daemon is back"
+
+
+def test_time_counts_on_while_the_daemon_is_away(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    daemon.answers["watch"] = lambda request: [HANG_UP]
+    done = scuttled("watch", "--for", "300ms")
+    assert done.code == 75
+    assert done.err.endswith("scuttled: no change in 300ms\n")
+
+
+def test_a_snapshot_that_was_interrupted_still_ends_with_live(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    parts = iter([[{"rows": [row(1)]}, HANG_UP], [{"rows": [row(2), LIVE, row(3)]}]])
+    daemon.answers["watch"] = lambda request: next(parts)
+    done = scuttled("watch", "--snapshot", "-n", "3")
+    assert done.out.decode() == line(1) + line(2) + "live\t\t\t\t\t\n" + line(3)
+    assert [asked["snapshot"] for asked in daemon.asked("watch")] == [True, True]
+    assert daemon.asked("watch")[1]["after"] == "c1"
+
+
+def test_after_a_reset_the_clock_begins_anew(
+    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
+) -> None:
+    file = tmp_path / "cursor"
+    file.write_text("c9@default:9f3ac21b44d0e713.1=5\n")
+    daemon.answers["watch"] = lambda request: [{"rows": [RESET, row(1)]}]
+    scuttled("watch", "-n", "1", "--cursor-file", str(file))
+    assert daemon.asked("watch")[0]["clock"] == {"default": {"9f3ac21b44d0e713.1": 5}}
+    assert file.read_text() == "c1\n"
+
+
+def test_json_cursors_have_the_clock_that_is_true_behind_their_line(
+    daemon: ScriptedDaemon, scuttled: Scuttled
+) -> None:
+    news = {"default": {"9f3ac21b44d0e713.1": 5}}
+    daemon.answers["watch"] = lambda request: [{"rows": [row(1), row(2)], "clock": news}]
+    one, two = scuttled("watch", "-j", "-n", "2").objects
+    assert (one["cursor"], two["cursor"]) == ("c1", "c2@default:9f3ac21b44d0e713.1=5")
+
+
+def test_a_command_that_a_signal_cut_short_is_not_in_the_clock_either(
+    daemon: ScriptedDaemon, watch: Watch, tmp_path: Path
+) -> None:
+    file = tmp_path / "cursor"
+    news = {"default": {"9f3ac21b44d0e713.1": 5}}
+    daemon.answers["watch"] = lambda request: [{"rows": [row(1), row(2)], "clock": news}]
+    script = '[ "$(cat)" = v1 ] || { echo running; exec sleep 60; }'
+    process = watch("--cursor-file", str(file), "--", "sh", "-c", script)
+    assert lines(process, 1) == ["running\n"]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert file.read_text() == "c1\n"
+
+
+def test_a_signal_ends_it_while_the_daemon_is_away(daemon: ScriptedDaemon, watch: Watch) -> None:
+    daemon.answers["watch"] = lambda request: [HANG_UP]
+    process = watch()
+    assert process.stderr
+    assert "waiting for it to come back" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 143
 
 
 def test_a_reader_that_goes_away_ends_it_at_once(

@@ -16,7 +16,7 @@ from scuttled.dialling import PEERS_MAX
 from scuttled.errors import ConfigError, Refused
 from scuttled.peering import JOINED, Peering
 from scuttled.storage import Storage
-from scuttled.transport import bound_address, dial, look_up, open_listeners
+from scuttled.transport import bound_address, dial, has_address, look_up, open_listeners
 
 PLACES = ("127.0.0.2", "127.0.0.3")
 
@@ -82,7 +82,7 @@ async def test_who_is_left_by_a_name_stays_linked_and_is_dropped_when_the_link_e
     async with listening(a, b, c) as nursery:
         names = named(a, [b.address])
         dialled = a.dial(nursery, "moves.test")
-        await until(lambda: dialled.states == ["up"])
+        await until(lambda: dialled.states == ["up"] and b.node.links)
         names.answers = [[c.address]]
         for link in list(b.node.links.values()):
             link.close(1, "for a test")  # type: ignore[arg-type]
@@ -188,6 +188,34 @@ async def test_an_address_of_the_other_family_that_nobody_reaches_is_no_peer() -
         await until(lambda: dialled.states == ["up"])
         assert [peer.address for peer in dialled.peers] == [b.address]
         assert list(dialled.target.peers) == ["[::1]:1", b.address], "it is dialled all the same"
+
+
+@pytest.mark.parametrize(
+    ("listen", "address", "is_self"),
+    [
+        ("192.0.2.7:1", "127.0.1.1:1", True),  # as Debian names a machine
+        ("[::]:1", "127.0.0.1:1", True),  # it listens by IPv6 only
+        ("127.0.0.1:1", "127.0.0.2:1", False),  # another daemon of this machine
+        ("192.0.2.7:1", "127.0.0.1:2", False),  # another port
+    ],
+)
+@on_sockets
+async def test_an_address_of_this_machine_at_our_port_where_nobody_listens_is_ours(
+    listen: str, address: str, is_self: bool
+) -> None:
+    a = Member(1)
+    a.dialler.listen = listen
+    async with trio.open_nursery() as nursery:
+        peer = a.dial(nursery, address)
+        await until(lambda: peer.state == ("self" if is_self else "never"))
+        await until(lambda: peer.peers[0].failed)
+        assert peer.state == ("self" if is_self else "never")
+        nursery.cancel_scope.cancel()
+
+
+def test_this_machine_knows_its_own_addresses() -> None:
+    assert has_address("127.0.0.1")
+    assert not has_address("192.0.2.7")  # of no machine at all
 
 
 # --- look-ups of this machine --------------------------------------------------------------------

@@ -111,7 +111,17 @@ def test_a_cursor_is_good_on_any_node_and_after_a_restart() -> None:
     assert payloads(Listener(there, heard=read_cursor(""))) == [b"1", b"2", b"3"]
 
 
-@pytest.mark.parametrize("text", ["x", "7:default=3", "0101010101010101.1=x", "a.1=1", "=1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "7:default=3",
+        "0101010101010101.1=x",
+        "a.1=1",
+        "=1",
+        *(f"0101010101010101.1={n}" for n in ("+5", " 5", "1_0", "\u0663", "05", "5.0", "true")),
+    ],
+)
 def test_a_cursor_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="not one that `on` gave"):
         read_cursor(text)

@@ -180,6 +180,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
         },
     ),
     "list": ({}, {"model": TEXTS, "pattern": TEXTS, "values": FLAGS, "deleted": FLAGS}),
+    "tally": ({}, {"model": TEXTS, "pattern": TEXTS, "depth": NUMBERS, "deleted": FLAGS}),
     "watch": (
         {},
         {"model": TEXTS, "patterns": {"array"}, "snapshot": FLAGS, "after": TEXTS},
@@ -246,7 +247,7 @@ def test_every_field_of_a_request(op: str, field: str, kind: str) -> None:
         requests.carry_out({"op": op, **fields, field: JSON_TYPES[kind]}, NOW)
     assert refused.value.code in (1, 2, 65, 76), refused.value.message
     assert {name: model.log.end for name, model in requests.node.models.items()} == before
-    assert default(requests.node).keys == 1
+    assert default(requests.node).count == 1
 
 
 @pytest.mark.parametrize("op", REQUESTS)

@@ -109,7 +109,7 @@ def test_what_stands_in_full_segments_expires_on_time_too() -> None:
 
 def test_settings_and_the_mark_of_a_drop_do_not_count() -> None:
     model = a_map()
-    model.clear(WALL)
+    model.drop(WALL)
     model.set_options(WALL, ttl_ms=9)
     assert sums(model) == [0] * BUCKETS
 

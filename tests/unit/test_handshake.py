@@ -101,6 +101,8 @@ def test_who_takes_the_place_of_a_later_start_is_its_twin_and_the_later_has_to_y
     later = replace(older, incarnation=b"later...", began_ms=6)
     assert replaced(older, later) == (Code.DUPLICATE, "another link takes over")
     assert replaced(older, older)[0] == Code.DUPLICATE
+    at_once = replace(older, incarnation=b"later...")
+    assert replaced(older, at_once)[0] == Code.DUPLICATE, "nobody began later"
     code, words = replaced(later, older)
     assert code == Code.TWIN
     assert "two live nodes have the id" in words

@@ -349,7 +349,7 @@ def test_a_large_model_does_not_make_a_small_one_wait() -> None:
                 line.under_way[end] += line.links[end].draw(NOW)
             line.deliver(end)
     assert values(two.models["small"]) == {"k": "v"}  # type: ignore[arg-type]
-    assert default(two).keys < 50
+    assert default(two).count < 50
 
 
 def test_one_draw_is_bounded() -> None:
@@ -364,7 +364,7 @@ def test_one_draw_is_bounded() -> None:
             largest = max(largest, len(data))
             line.under_way[end] += data
             line.deliver(end)
-    assert default(two).keys == 500
+    assert default(two).count == 500
     assert 0.9 * link.DRAW_BYTES <= largest <= 1.2 * link.DRAW_BYTES
 
 
@@ -535,6 +535,16 @@ def test_clocks_that_differ_without_reason_start_the_models_afresh() -> None:
     line.pass_time(3.0, 20.0)
     assert values(default(two)) == {"lost": "v"}
     assert state(default(one)) == state(default(two))
+
+
+def test_clocks_are_given_time_anew_after_a_start() -> None:
+    beats, differ = pulse.Pulse(at(0.0)), (bytes(8), b"other...")
+    for second in (10.0, 20.0):
+        beats.ping(at(second), lambda: bytes(8))
+    assert not beats.out_of_step(*differ)
+    beats.restarted()
+    assert not beats.out_of_step(*differ)
+    assert beats.out_of_step(*differ)
 
 
 def test_a_stalled_sender_asks_whether_the_peer_reads() -> None:

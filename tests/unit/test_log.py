@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from scenes import a_map, entries, put, record, source
 
 from scuttled.core import log as room
-from scuttled.core.log import HEIRS_SEGMENTS, SEGMENT_ENTRIES, ArrivalLog
+from scuttled.core.log import HEIRS_SEGMENTS, SEGMENT_ENTRIES, ArrivalLog, Marks
 from scuttled.core.update import Source, Stamp, stamp
 
 A, B = source(1), source(2)
@@ -344,3 +344,29 @@ def test_only_the_latest_segments_know_what_took_the_place_of_their_holes() -> N
     assert log.heir(2) == -1
     assert log.heir(latest) == latest
     assert sum(bool(segment.heirs) for segment in log.segments) == 0
+
+
+def test_what_comes_after_a_restart_stands_behind_all_places_ever_given() -> None:
+    log = ArrivalLog()
+    log.restore([3, 4], [record("a"), record("b")], [A, A], Marks(ahead=1000, forgotten=7))
+    assert (log.end, log.saved, log.taken, log.forgotten, log.live) == (1000, 1000, 1000, 7, 2)
+    assert log.append(record("c"), A) == 1000
+    assert [at for at, _, _ in entries(log)] == [3, 4, 1000]
+    assert [at for at, _, _ in entries(log, 5)] == [1000]
+
+
+def test_an_empty_log_goes_on_there_too() -> None:
+    log = ArrivalLog()
+    log.restore([], [], [], Marks(ahead=50))
+    assert (log.first, log.end, log.saved) == (50, 50, 50)
+    assert log.append(record("a"), A) == 50
+    assert log.entry(50).source == A
+
+
+def test_a_gap_is_stepped_over_at_once() -> None:
+    log = ArrivalLog()
+    log.restore([3, 90_000], [record("a"), record("b")], [A, A], Marks(ahead=200_000))
+    assert [log.past_gap(at) for at in (0, 3, 4, 90_000)] == [3, 3, 90_000, 90_000]
+    assert [log.past_gap(at) for at in (90_001, 200_000)] == [200_000, 200_000]
+    log.append(record("c"), A)
+    assert [log.past_gap(at) for at in (90_001, 200_000, 200_001)] == [200_000, 200_000, 200_001]

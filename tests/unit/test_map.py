@@ -26,7 +26,7 @@ def test_a_key_is_there_until_it_is_deleted() -> None:
     assert values(model) == {"k": "2"}
     assert model.discard("k", WALL) is not None
     assert values(model) == {}
-    assert (model.keys, model.tombstones) == (0, 1)
+    assert (model.count, model.tombstones) == (0, 1)
 
 
 def test_to_delete_what_is_not_there_writes_nothing() -> None:
@@ -72,7 +72,7 @@ def test_a_key_that_can_not_be_is_refused(key: str, words: str) -> None:
 def test_a_key_of_the_largest_size_is_a_key() -> None:
     model = a_map()
     put(model, "x" * KEY_BYTES_MAX)
-    assert model.keys == 1
+    assert model.count == 1
 
 
 @given(st.binary())
@@ -135,7 +135,7 @@ def test_a_model_may_have_a_ttl_for_all_its_keys() -> None:
     put(model, "k")
     model.put("own", TEXT, b"v", WALL, ttl_ms=500)
     assert values(model, WALL + 100) == {"own": "v"}
-    assert model.keys == 2
+    assert model.count == 2
 
 
 @pytest.mark.parametrize(

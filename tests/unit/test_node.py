@@ -314,7 +314,8 @@ def test_a_node_that_starts_again_unchanged_says_nothing_new_of_itself() -> None
     disk = Disk(node_id(1))
     save(a_node(1, disk=disk), disk)
     again = a_node(1, disk=disk)
-    assert again.models[MEMBERS].log.end == 1
+    log = again.models[MEMBERS].log
+    assert (log.live, log.saved) == (1, log.end)
 
 
 # --- a node that may have forgotten (I5) ---------------------------------------------------------

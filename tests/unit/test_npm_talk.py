@@ -97,7 +97,7 @@ def test_an_npm_id_too_many_is_left_out_and_the_conversation_and_the_model_go_on
     say(talk, HEADER, *[[[f"k{n}", n], WALL, f"source{n}"] for n in range(60)])
     assert len(default(node).clock) == 50
     assert dict(talk.left_out) == {
-        "model 'default' has 50 sources, so there can be no new one": 60 - default(node).keys
+        "model 'default' has 50 sources, so there can be no new one": 60 - default(node).count
     }
     say(talk, [["k0", "again"], WALL + 1, "source0"])
     assert values(default(node))["k0"] == "again"

@@ -135,7 +135,13 @@ def test_a_mark_at_the_start_of_a_cell_does_not_leave_it() -> None:
 
 def test_marks_take_no_column() -> None:
     shown = output.table(["K", "V"], [["e\u0301\ufe0f", "a"], ["ab", "b"]], columns=None)
-    assert [output._width(line) for line in shown.splitlines()] == [5, 5, 5]
+    assert [output.span(line) for line in shown.splitlines()] == [5, 5, 5]
+
+
+def test_marks_beyond_number_are_cut_off() -> None:
+    shown = output.table(["K"], [["e" + "\u0301" * 10_000]], columns=None)
+    assert len(shown) < 40
+    assert shown.endswith("…\n")
 
 
 def test_a_message_is_one_line_whatever_it_quotes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,7 +110,7 @@ def test_the_peers_state_clock_and_floor_are_taken_whole() -> None:
     take_over(model, peer, Rejoin.NONE)
     assert state(model) == state(peer)
     assert model.floor == peer.floor
-    assert (model.keys, model.tombstones, model.bytes) == (peer.keys, 1, peer.bytes)
+    assert (model.count, model.tombstones, model.bytes) == (peer.count, 1, peer.bytes)
     assert model.log.live == peer.log.live
 
 
@@ -146,7 +146,7 @@ def test_what_a_drop_at_the_peer_outranks_is_superseded_silently_too() -> None:
     model, peer = a_map(1), a_map(2)
     put(model, "k", "before the drop")
     put(model, "l", "after it", LATER)
-    peer.clear(WALL + 5)
+    peer.drop(WALL + 5)
     report = take_over(model, peer)
     assert values(model) == {"l": "after it"}
     assert report.issued == ["l"]
@@ -166,7 +166,7 @@ def test_our_own_deletions_are_issued_anew() -> None:
 def test_a_drop_is_never_issued_anew(mode: Rejoin) -> None:
     """Of now, it would void what others wrote since."""
     model, peer = a_map(1), a_peer("k")
-    model.clear(LATER)
+    model.drop(LATER)
     report = take_over(model, peer, mode)
     assert values(model) == {"k": "peer's"}
     assert model.lookup(CLEAR) is None
@@ -677,3 +677,17 @@ def test_keys_are_named_as_far_as_an_answer_of_status_has_room() -> None:
     assert report.issued_count == 100
     assert sum(map(len, report.issued)) <= KEYS_BYTES_MAX
     assert len(report.issued) == KEYS_BYTES_MAX // 3600
+
+
+def test_what_is_written_while_a_state_is_gathered_is_told_to_no_reader_twice() -> None:
+    """The new log begins where no reader of the old one comes to meanwhile."""
+    model, peer = a_map(1), a_peer("k")
+    whole = model.blank()
+    for n in range(5000):
+        put(model, f"meanwhile{n}")
+    end = model.log.end
+    whole.receive([(source(2), [record("k", TICKS, b"peer's")])], EVER)
+    whole.commit(peer.clock.items())
+    rejoin(model, whole, model.author, Rejoin.OWN, Rejoined("default", "peer", LATER))  # type: ignore[arg-type]
+    assert model.log.first > end
+    assert len(values(model)) == 5001

@@ -1,18 +1,20 @@
 """What a daemon says of itself, in numbers and in words."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scenes import source
+from scenes import Line, a_node, node_id, source
 from sockets import Member, listening, on_sockets, until
 
 from scuttled.config import Config
+from scuttled.core.changes import JSON, make_change
 from scuttled.core.messages import Code
-from scuttled.core.update import Instant
+from scuttled.core.update import TICKS_PER_MS, Instant, Stamp, stamp
 from scuttled.dialling import Peer
 from scuttled.pacing import Pacing
-from scuttled.report import Report
+from scuttled.report import LAG_S, Report
 from scuttled.storage import Storage
 from scuttled.waking import read_clocks
 
@@ -166,25 +168,36 @@ def test_rates_are_over_the_last_seconds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "more"),
+    ("count", "step", "more"),
     [
-        (9_999, None),
-        (10_000, "each npm id, program and life of a node that ever wrote is one"),
-        (15_000, "npm peers with new ids are left out"),
-        (20_000, "this node can't write to it"),
-        (20_001, "it is exchanged with no peer"),
+        (9_999, None, None),
+        (10_000, "many", "each npm id, program and life of a node that ever wrote is one"),
+        (15_000, "bridged", "npm peers with new ids are left out"),
+        (20_000, "full", "this node can't write to it"),
+        (20_001, "over", "it is exchanged with no peer"),
     ],
 )
 def test_a_model_that_gets_full_of_sources_is_a_problem_at_each_step_a_new_one(
-    tmp_path: Path, count: int, more: str | None
+    tmp_path: Path, count: int, step: str | None, more: str | None
 ) -> None:
     member = Member(1)
     model = member.node.models["default"]
     model.clock.merge([(source(n % 250, 2 + n // 250), 1) for n in range(count)])
-    words = [f"model default has {count:,} sources of at most 20,000: {more}"] if more else []
     found = a_report(member, tmp_path).problems(LATER)
-    assert [problem.words for problem in found] == words
-    assert {problem.about for problem in found} == {f"default {words}" for words in [more] if words}
+    words = f"model default has {count:,} sources of at most 20,000: {more}"
+    expected = [(words, f"default {step}")] if step else []
+    assert [(problem.words, problem.about) for problem in found] == expected
+
+
+def test_nodes_that_are_new_at_each_start_are_named_as_what_fills_the_rows_of_members(
+    tmp_path: Path,
+) -> None:
+    member = Member(1)
+    model = member.node.members.model
+    model.clock.merge([(source(n % 250, 2 + n // 250), 1) for n in range(12_000)])
+    (problem,) = a_report(member, tmp_path).problems(LATER)
+    assert problem.words.startswith("model _members has 12,00")
+    assert "--memory" in problem.hint
 
 
 def test_who_writes_to_a_full_model_already_goes_on(tmp_path: Path) -> None:
@@ -194,3 +207,73 @@ def test_who_writes_to_a_full_model_already_goes_on(tmp_path: Path) -> None:
     model.clock.merge([(source(n % 250, 2 + n // 250), 1) for n in range(20_000)])
     member.put("key", b"2")
     assert "exchanged with no peer" in words_of(a_report(member, tmp_path))
+
+
+@on_sockets
+async def test_a_node_that_refuses_all_who_dial_it_reaches_nobody(tmp_path: Path) -> None:
+    """Of a cluster of another name: it has no peers of its own, and somebody wants to be one."""
+    a, b = Member(1), Member(2, cluster="other")
+    async with listening(a) as nursery:
+        peer = b.dial(nursery, a.address)
+        await until(lambda: peer.state == "refused")
+        assert peer.hint == "start both with the same --cluster NAME"
+        await until(lambda: a_report(a, tmp_path).problems(read_clocks()))
+        (alone,) = a_report(a, tmp_path).problems(read_clocks())
+        assert alone.code == "alone"
+        assert "127.0.0.1 was refused: 'other' and 'default' are different" in alone.words
+
+
+@on_sockets
+async def test_a_link_on_which_nothing_goes_out_reaches_nobody(tmp_path: Path) -> None:
+    a, b = Member(1), Member(2)
+    async with listening(a, b) as nursery:
+        a.dial(nursery, b.address)
+        await until(lambda: a.node.links)
+        report = a_report(a, tmp_path)
+        assert report.problems(read_clocks()) == []
+        (link,) = a.node.links.values()
+        link.sends = False
+        (alone,) = report.problems(read_clocks())
+        assert alone.words.endswith("reaches nobody; n2 takes no updates")
+
+
+@on_sockets
+async def test_a_node_that_lost_all_its_peers_says_so_and_how_to_find_them(tmp_path: Path) -> None:
+    """It was dialled by them, and has none configured: it was healthy with nobody."""
+    a, b = Member(1), Member(2)
+    async with listening(a, b) as nursery:
+        b.dial(nursery, a.address)
+        await until(lambda: a.node.links)
+        report = a_report(a, tmp_path)
+        assert report.facts(read_clocks())["peers_up"] == 1
+        row = json.dumps({"name": "n2", "address": b.address, "version": "", "life": 1})
+        a.node.members.known.clear()
+        rows = a.node.members.model
+        change = make_change(node_id(2).hex().encode(), JSON, row.encode())
+        now_ms = read_clocks().wall_ms
+        stamped = stamp(now_ms * TICKS_PER_MS) + change
+        rows.receive([(source(2), [Stamp(stamped)])], Stamp(stamp(2**62)))
+        a.node.members.read()
+        b.gossip._leaving = True
+        for link in list(a.node.links.values()):
+            link.close(Code.PROTOCOL, "for a test")
+        await until(lambda: not a.node.links)
+        (alone,) = report.problems(read_clocks())
+        assert alone.words.endswith("reaches nobody; not linked: n2")
+        assert alone.hint == f"scuttled join {b.address}"
+        nursery.cancel_scope.cancel()
+
+
+def test_a_peer_that_leaves_updates_unacknowledged_for_a_minute_is_a_problem(
+    tmp_path: Path,
+) -> None:
+    member = Member(1)
+    line = Line(member.node, a_node(2, cluster="default"), read_clocks())
+    line.settle(read_clocks())
+    member.put("key", b"1")
+    line.draw(0, read_clocks())
+    report, now = a_report(member, tmp_path), read_clocks()
+    assert report.problems(now) == []
+    (lag,) = report.problems(now._replace(mono_s=now.mono_s + LAG_S + 1))
+    assert (lag.code, lag.about) == ("lag", "n2")
+    assert lag.words.startswith("n2 has not acknowledged 1 updates for 1m")

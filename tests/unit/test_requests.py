@@ -17,12 +17,14 @@ from scuttled.errors import (
     TimedOut,
     UsageError,
 )
+from scuttled.listing import Listing
 from scuttled.models.map import Map
 from scuttled.models.operations import operation
 from scuttled.models.values import VALUE_BYTES_MAX
 from scuttled.node import Node
 from scuttled.requests import Answer, Daemon, Requests, Waiting
-from scuttled.watching import Listing, Watch
+from scuttled.requests.backup import ROW_BYTES, UPDATES_BYTES_MAX
+from scuttled.watching import Watch
 
 DEEP = b"[" * 100_000
 
@@ -508,3 +510,20 @@ def test_a_text_of_which_one_line_is_too_large_touches_nothing() -> None:
     with pytest.raises(DataError, match="value of"):
         caller.ask("call", model="list", operation="text", args=["x" * 600_000 + "\nb\nnew\n"])
     assert caller.node.models["list"].log.end == end
+
+
+# --- models of a type of one's own, in and out ---------------------------------------------------
+
+
+def test_however_small_the_updates_are_they_are_got_at_once_or_not_at_all() -> None:
+    caller = Caller()
+    model = caller.node.models["default"]
+    most = UPDATES_BYTES_MAX // (ROW_BYTES + len(b"...k00000v"))
+    for n in range(most):
+        put(model, f"k{n:05}", "v")  # type: ignore[arg-type]
+    frame = rpc.encode({"id": 1, "ok": caller.ok("updates", model="default")})
+    assert len(frame) < rpc.FRAME_BYTES_MAX // 2
+    for n in range(1000):
+        put(model, f"more{n}", "v")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="updates of more than 2,097,152 bytes"):
+        caller.ask("updates", model="default")

@@ -114,5 +114,5 @@ async def test_at_the_end_the_mark_goes_if_all_could_be_saved(
     again = Storage(tmp_path, "off", WALL)
     begin_again = again.begin("boot", RNG.getrandbits)
     assert (begin_again.identity.life == before) is works
-    assert default(begun(again)).keys == works
+    assert default(begun(again)).count == works
     again.close()

@@ -14,6 +14,7 @@ from streams import joined, until
 from trio.testing import memory_stream_pair
 
 from scuttled import (
+    GONE,
     Clock,
     Doubt,
     Events,
@@ -232,7 +233,7 @@ def test_model_changes_are_told_and_what_is_deleted_is_gone() -> None:
     model.on("change", lambda key, value: changes.append((key, value)))
     model.set("key", {"deep": [1]})
     model.delete("key")
-    assert changes == [("key", {"deep": [1]}), ("key", None)]
+    assert changes == [("key", {"deep": [1]}), ("key", GONE)]
     assert model.get("key") is None
     assert model.to_json() == {}
 
@@ -458,6 +459,27 @@ def test_an_update_is_known_as_ones_own_by_its_source() -> None:
     a = Map()
     b = a.clone()
     told: list[bool] = []
-    b.on("update", lambda update: told.append(update.source == b.author.source))
+    b.on("update", lambda update: told.append(update.source == b.id))
     a.set("x", 1)
     assert told == [True]
+
+
+def test_an_update_brings_key_value_and_source_as_the_seed_has_it() -> None:
+    """`on('update', function (key, value, source))`: if source !== this.id, it was a remote one."""
+    a, b = Map(), Map()
+    told: list[tuple[str, object, bool]] = []
+    b.on("update", lambda key, value, source: told.append((key, value, source == b.id)))
+    a.set("theirs", 1)
+    b.receive([(u.source, [u.record]) for u in a.history(Clock())], EVER)
+    b.set("ours", 2)
+    assert told == [("theirs", 1, False), ("ours", 2, True)]
+
+
+def test_a_change_of_one_key_is_an_event_of_its_own() -> None:
+    model, told = Map(), list[object]()
+    model.on("change:a/b", told.append)
+    model.set("a/b", 1)
+    model.set("a", 2)
+    model.set("a/b", None)
+    model.delete("a/b")
+    assert told == [1, None, GONE]

@@ -279,7 +279,7 @@ def test_the_largest_record_and_the_longest_commit_each_fit_in_a_frame() -> None
             assert len(wire.encode(delta)) <= wire.FRAME_BYTES_MAX
         a.flight.delivered(NOW.mono_s)
     assert two.clock == one.clock
-    assert two.keys == 3
+    assert two.count == 3
     assert len(wire.encode(b.clock_message())) <= wire.FRAME_BYTES_MAX
     b.theirs.clear()
     saved(two)

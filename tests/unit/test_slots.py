@@ -149,17 +149,17 @@ def test_counts_are_those_of_a_recount(data: st.DataObject) -> None:
         elif what < 9:
             model.put(key, TEXT, b"ttl", wall_ms, ttl_ms=50)
         else:
-            model.clear(wall_ms)
+            model.drop(wall_ms)
         model.expire(wall_ms)
     rows = entries(model.log)
     slots = [parse(r, s) for _, r, s in rows]
     assert model.bytes == sum(len(r) for _, r, _ in rows)
     assert model.tombstones == sum(slot.kind == DELETED for slot in slots)
-    assert model.keys == sum(slot.shown(wall_ms) for slot in slots) == len(values(model, wall_ms))
+    assert model.count == sum(slot.shown(wall_ms) for slot in slots) == len(values(model, wall_ms))
     again = restored(model)
     again.expire(wall_ms)
-    assert (again.keys, again.tombstones, again.bytes) == (
-        model.keys,
+    assert (again.count, again.tombstones, again.bytes) == (
+        model.count,
         model.tombstones,
         model.bytes,
     )
@@ -187,7 +187,7 @@ def test_an_expired_key_moves_to_the_end_of_the_log_once() -> None:
     assert [(at, slot_of(r)) for at, r, _ in entries(model.log)] == [(1, b"other"), (2, b"k")]
     assert model.has_expired(b"k")
     assert model.next_expiry_ms() is None
-    assert model.keys == 1
+    assert model.count == 1
 
 
 def test_a_key_that_was_overwritten_does_not_expire() -> None:
@@ -204,7 +204,7 @@ def test_a_key_that_expired_can_be_written_again() -> None:
     model.expire(WALL + 100)
     put(model, "k", "again", WALL + 100)
     assert values(model, WALL + 100) == {"k": "again"}
-    assert (model.keys, model.has_expired(b"k")) == (1, False)
+    assert (model.count, model.has_expired(b"k")) == (1, False)
 
 
 def test_a_million_keys_that_expire_together_do_so_a_part_at_a_time() -> None:
@@ -215,7 +215,7 @@ def test_a_million_keys_that_expire_together_do_so_a_part_at_a_time() -> None:
     assert model.expire(WALL + 100) == room.EXPIRED_PER_CALL_MAX
     assert model.next_expiry_ms() == WALL + 100
     assert model.expire(WALL + 100) == 10
-    assert model.keys == 0
+    assert model.count == 0
 
 
 def test_expiry_is_not_gossip() -> None:
@@ -233,7 +233,7 @@ def test_expiry_is_not_gossip() -> None:
 def test_clear_voids_what_was_written_before_and_nothing_after() -> None:
     model = a_map()
     put(model, "before")
-    assert model.clear(WALL) == 1
+    assert model.drop(WALL) == 1
     assert model.cleared
     put(model, "after")
     assert values(model) == {"after": "v"}
@@ -243,7 +243,7 @@ def test_clear_voids_what_was_written_before_and_nothing_after() -> None:
 
 def test_what_a_clear_outranks_is_refused_when_it_comes_late() -> None:
     model = a_map()
-    model.clear(WALL)
+    model.drop(WALL)
     receive(model, record("old", TICKS - 1), record("new", TICKS + 4096))
     assert values(model) == {"new": "v"}
 
@@ -251,7 +251,7 @@ def test_what_a_clear_outranks_is_refused_when_it_comes_late() -> None:
 def test_a_clear_arrives_like_any_update_and_in_any_order() -> None:
     writer = a_map(1)
     put(writer, "before", wall_ms=WALL)
-    writer.clear(WALL + 1)
+    writer.drop(WALL + 1)
     put(writer, "after", wall_ms=WALL + 2)
     runs = [(u.source, [u.record]) for u in writer.history(Clock())]
     before = record("before", TICKS)
@@ -268,13 +268,13 @@ def test_a_clear_is_in_force_even_if_the_rest_of_its_batch_was_nonsense() -> Non
     with pytest.raises(RemoteProtocolError):
         receive(model, late + make_change(CLEAR, OWN), late + b"?")
     assert values(model) == {}
-    assert (model.keys, model.bytes) == (0, len(entries(model.log)[0][1]))
+    assert (model.count, model.bytes) == (0, len(entries(model.log)[0][1]))
 
 
 def test_of_two_clears_the_later_stands() -> None:
     one, two = a_map(1), a_map(2)
-    one.clear(WALL)
-    two.clear(WALL + 5)
+    one.drop(WALL)
+    two.drop(WALL + 5)
     put(one, "between", wall_ms=WALL + 2)
     sync(one, two)
     assert values(one) == values(two) == {}
@@ -284,7 +284,7 @@ def test_of_two_clears_the_later_stands() -> None:
 def test_a_model_that_was_dropped_is_dropped_after_a_restart_and_others_can_be_told() -> None:
     model = a_map(1)
     put(model, "before")
-    model.clear(WALL)
+    model.drop(WALL)
     again = restored(model)
     assert again.cleared
     receive(again, record("old", TICKS - 1))
@@ -327,7 +327,7 @@ def test_only_what_was_deleted_or_expired_before_that_is_collected() -> None:
     assert model.collect(always, WALL + 10) == 1
     assert model.collect(always, WALL + 19) == 0
     assert model.collect(always, WALL + 20) == 1
-    assert (model.keys, model.tombstones, model.grave_count, model.log.live) == (1, 0, 0, 1)
+    assert (model.count, model.tombstones, model.grave_count, model.log.live) == (1, 0, 0, 1)
     assert model.bytes == sum(len(entry) for _, entry, _ in entries(model.log))
 
 
@@ -372,7 +372,7 @@ def test_a_key_that_was_collected_can_be_written_again() -> None:
     model.collect(always, WALL)
     put(model, "k", "again")
     assert values(model) == {"k": "again"}
-    assert (model.keys, model.tombstones) == (1, 0)
+    assert (model.count, model.tombstones) == (1, 0)
 
 
 def test_a_grave_that_was_written_over_is_none() -> None:
@@ -400,6 +400,6 @@ def test_what_stands_in_a_slot_or_dropped_all_dominates() -> None:
     assert model.dominates(older)
     assert not model.dominates(newer)
     assert not model.dominates(parse(record("other", TICKS), S2))
-    model.clear(WALL + 1)
+    model.drop(WALL + 1)
     assert model.dominates(parse(record("other", TICKS), S2))
     assert not model.dominates(parse(record("other", TICKS * 2), S2))

@@ -99,7 +99,7 @@ def test_a_database_of_schema_1_becomes_one_of_today_with_all_that_it_held(tmp_p
     kept(held, storage)
     storage.close()
     again = Storage(tmp_path, "normal")
-    assert default(begun(again)).keys == 201
+    assert default(begun(again)).count == 201
     assert next(iter(again.load())).floor == {}
     again.close()
 

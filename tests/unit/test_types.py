@@ -1,8 +1,11 @@
 """What the smaller data types do beside their definitions (tests/property/test_definitions.py)."""
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scenes import node_id
 
 from scuttled.core.changes import JSON, TEXT, make_change, parse
@@ -13,12 +16,13 @@ from scuttled.core.update import Stamp, Update, make_source, stamp
 from scuttled.errors import DataError, RemoteProtocolError, UsageError
 from scuttled.models import MODELS
 from scuttled.models.counter import TOTAL_MAX, Counter
+from scuttled.models.doc import Doc
 from scuttled.models.log import Log
 from scuttled.models.operations import call
 from scuttled.models.sequence import Sequence
 from scuttled.models.set import ELEMENT_BYTES_MAX, Set
 from scuttled.models.value import HISTORY_MAX, Value
-from scuttled.models.values import check_value
+from scuttled.models.values import check_value, exact, unpack
 
 EVER = Stamp(stamp(2**62))
 OTHERS = sorted(set(MODELS) - {"map"})
@@ -65,7 +69,7 @@ def test_a_model_that_was_dropped_is_empty_and_can_be_used_again(data_type: str)
     call(model, name, args)
     held = model.to_json()
     assert held != empty
-    model.clear(2_000)
+    model.drop(2_000)
     assert model.to_json() == empty
     call(model, name, args)
     assert str(model.to_json()) == str(held)
@@ -130,7 +134,7 @@ def test_an_element_that_is_added_again_leaves_one_add_and_is_not_gone() -> None
     held = make(Set)
     for _ in range(5):
         held.add("a")
-    assert (held.keys, held.size()) == (1, 1)
+    assert (held.count, held.size()) == (1, 1)
     dead = [slot for slot in held.graves() if held.is_gone(slot)]
     assert dead == []
 
@@ -163,7 +167,7 @@ def test_a_new_life_counts_in_a_slot_of_its_own() -> None:
     counter.add(2)
     counter.author.live_as(2)
     assert counter.add(3) == 5
-    assert counter.keys == 2
+    assert counter.count == 2
 
 
 def test_what_is_filled_in_a_model_is_found_by_its_label() -> None:
@@ -222,6 +226,36 @@ def test_what_an_operation_can_not_take_is_our_own_error(
         call(make(MODELS[data_type]), name, args)
 
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["value", "value_b64", "kind", "a"]), inner, max_size=3)
+    ),
+    max_leaves=4,
+)
+kept = (
+    st.tuples(st.just("text"), st.text(max_size=3).map(str.encode))
+    | st.tuples(st.just("bytes"), st.binary(max_size=3))
+    | st.tuples(st.just("json"), json_values.map(lambda value: json.dumps(value).encode()))
+)
+
+
+@given(kept, kept)
+def test_two_values_never_have_one_json(one: tuple[str, bytes], other: tuple[str, bytes]) -> None:
+    def told(value: tuple[str, bytes]) -> str:
+        number, payload = check_value(*value)
+        return json.dumps(exact([unpack(number, payload)]), sort_keys=True)
+
+    def meaning(value: tuple[str, bytes]) -> object:
+        kind, payload = value
+        if kind == "json":
+            return "json", json.dumps(json.loads(payload), sort_keys=True)
+        return value
+
+    assert (told(one) == told(other)) == (meaning(one) == meaning(other))
+
+
 @pytest.mark.parametrize("at", range(4))
 @pytest.mark.parametrize("to", range(4))
 def test_a_value_that_is_moved_stands_at_the_index_that_was_named(at: int, to: int) -> None:
@@ -230,3 +264,11 @@ def test_a_value_that_is_moved_stands_at_the_index_that_was_named(at: int, to: i
     here.move(at, to)
     plain.insert(to, plain.pop(at))
     assert here.items() == plain
+
+
+@pytest.mark.parametrize("fields", [{}, [], None, "field", 5])
+def test_a_row_is_put_by_an_object_of_fields_and_nothing_else(fields: object) -> None:
+    here = make(Doc)
+    with pytest.raises(UsageError, match="expected a JSON object with some"):
+        call(here, "put", ["row", fields])
+    assert here.log.end == 0

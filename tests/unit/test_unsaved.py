@@ -1,6 +1,7 @@
 from scenes import WALL, a_map, put, saved
 
 from scuttled.models.map import Map
+from scuttled.storage import Batch
 from scuttled.unsaved import SAVE_ENTRIES_MAX, model_batch, note_saved
 
 
@@ -92,3 +93,11 @@ def test_a_hole_does_not_come_to_disk_before_what_took_its_place() -> None:
     batch = model_batch(model, clocks=True)
     assert batch.freed == [0]
     assert [at for at, _, record in batch.entries if record and b"new" in record]
+
+
+def test_what_a_batch_costs_is_counted_with_what_it_deletes() -> None:
+    model = stored("a", "b", "c")
+    note_saved(model, model_batch(model, clocks=True))
+    for key in ("a", "b"):
+        put(model, key, "new")
+    assert Batch([model_batch(model, clocks=True)], life=1).rows == 2 + 2

@@ -1,12 +1,13 @@
 import pytest
 from scenes import NOW, WALL, Line, a_node, default, node_id, save, write
 
+from scuttled.core import wire
 from scuttled.core.fingerprint import bucket_of
 from scuttled.core.messages import Ask, Tell
 from scuttled.core.slots import Slots
 from scuttled.core.wire import BUCKETS
 from scuttled.node import Node
-from scuttled.verifying import BUCKETS_ASKED_MAX, JOBS_MAX, Check, Finding
+from scuttled.verifying import BUCKETS_ASKED_MAX, JOBS_MAX, ROWS_BYTES_MAX, Check, Finding
 
 
 def two_nodes(count: int = 30) -> tuple[Node, Node, Line]:
@@ -181,3 +182,11 @@ def test_it_is_told_when_there_is_work_and_when_a_check_may_be_over() -> None:
     assert node_id(2) in one.links
     save(one)
     assert not line.links[0].wants_to_send(NOW)
+
+
+@pytest.mark.parametrize("size", [1, 30, 4096])
+def test_all_that_one_answer_may_tell_fits_in_a_frame(size: int) -> None:
+    count = ROWS_BYTES_MAX // (size + 12)
+    told = {n.to_bytes(8, "big")[-size:].rjust(size, b"k"): 2**64 - 1 for n in range(count)}
+    told |= {b"k" * (size - 1) + bytes((n,)) + b"!" * 12: 2**64 - 1 for n in range(5)}
+    assert wire.encode(Tell(1, "m" * 64, bytes(8), list(range(256)), [], told))

@@ -1,9 +1,11 @@
 """Bells are heard however they are rung; an outlet takes what the socket can take."""
 
+import threading
 import time
 
 import pytest
 import trio
+import trio.testing
 from sockets import on_sockets, socket_pair
 
 from scuttled.waking import AT_ONCE_BYTES, Bell, Outlet, read_clocks
@@ -89,3 +91,24 @@ def test_both_clocks_are_read() -> None:
     before, now, after = time.time(), read_clocks(), time.monotonic()
     assert abs(now.wall_ms - before * 1000) < 1000
     assert 0 <= after - now.mono_s < 1
+
+
+async def test_a_bell_rung_in_a_wrong_thread_says_so_and_is_heard_when_rung_in_the_right_one() -> (
+    None
+):
+    bell, errors = Bell(), list[BaseException]()
+
+    def ring() -> None:
+        try:
+            bell.ring()
+        except RuntimeError as error:
+            errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bell.heard)
+        await trio.testing.wait_all_tasks_blocked()
+        wrong = threading.Thread(target=ring)
+        wrong.start()
+        wrong.join()
+        assert "in which nobody waits" in str(errors[0])
+        bell.ring()

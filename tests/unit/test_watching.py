@@ -12,19 +12,19 @@ from scenes import (
     examples,
     node_id,
     put,
-    save,
     values,
     write,
 )
 
+from scuttled import listing as listing_room
 from scuttled import watching
 from scuttled.core.changes import TEXT
 from scuttled.core.update import Instant, stamp
 from scuttled.errors import UsageError
+from scuttled.listing import Listing
 from scuttled.models.map import Map
 from scuttled.node import Node
-from scuttled.simulation.heap import Disk
-from scuttled.watching import Listing, Row, Watch, any_matcher, matcher
+from scuttled.watching import Row, Watch, any_matcher, matcher
 
 OP, MODEL, KEY, KIND, VALUE, REV, NAME, CURSOR, TIME = range(9)
 
@@ -179,7 +179,7 @@ def test_who_lists_while_the_model_is_dropped_is_told_when_it_watches_from_there
         put(default(node), f"k{n}")
     listing = Listing(node, default(node), "", values=True, deleted=False)
     assert listing.rows(NOW)
-    default(node).clear(WALL)
+    default(node).drop(WALL)
     write(node, "after")
     while not listing.done:
         listing.rows(NOW)
@@ -350,7 +350,7 @@ def test_a_watch_and_a_dict_say_the_same_whatever_is_written(data: st.DataObject
         elif what < 8:
             default(node).put(key, TEXT, b"ttl", wall_ms, ttl_ms=40)
         elif what < 9:
-            default(node).clear(wall_ms)
+            default(node).drop(wall_ms)
         if data.draw(st.booleans()):
             default(node).expire(wall_ms)
             cursor = ""
@@ -438,27 +438,10 @@ def test_a_model_that_came_since_the_cursor_is_told_from_its_beginning() -> None
     assert told(a_watch(node, after=live[CURSOR])) == [("set", "j", "v")]
 
 
-def test_a_cursor_of_another_run_of_the_daemon_gives_a_reset_and_a_snapshot() -> None:
-    disk = Disk(node_id(1))
-    node = a_node(1, disk=disk)
-    write(node, "k")
-    cursor = seen(a_watch(node, snapshot=True))[-1][CURSOR]
-    save(node, disk)
-    again = a_node(1, disk=disk, incarnation=b"restart!")
-    watch = a_watch(again, after=cursor)
-    assert told(watch) == [
-        ("reset", "the daemon was restarted since"),
-        ("set", "k", "v"),
-        ("live",),
-    ]
-    write(again, "j")
-    assert told(watch) == [("set", "j", "v")]
-
-
 def test_a_cursor_from_ahead_of_the_log_gives_a_reset() -> None:
     node = a_node(1)
     write(node, "k")
-    cursor = f"{node.settings.incarnation.hex()}:default=99"
+    cursor = f"{watching.log_of(node)}:default=99"
     assert told(a_watch(node, after=cursor))[0] == ("reset", "the cursor lies ahead of the log")
 
 
@@ -486,7 +469,7 @@ def test_when_a_model_is_dropped_a_watch_starts_over() -> None:
     write(node, "gone")
     watch = a_watch(node)
     seen(watch)
-    default(node).clear(WALL)
+    default(node).drop(WALL)
     write(node, "after")
     assert told(watch) == [
         ("reset", "model default was dropped"),
@@ -499,7 +482,7 @@ def test_when_a_model_is_dropped_a_watch_starts_over() -> None:
 
 def test_a_model_that_was_dropped_before_is_no_news() -> None:
     node = a_node(1)
-    default(node).clear(WALL)
+    default(node).drop(WALL)
     assert told(a_watch(node, snapshot=True)) == [("live",)]
 
 
@@ -615,7 +598,7 @@ def test_a_reset_to_nothing_is_told_too() -> None:
 def test_who_lists_while_that_happens_is_told_when_it_watches_from_there(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "ROWS_MAX", 1)
+    monkeypatch.setattr(listing_room, "ROWS_MAX", 1)
     node = a_node(1)
     write(node, "gone")
     write(node, "kept")

@@ -221,6 +221,7 @@ def bad(kind: str, at: int, value: object) -> list[object]:
         ([6, 1, 2, {"": [1, 1, [], 1]}], "data type '', expected text"),
         ([6, 1, 2, {"log": [1, 1]}], r"a flow \[1, 1\], expected"),
         ([6, 1, 2, {"log": [1, 1, [], 0]}], "peers 0, expected 1 to"),
+        ([6, 1, 2, {"log": [1, 1, [], 65537]}], "peers 65537, expected 1 to 65536"),
         ([6, 1, 2, {"log": [-1, 1, [], 1]}], "rate -1, expected 0 to"),
         ([6, 1, 2, {"log": [float("inf"), 1, [], 1]}], "rate inf"),
         ([6, 1, 2, {"log": [float("nan"), 1, [], 1]}], "rate nan"),

@@ -159,7 +159,7 @@ class Cluster:
         if chance < 0.2:
             return model.discard(key, wall_ms)
         if chance < 0.21:
-            model.clear(wall_ms)
+            model.drop(wall_ms)
             return None
         if chance < 0.3:
             return model.put(key, TEXT, b"ttl", wall_ms, ttl_ms=rng.randint(1, 3000))

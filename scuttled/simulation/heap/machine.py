@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from scuttled.core.hlc import Author
+from scuttled.core.log import Marks
 from scuttled.core.update import Instant, NodeId, Source
 from scuttled.members import Settings
 from scuttled.node import Node
@@ -22,13 +23,16 @@ class Disk:
     def __init__(self, node_id: NodeId, life: int = 1) -> None:
         self.node_id = node_id
         self.life = life
+        self.last = 0  # the hlc's
         self._types: dict[str, str] = {}
         self._entries: dict[str, dict[int, tuple[Source, bytes]]] = {}
         self._clocks: dict[str, dict[Source, int]] = {}
         self._floors: dict[str, dict[Source, int]] = {}
+        self._marks: dict[str, Marks] = {}
 
     def write(self, batch: Batch) -> None:
         self.life = batch.life
+        self.last = batch.hlc or self.last
         for part in batch.models:
             self._types[part.name] = part.data_type
             if part.replace:
@@ -42,6 +46,8 @@ class Disk:
                     held[position] = (source, record)
             self._clocks.setdefault(part.name, {}).update(part.times)
             self._floors.setdefault(part.name, {}).update(part.floor)
+            if part.marks is not None:
+                self._marks[part.name] = part.marks
 
     def load(self) -> Iterator[SavedModel]:
         for name, data_type in self._types.items():
@@ -54,6 +60,7 @@ class Disk:
                 [source for _, (source, _) in held],
                 dict(self._clocks[name]),
                 dict(self._floors[name]),
+                self._marks.get(name, Marks()),
             )
 
 

@@ -67,9 +67,12 @@ class Walker:
             rejoin=self.mode,
             collect_age_ms=0,
         )
-        node = Node(Author(self.disk.node_id, self.disk.life), settings, stored=self.stored)
+        node = Node(self._author(), settings, stored=self.stored)
         node.begin(self.disk.load() if self.stored else (), now.wall_ms)
         return node
+
+    def _author(self) -> Author:
+        return Author(self.disk.node_id, self.disk.life)
 
     def restart(self, now: Instant) -> None:
         """Killed, and begun with what is on disk."""
