@@ -73,6 +73,9 @@ def test_what_was_written_ahead_is_issued_anew_once_a_peer_agrees(
     late = a.cli("set", "later", "4", "--wait", "all", "--timeout", "1s", check=False)
     assert late.returncode == 75
     assert b"can't go on to the rest yet: what is written here is stamped" in late.stderr
+    late = a.cli("wait", "--synced", "--timeout", "1s", check=False)
+    assert late.returncode == 75
+    assert b"is stamped" in late.stderr
 
     b = fleet.daemon("b")
     b.cli("set", "gone", "b")
