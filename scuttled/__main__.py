@@ -104,6 +104,9 @@ def _run(args: list[str]) -> int:
         if isinstance(error, KeyboardInterrupt):
             _tell_end(_KILLED + _SIGINT, args, settings)
         raise
+    except _Ended as ended:
+        _tell_end(ended.code, args, settings)
+        raise
     except Exception as error:
         return _tell_bug(error, args, settings)
 
