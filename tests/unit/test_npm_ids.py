@@ -286,3 +286,46 @@ def test_the_end_of_the_history_is_said_after_all_of_all_parts() -> None:
         assert messages[-1] == "SYNC"
         assert messages.count("SYNC") == 1
         assert len(messages) >= 2 * LOOKED_AT_MAX + 2
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_peer_that_was_away_is_told_what_came_late_meanwhile(arrived: bool) -> None:
+    x, y = a_node(1), a_node(2)
+    bridge = Bridge(y, "events:news")
+    say(Talk(Bridge(x, "events:news"), NOW), header("P"), [["msg", 1], WALL, "P"])
+    say(Talk(bridge, NOW), header("P"), [["msg", 2], WALL + 5, "P"], [["msg", 3], WALL + 6, "P"])
+    first = Talk(bridge, NOW)
+    say(first, header("Q"))
+    told = updates(first)
+    assert [update[0][1] for update in told] == [2, 3]
+    say(first, *told)  # as npm echoes everything
+    first.end()
+    meet(x, y, "news")
+    again = Talk(bridge, NOW)
+    say(again, header("Q", P=WALL + 6 if arrived else WALL + 5))
+    late = [[["msg", 1], WALL, "P~"]] if arrived else [[["msg", 3], WALL + 6, "P"]]
+    assert updates(again) == late
+    again.end()
+    third = Talk(bridge, NOW)
+    say(third, header("Q", P=WALL + 6, **({"P~": WALL} if arrived else {})))
+    assert updates(third) == []
+
+
+def test_what_a_peer_has_by_another_way_is_not_told_for_late() -> None:
+    x, y = a_node(1), a_node(2)
+    bridge = Bridge(y, "events:news")
+    say(Talk(Bridge(x, "events:news"), NOW), header("P"), [["msg", 1], WALL, "P"])
+    say(Talk(bridge, NOW), header("P"), [["msg", 2], WALL + 5, "P"])
+    for begin, news in (
+        (header("Q", P=WALL - 5), []),
+        (header("R"), [[["msg", 0], WALL - 5, "P"]]),
+    ):
+        first = Talk(bridge, NOW)
+        say(first, begin, *news)
+        say(first, *updates(first))
+        first.end()
+    meet(x, y, "news")
+    for peer in ("Q", "R"):
+        again = Talk(bridge, NOW)
+        say(again, header(peer, P=WALL + 5))
+        assert [update[2] for update in updates(again) if update[0][1] == 1] == []

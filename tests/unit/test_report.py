@@ -13,6 +13,9 @@ from scuttled.core.changes import JSON, make_change
 from scuttled.core.messages import Code
 from scuttled.core.update import TICKS_PER_MS, Instant, Stamp, stamp
 from scuttled.dialling import Peer
+from scuttled.npm.bridge import Bridge
+from scuttled.npm.guests import GONE_TOLD_S, Dialled, Guest, Guests
+from scuttled.npm.talk import Talk
 from scuttled.pacing import Pacing
 from scuttled.report import LAG_S, Report
 from scuttled.storage import Storage
@@ -286,3 +289,29 @@ async def test_a_caller_that_listens_wherever_it_can_is_shown_by_its_host(tmp_pa
         await until(lambda: a.node.links)
         _, row = a_report(a, tmp_path).peers(read_clocks())
         assert (row["name"], row["address"], row["configured"]) == ("n2", "127.0.0.1:7960", "")
+
+
+def test_an_npm_peer_is_shown_below_the_nodes_and_is_none_of_them(tmp_path: Path) -> None:
+    member = Member(1)
+    guests = Guests(dialled=[Dialled("127.0.0.1:7001", "default", "Connection refused")])
+    talk = Talk(Bridge(member.node, "default"), BEGAN)
+    talk.feed(b'{"id":"N1","clock":{}}\n[["",1],1700000000000,"N1"]\n', BEGAN)
+    guests.come(Guest("127.0.0.1:5000", "default", False, talk, BEGAN))
+    config = Config(name="n1", data=tmp_path, socket="/run/x.sock", peers=())
+    pacing = Pacing(member.node, ())
+    report = Report(config, member.gossip, None, "127.0.0.1:7960", BEGAN, pacing, guests)
+    rows = report.peers(LATER)
+    assert [(row["name"], row["state"]) for row in rows] == [
+        ("n1", "self"),
+        ("N1", "npm"),
+        ("", "npm-down"),
+    ]
+    assert rows[1]["npm"]["left_out"] == {"key of 0 bytes, allowed are 1 to 4096": 1}
+    facts = report.facts(LATER)
+    assert (facts["peers_up"], facts["peers_configured"]) == (0, 0)
+    assert {found["code"] for found in facts["diagnoses"]} == {"npm", "npm-left-out"}
+    guest = guests.here[0]
+    guests.go(guest, "the connection was closed", LATER, our_doing=False)
+    assert [row["state"] for row in guests.rows(LATER)] == ["npm-down", "npm-gone"]
+    later = Instant(LATER.mono_s + GONE_TOLD_S, LATER.wall_ms)
+    assert [row["state"] for row in guests.rows(later)] == ["npm-down"]
