@@ -264,7 +264,12 @@ class Gossip:
 
     def _log_stopped(self, link: Link, known: int) -> None:
         assert link.peer is not None
-        (name, words), *others = list(link.stopped.items())[known:]
+        news = list(link.stopped.items())[known:]
+        # A program has models, and no rows of members: nothing is wrong with that.
+        stopped = [(name, words) for name, words in news if not name.startswith("_")]
+        if not stopped:
+            return
+        (name, words), *others = stopped
         more = f" (and {len(others)} other models)" if others else ""
         logger.warning("model %s stopped with %s: %s%s", name, link.peer.name, words, more)
 

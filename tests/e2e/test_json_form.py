@@ -149,27 +149,33 @@ ERRORS: list[tuple[list[str], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("command", "code"), ERRORS, ids=lambda value: str(value)[:50])
+SPELLINGS: list[tuple[list[str], list[str], dict[str, str]]] = [
+    (["-j"], [], {}),
+    ([], ["-j"], {}),
+    ([], ["-qj"], {}),
+    ([], ["--json"], {}),
+    ([], [], {"SCUTTLED_OUTPUT": "json"}),
+]
+CASES = [(command, code, SPELLINGS[0]) for command, code in ERRORS]
+CASES += [(command, code, how) for command, code in ERRORS[:5] for how in SPELLINGS[1:]]
+
+
+@pytest.mark.parametrize(("command", "code", "how"), CASES, ids=lambda value: str(value)[:50])
 def test_an_error_is_one_json_object_on_stderr(
-    shared: Daemon, command: list[str], code: int
+    shared: Daemon,
+    command: list[str],
+    code: int,
+    how: tuple[list[str], list[str], dict[str, str]],
 ) -> None:
-    for args, env in (
-        (["-j", *command], {}),
-        ([*command, "-j"], {}),
-        ([*command, "-qj"], {}),
-        (command, {"SCUTTLED_OUTPUT": "json"}),
-    ):
-        done = shared.cli(*args, check=False, env=env, stdin=b"no tab here\n")
-        assert done.returncode == code, (args, done.stderr)
-        assert done.stdout == b""
-        (line,) = done.stderr.decode().splitlines()
-        error = json.loads(line)
-        assert error.keys() == {"v", "code", "message", "hint"}
-        assert (error["v"], error["code"]) == (1, code)
-        assert error["message"]
-        assert not error["message"].startswith("scuttled")
-    text = shared.cli(*command, check=False, stdin=b"no tab here\n").stderr.decode()
-    assert not text.startswith("{")
+    before, behind, env = how
+    done = shared.cli(*before, *command, *behind, check=False, env=env, stdin=b"no tab here\n")
+    assert (done.returncode, done.stdout) == (code, b"")
+    (line,) = done.stderr.decode().splitlines()
+    error = json.loads(line)
+    assert error.keys() == {"v", "code", "message", "hint"}
+    assert (error["v"], error["code"]) == (1, code)
+    assert error["message"]
+    assert not error["message"].startswith("scuttled")
 
 
 def test_no_error_is_json_behind_the_words_of_another(shared: Daemon) -> None:

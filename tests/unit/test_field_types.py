@@ -69,7 +69,7 @@ IMPORTS = [  # the lines before, the line, its field, what it may be
     ([], ALL, "models", {"zero"}),  # for none follows
     ([ALL], MAP, "v", {"one"}),
     ([ALL], MAP, "model", {"text"}),
-    ([ALL], MAP, "type", set()),
+    ([ALL], MAP, "type", {"text"}),  # of somebody else's: the daemon is asked
     ([ALL], MAP, "ttl_ms", NUMBERS),
     ([ALL], {**MAP, "type": "counter"}, "state", {"zero", "one", "negative", "huge"}),
     ([ALL], {**MAP, "type": "set"}, "state", {"array", "array of one"}),

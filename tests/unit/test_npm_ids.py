@@ -13,7 +13,7 @@ from scuttled.node import Node
 from scuttled.npm import shared as shared_room
 from scuttled.npm.bridge import Bridge
 from scuttled.npm.shared import Shared
-from scuttled.npm.talk import Talk
+from scuttled.npm.talk import LOOKED_AT_MAX, Talk
 
 
 def header(npm: str = "Q", **clock: float) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def test_one_event_that_two_nodes_have_heard_is_told_once() -> None:
         say(talk, header("P"), [["msg", 1], WALL, "P"], [["msg", 2], WALL + 1, "P"])
     assert len(updates(third)) == 2
     meet(x, y, "news")
-    assert events(x).keys == events(y).keys == 2
+    assert events(x).count == events(y).count == 2
     assert updates(third) == updates(talks[0]) == updates(talks[1]) == []
 
 
@@ -256,3 +256,33 @@ def test_a_long_history_comes_back_to_nobody(monkeypatch: pytest.MonkeyPatch) ->
         say(talk, header("P"), *[[[f"k{n}", n], WALL + n, "P"] for n in range(20)])
         assert updates(talk) == []
         assert not talk.not_sent
+
+
+def test_two_updates_of_one_id_at_one_time_go_under_two_names() -> None:
+    """Two peers that were given one id; npm takes the first alone."""
+    nodes = [a_node(1), a_node(2)]
+    for n, node in enumerate(nodes):
+        say(Talk(Bridge(node, "default"), NOW), header("P"), [[f"k{n}", n], WALL, "P"])
+    meet(*nodes)
+    third = Talk(Bridge(nodes[0], "default"), NOW)
+    say(third, header("Q"))
+    told = updates(third)
+    assert sorted(update[0] for update in told) == [["k0", 0], ["k1", 1]]
+    assert [update[1:] for update in told] == [[WALL, "P"], [WALL, "P~"]]
+
+
+def test_the_end_of_the_history_is_said_after_all_of_all_parts() -> None:
+    node = a_node()
+    for part, count in (("many", 2 * LOOKED_AT_MAX), ("few", 1)):
+        node.create(f"app.{part}", "map")
+        model = node.models[f"app.{part}"]
+        assert isinstance(model, Slots)
+        for n in range(count):
+            model.fill(f"k{n}".encode(), 1, b"v", WALL)
+    for target in ("bucket:app.{many=map,few=map}", "app.many"):
+        talk = Talk(Bridge(node, target), NOW)
+        say(talk, header("Q"))
+        messages = said(talk)
+        assert messages[-1] == "SYNC"
+        assert messages.count("SYNC") == 1
+        assert len(messages) >= 2 * LOOKED_AT_MAX + 2

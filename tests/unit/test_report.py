@@ -44,7 +44,7 @@ def test_a_lone_daemon_is_healthy(tmp_path: Path) -> None:
     assert (facts["skew_ms"], facts["future"]) == (0, 0)
     assert facts["rss_bytes"] is None or facts["rss_bytes"] > 1_000_000
     assert [row["state"] for row in facts["links"]] == ["self"]
-    assert report.status_line(LATER) == "0/0 peers, 1 keys, lag 0"
+    assert report.status_line() == "0/0 peers, 1 keys, lag 0"
 
 
 def test_storage_is_told_of(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_peer_that_is_not_linked_is_a_problem_with_its_reason(
     )
     assert (row["lag"], row["rtt_ms"], row["node"]) == (None, None, "")
     assert not report.facts(LATER)["healthy"]
-    assert report.status_line(LATER).startswith("0/1 peers")
+    assert report.status_line().startswith("0/1 peers")
 
 
 def test_an_address_of_this_node_itself_is_no_peer(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_an_address_of_this_node_itself_is_no_peer(tmp_path: Path) -> None:
     (alone,) = report.problems(LATER)
     assert alone.words.endswith("reaches nobody; here:7960 leads to this very node")
     assert [row["state"] for row in report.peers(LATER)] == ["self"]
-    assert report.status_line(LATER).startswith("0/0 peers")
+    assert report.status_line().startswith("0/0 peers")
 
 
 @on_sockets
@@ -110,9 +110,7 @@ async def test_a_link_is_one_row_whoever_dialled_it_and_under_whatever_names(
         dialled = [a.dial(nursery, f"{host}:{port}") for host in ("127.0.0.1", "localhost")]
         await until(lambda: [peer.states for peer in dialled] == [["up"], ["up"]])
         a.put("key", b"1")
-        await until(
-            lambda: b.value("key") and a_report(a, tmp_path).status_line(LATER)[-5:] == "lag 0"
-        )
+        await until(lambda: b.value("key") and a_report(a, tmp_path).status_line()[-5:] == "lag 0")
         at_a, at_b = a_report(a, tmp_path), a_report(b, tmp_path)
         now = read_clocks()
         (_, row), (_, seen) = at_a.peers(now), at_b.peers(now)
@@ -120,8 +118,8 @@ async def test_a_link_is_one_row_whoever_dialled_it_and_under_whatever_names(
         assert row["rtt_ms"] is not None
         assert abs(row["seen_ms"] - now.wall_ms) < 5000
         assert (seen["name"], seen["state"]) == ("n1", "up")
-        assert at_a.status_line(now) == "1/1 peers, 1 keys, lag 0"
-        assert at_b.status_line(now) == "1/1 peers, 1 keys, lag 0"
+        assert at_a.status_line() == "1/1 peers, 1 keys, lag 0"
+        assert at_b.status_line() == "1/1 peers, 1 keys, lag 0"
         assert at_a.counts().updates_out == at_b.counts().updates_in > 0
 
 
