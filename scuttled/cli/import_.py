@@ -76,7 +76,10 @@ def command(
     name = STDIN if file == "-" else file
     counts: Counts = {}
     sent: Sent = deque()
-    with _told_if_cut_short(counts, sent, dry_run=dry_run), open_to_reread(file) as source:
+    with (
+        _told_if_cut_short(settings, counts, sent, dry_run=dry_run),
+        open_to_reread(file) as source,
+    ):
         contents = Contents(source, name, tsv=tsv, under=under)
         _check(settings, contents, name, replace=mode == "replace")
         _say_what_repeats(settings, contents, name)
@@ -107,14 +110,18 @@ def command(
 
 
 @contextmanager
-def _told_if_cut_short(counts: Counts, sent: Sent, *, dry_run: bool) -> Iterator[None]:
+def _told_if_cut_short(
+    settings: Settings, counts: Counts, sent: Sent, *, dry_run: bool
+) -> Iterator[None]:
     """Around all of it: whatever ends it half-way, people are told what is in by then."""
     try:
         yield
     except BaseException as error:
         by_signal = not isinstance(error, Exception)
         if not dry_run and (counts or by_signal):
-            output.say(f"scuttled: cut short: {_how_far(counts, sent)}")
+            words = f"cut short: {_how_far(counts, sent)}"
+            told = output.json_line({"message": words}).rstrip() if settings.json else None
+            output.say(told or f"scuttled: {words}")
         raise
 
 

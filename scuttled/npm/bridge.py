@@ -101,7 +101,9 @@ class Bridge:
         self._used: dict[str, int] = {}  # by part: revision of its clock when it was looked at
         if self.bucket is None:
             existing = node.models.get(self.name)
-            self._open(self.name, self.kind or (existing.data_type if existing else "map"))
+            self._open(
+                self.name, self.kind or (existing.data_type if existing is not None else "map")
+            )
         for part, data_type in (self.declared or {}).items():
             self._open(f"{self.bucket}{part}", data_type)
 

@@ -128,9 +128,9 @@ class Database:
         saved = SavedModel(name, data_type, [], [], [], {}, marks=self._load_marks(name))
         seeds = {number: seed(source, name) for number, source in sources.items()}
         rows = self.db.execute(
-            "SELECT place - ?1, source, record, crc FROM entries WHERE place BETWEEN ?1 AND ?2 "
+            "SELECT place - ?, source, record, crc FROM entries WHERE place BETWEEN ? AND ? "
             "ORDER BY place",
-            (i << PLACE_BITS, ((i + 1) << PLACE_BITS) - 1),
+            (i << PLACE_BITS, i << PLACE_BITS, ((i + 1) << PLACE_BITS) - 1),
         )
         while some := rows.fetchmany(LOAD_ROWS):
             bad = sum([crc32(record, seeds[s] ^ at) != crc for at, s, record, crc in some])
@@ -159,15 +159,13 @@ class Database:
 
     def write(self, batch: Batch, meta: Meta) -> None:
         """All of it, or on StorageError nothing."""
-        notes = dict(meta)
-        for model in batch.models:
-            if model.marks is not None:
-                notes[MARKS + model.name] = " ".join(map(str, model.marks))
         with told(self.path, "can't write"), self._transaction():
             for model in batch.models:
                 self._write_model(model)
-            if notes:
-                self._note(notes)
+                if model.marks is not None:
+                    self._note({MARKS + model.name: " ".join(map(str, model.marks))})
+            if meta:
+                self._note(meta)
         self._unsure = False
 
     def note(self, meta: Meta) -> None:

@@ -13,6 +13,8 @@ from fleet import PATIENCE_S, Daemon, Fleet, clean_environ, run_on_terminal, run
 
 from scuttled import rpc
 
+HANGS_S = 600  # nothing here takes so long; some 10 s of work, on a machine with much else to do
+
 # Every command that answers, in an order in which each finds what it needs.
 COMMANDS = [
     ["set", "svc/web", "10.0.0.9:80"],
@@ -279,7 +281,11 @@ def test_an_answer_that_can_not_be_written_is_74(daemon: Daemon, command: str) -
     for redirection, reason in reasons.items():
         script = f"exec scuttled {command} {redirection}"
         done = subprocess.run(
-            ["bash", "-c", script], env=daemon.env, stderr=subprocess.PIPE, timeout=30, check=False
+            ["bash", "-c", script],
+            env=daemon.env,
+            stderr=subprocess.PIPE,
+            timeout=HANGS_S,
+            check=False,
         )
         words = f"answer not written: {reason}"
         told = f'{{"v":1,"code":74,"message":"{words}","hint":""}}\n'
@@ -398,7 +404,7 @@ def test_the_examples_of_every_help_work(
             continue
         endless = re.match(r"scuttled (watch|on)(?!.*\|)", example)
         done = subprocess.run(
-            ["timeout", "0.4" if endless else "30", "bash", "-c", example],
+            ["timeout", "0.4" if endless else f"{HANGS_S}", "bash", "-c", example],
             env={**one_of_three.env, "HOME": str(tmp_path)},
             cwd=tmp_path,
             capture_output=True,
@@ -424,7 +430,7 @@ def test_bash_completes_commands_keys_and_models(daemon: Daemon) -> None:
             printf '%s\\n' "${{COMPREPLY[@]}}"
         """
         done = subprocess.run(
-            ["bash", "-c", script], env=daemon.env, capture_output=True, timeout=30, check=True
+            ["bash", "-c", script], env=daemon.env, capture_output=True, timeout=HANGS_S, check=True
         )
         return done.stdout.decode().split("\n")[:-1]
 

@@ -75,7 +75,14 @@ TESTS = {
     # the control protocol
     "control.py": _tests("control"),
     "loading.py": _tests("loading requests"),
-    "watching.py": _tests("watching"),
+    "watching.py": _tests("watching cursors"),
+    "cursors.py": _tests("cursors"),
+    "tally.py": _tests("tally"),
+    "requests/backup.py": _tests("requests", more="tests/e2e/test_own_types.py"),
+    # a program of one's own, and dialling
+    "library.py": _tests("library"),
+    "keeping.py": _tests("keeping"),
+    "dialling.py": _tests("dialling gossip"),
 }
 
 # (file, what stands there, what it became): all of them survived once.
@@ -113,6 +120,11 @@ EQUAL: dict[tuple[str, str, str], str] = {
         "if False:",
     ): "whoever opens closes the connection on an error, and that undoes the transaction",
     (
+        "storage/__init__.py",
+        "CHECKPOINT_BYTES = 16 << 20",
+        "CHECKPOINT_BYTES = 17 << 20",
+    ): "a figure and no rule",
+    (
         "unsaved.py",
         "if not model.replaced:",
         "if True:",
@@ -122,6 +134,11 @@ EQUAL: dict[tuple[str, str, str], str] = {
         "self._dirty[name] = model",
         "pass",
     ): "`accepted` follows, but for the default model, which each start makes anew",
+    (
+        "core/following.py",
+        "self._looked = (-1, -1) if found is not None else (clock.revision, log.durable)",
+        "self._looked = (-1, -2) if found is not None else (clock.revision, log.durable)",
+    ): "either is no revision and no position",
     (
         "models/groups.py",
         "self._groups[group] = filled",

@@ -47,7 +47,7 @@ def test_a_lone_daemon_is_healthy(tmp_path: Path) -> None:
     assert (facts["skew_ms"], facts["future"]) == (0, 0)
     assert facts["rss_bytes"] is None or facts["rss_bytes"] > 1_000_000
     assert [row["state"] for row in facts["links"]] == ["self"]
-    assert report.status_line(LATER) == "0/0 peers, 1 keys, lag 0"
+    assert report.status_line() == "0/0 peers, 1 keys, lag 0"
 
 
 def test_storage_is_told_of(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_peer_that_is_not_linked_is_a_problem_with_its_reason(
     )
     assert (row["lag"], row["rtt_ms"], row["node"]) == (None, None, "")
     assert not report.facts(LATER)["healthy"]
-    assert report.status_line(LATER).startswith("0/1 peers")
+    assert report.status_line().startswith("0/1 peers")
 
 
 def test_an_address_of_this_node_itself_is_no_peer(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_an_address_of_this_node_itself_is_no_peer(tmp_path: Path) -> None:
     (alone,) = report.problems(LATER)
     assert alone.words.endswith("reaches nobody; here:7960 leads to this very node")
     assert [row["state"] for row in report.peers(LATER)] == ["self"]
-    assert report.status_line(LATER).startswith("0/0 peers")
+    assert report.status_line().startswith("0/0 peers")
 
 
 @on_sockets
@@ -113,9 +113,7 @@ async def test_a_link_is_one_row_whoever_dialled_it_and_under_whatever_names(
         dialled = [a.dial(nursery, f"{host}:{port}") for host in ("127.0.0.1", "localhost")]
         await until(lambda: [peer.states for peer in dialled] == [["up"], ["up"]])
         a.put("key", b"1")
-        await until(
-            lambda: b.value("key") and a_report(a, tmp_path).status_line(LATER)[-5:] == "lag 0"
-        )
+        await until(lambda: b.value("key") and a_report(a, tmp_path).status_line()[-5:] == "lag 0")
         at_a, at_b = a_report(a, tmp_path), a_report(b, tmp_path)
         now = read_clocks()
         (_, row), (_, seen) = at_a.peers(now), at_b.peers(now)
@@ -123,8 +121,8 @@ async def test_a_link_is_one_row_whoever_dialled_it_and_under_whatever_names(
         assert row["rtt_ms"] is not None
         assert abs(row["seen_ms"] - now.wall_ms) < 5000
         assert (seen["name"], seen["state"]) == ("n1", "up")
-        assert at_a.status_line(now) == "1/1 peers, 1 keys, lag 0"
-        assert at_b.status_line(now) == "1/1 peers, 1 keys, lag 0"
+        assert at_a.status_line() == "1/1 peers, 1 keys, lag 0"
+        assert at_b.status_line() == "1/1 peers, 1 keys, lag 0"
         assert at_a.counts().updates_out == at_b.counts().updates_in > 0
 
 
@@ -280,6 +278,17 @@ def test_a_peer_that_leaves_updates_unacknowledged_for_a_minute_is_a_problem(
     (lag,) = report.problems(now._replace(mono_s=now.mono_s + LAG_S + 1))
     assert (lag.code, lag.about) == ("lag", "n2")
     assert lag.words.startswith("n2 has not acknowledged 1 updates for 1m")
+
+
+@on_sockets
+async def test_a_caller_that_listens_wherever_it_can_is_shown_by_its_host(tmp_path: Path) -> None:
+    a, b = Member(1), Member(2)
+    b.node.settings = b.node.settings._replace(address="0.0.0.0:7960")
+    async with listening(a) as nursery:
+        b.dial(nursery, a.address)
+        await until(lambda: a.node.links)
+        _, row = a_report(a, tmp_path).peers(read_clocks())
+        assert (row["name"], row["address"], row["configured"]) == ("n2", "127.0.0.1:7960", "")
 
 
 def test_an_npm_peer_is_shown_below_the_nodes_and_is_none_of_them(tmp_path: Path) -> None:
