@@ -24,12 +24,23 @@ from scuttled.npm.bridge import Bridge
 from scuttled.npm.talk import Talk
 
 NOW = Instant(1000.0, 1_795_401_400_000)  # a little after what the corpus says
-TARGETS = ("default", "events:evts", "value:now", "bucket:app-", "bucket:")
+TARGETS = (
+    "default",
+    "events:evts",
+    "value:now",
+    "log:list",
+    "bucket:app-",
+    "bucket:",
+    "bucket:app-{meta=map,chat=events}",
+)
 
 
 class NpmDoor(Door):
     name = "npm"
-    rooms = ("npm/lines.py", "npm/talk.py", "npm/dialects.py", "npm/bridge.py", "core/following.py")
+    rooms = (
+        "npm/lines.py", "npm/talk.py", "npm/dialects.py", "npm/bridge.py", "npm/hazards.py",
+        "npm/names.py", "npm/removals.py", "npm/shared.py", "core/following.py",
+    )  # fmt: skip
 
     def mutated(self, m: Mutator, data: bytes, corpus: list[bytes]) -> bytes:
         m.known = (*m.known, "A", "AAAA", "A~", 1_795_401_318_666, 1_795_401_399_999.5, None, [], 1)
@@ -79,6 +90,7 @@ class NpmDoor(Door):
                     self._check_lines(conversation.draw(NOW))
         except RemoteProtocolError as error:
             check_words(error.message, most=1000)
+        conversation.end()
         save(node)
         check_node(node, NOW)
         self._check_lines(
