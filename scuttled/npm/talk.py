@@ -59,6 +59,7 @@ class Talk:
         self.left_out: Counter[str] = Counter()  # of what it sent: why, and how many
         self.not_sent: Counter[str] = Counter()  # of what we have: the same
         self._began_s = now.mono_s
+        self._began_ticks = now.wall_ms * TICKS_PER_MS
         self._lines = Lines()
         self._followers: dict[str, Follower] = {}
         # All by npm id. The peer's clock is the greatest of these three:
@@ -374,6 +375,10 @@ class Talk:
         npm drops what is not later than the last of that name, whoever told it.
         """
         name = npm
+        if npm == self.peer and 0 < self._heard.get(npm, 0) < at < self._began_ticks:
+            # Of an earlier life, before its clock was set back. Under its own id npm would take all
+            # that it writes until then for old.
+            name += ALIAS
         for _ in range(ALIASES_MAX):
             if max(self._heard.get(name, 0), self._sent.get(name, 0)) < at:
                 return name

@@ -329,3 +329,15 @@ def test_what_a_peer_has_by_another_way_is_not_told_for_late() -> None:
         again = Talk(bridge, NOW)
         say(again, header(peer, P=WALL + 5))
         assert [update[2] for update in updates(again) if update[0][1] == 1] == []
+
+
+def test_a_peer_whose_clock_was_set_back_is_not_silenced_by_its_own_past() -> None:
+    """npm takes for old what it writes itself, if its own id stands higher in its clock."""
+    bridge = Bridge(a_node(), "default")
+    say(Talk(bridge, NOW), header("P"), [["before", 1], WALL - 5, "P"])
+    again = Talk(bridge, NOW)
+    say(again, header("P", P=WALL - 1000), [["after", 2], WALL - 1000, "P"])
+    assert updates(again) == [[["before", 1], WALL - 5, "P~"]]
+    anew = Talk(bridge, NOW)
+    say(anew, header("P"))  # it has nothing: this is its own
+    assert [update[2] for update in updates(anew)] == ["P~", "P"]
