@@ -251,8 +251,15 @@ class Mischief:
             self._set_clock(machine)
             machine.offset_ms += off_ms
             own_s = mended_s if together else self.rng.choice(WHILES_S)
-            self._later(own_s, partial(self._set_clock, machine))
+            self._later(own_s, partial(self._mend_clock, machine))
         self._happened("years")
+
+    def _mend_clock(self, machine: Machine) -> None:
+        """Nearly right, once nothing goes wrong any more: else it might be refused for good."""
+        if self.over:
+            machine.set_clock(self.rng.uniform(-OFFSET_MS, OFFSET_MS) / 10, 0.0)
+        else:
+            self._set_clock(machine)
 
     def _set_clock(self, machine: Machine) -> None:
         offset_ms = self.rng.uniform(-OFFSET_MS, OFFSET_MS) if self.faults.jump else 0.0
@@ -271,7 +278,7 @@ class Mischief:
         for name, (_, target) in self.world.network.homes.items():
             self.world.network.names[name] = (target,)
         for machine in core:
-            machine.set_clock(self.rng.uniform(-OFFSET_MS, OFFSET_MS) / 10, 0.0)
+            self._mend_clock(machine)
 
     async def break_for_good(self, machines: list[Machine]) -> None:
         """What is not of the core stays dead, deaf, dumb or slow."""
