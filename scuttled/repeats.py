@@ -1,8 +1,9 @@
 """What is said again and again is counted, and said once a minute with how often.
 
-Three bounds, each for a minute: on lines that are the same but for their numbers; on lines of one
-origin, which is the place in the code and so cannot be made new by a peer; and on those which the
-code says come from strangers (`extra=FROM_STRANGERS`), of which one is enough.
+Two bounds, each for a minute: on lines that are the same but for addresses and numbers, and on
+lines of one origin, which is the place in the code and so cannot be made new by a peer. Both are
+low for what the code says comes from strangers (`extra=FROM_STRANGERS`): who knocks at a port each
+second is worth one line, but a second cause of trouble is worth one, too.
 """
 
 import logging
@@ -13,6 +14,7 @@ MINUTE_S = 60.0
 SAME_MAX = 5  # that are the same but for numbers...
 TROUBLE_MAX = 2  # ...and that are warnings or worse
 ORIGIN_MAX = 100  # of one place in the code, whatever they say
+STRANGERS_MAX = 20  # likewise, of strangers; of the same one
 KINDS_MAX = 1000  # counted at a time
 
 FROM_STRANGERS = {"from_strangers": True}
@@ -40,13 +42,18 @@ class Repeats:
         """Whether to say it. If not, it is counted."""
         if record.levelno <= logging.DEBUG:
             return True
-        origin = (record.name, record.levelno, record.msg)
-        if getattr(record, "from_strangers", False):
-            return self._count(origin, 1, record, now_s)
+        strange = getattr(record, "from_strangers", False)
+        if strange:
+            most = 1
+        elif record.levelno < logging.WARNING:
+            most = SAME_MAX
+        else:
+            most = TROUBLE_MAX
         same = (record.name, record.levelno, _CHANGING.sub("", record.getMessage()))
-        most = SAME_MAX if record.levelno < logging.WARNING else TROUBLE_MAX
+        origin = (record.name, record.levelno, record.msg, "whatever it says")
+        most_of_origin = STRANGERS_MAX if strange else ORIGIN_MAX
         return self._count(same, most, record, now_s) and self._count(
-            (*origin, "all"), ORIGIN_MAX, record, now_s
+            origin, most_of_origin, record, now_s
         )
 
     def _count(

@@ -11,6 +11,7 @@ import os
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -97,7 +98,7 @@ class Budget:
         took[0] += report.duration
         took[1] += report.when == "call"
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._granted_s is not None:
             words = f"within {self._granted_s:g} s: {self._not_begun} tests were not begun"
             terminalreporter.write_line(words)

@@ -13,6 +13,7 @@ from scuttled.repeats import (
     MINUTE_S,
     ORIGIN_MAX,
     SAME_MAX,
+    STRANGERS_MAX,
     TROUBLE_MAX,
     Repeats,
 )
@@ -48,10 +49,17 @@ def test_lines_that_differ_in_numbers_only_are_the_same(level: int, most: int) -
     assert said(repeats, iter([record("something else", level=level)])) == 1
 
 
-def test_of_strangers_one_a_minute_is_said_whatever_they_do() -> None:
+def test_of_strangers_one_a_minute_is_said_for_each_cause() -> None:
     repeats = Repeats()
-    lines = (record(f"{STRANGER}: %s", "h", "x" * i, **FROM_STRANGERS) for i in range(100))
-    assert said(repeats, lines) == 1
+    for cause in ("it speaks HTTP", "another cluster"):
+        lines = (record(STRANGER, f"10.0.0.{i}:{i}, {cause}", **FROM_STRANGERS) for i in range(100))
+        assert said(repeats, lines) == 1
+
+
+def test_nor_can_strangers_fill_it_with_words_of_their_own() -> None:
+    repeats = Repeats()
+    lines = (record(STRANGER, "x" * i, **FROM_STRANGERS) for i in range(100))
+    assert said(repeats, lines) == STRANGERS_MAX
 
 
 def test_nobody_can_fill_the_log_with_words_of_his_own() -> None:

@@ -375,6 +375,7 @@ DEEP = b"\x91" * 1015 + b"\xc0"
     ids=["all", "ping", "bye"],
 )
 def test_what_is_nested_too_deep_to_be_shown_is_told(body: bytes) -> None:
-    """msgpack takes 1,024 levels; to show so many is more than Python does."""
-    with pytest.raises(RemoteProtocolError, match="nested too deep"):
+    """msgpack takes 1,024 levels; to show so many is more than Python 3.11 does, which says so."""
+    with pytest.raises(RemoteProtocolError, match=r"nested too deep|\[{20}") as caught:
         wire.decode(body)
+    assert len(caught.value.message) < 200
