@@ -116,7 +116,7 @@ def _invoke(args: list[str], settings: "Settings") -> int:
     import click
 
     from scuttled.cli import cli
-    from scuttled.errors import ConfigError, UsageError
+    from scuttled.errors import Unavailable, UsageError
 
     completion = os.environ.get("_SCUTTLED_COMPLETE")
     if completion:
@@ -139,7 +139,8 @@ def _invoke(args: list[str], settings: "Settings") -> int:
         if _can_tell_time():
             raise
         words = "the wall clock of this machine stands beyond the year 2262"
-        raise ConfigError(words, hint="set it, and have NTP keep it: timedatectl") from None
+        # Not 78, at which systemd would not try again once the clock is set.
+        raise Unavailable(words, hint="set it, and have NTP keep it: timedatectl") from None
 
 
 def _can_tell_time() -> bool:

@@ -259,7 +259,7 @@ class Caller:
                 await trio.lowlevel.checkpoint()  # a long search must not keep others waiting
             elif self._last and not self._unsaved:
                 return
-            elif self._waiting:
+            elif self._waiting or self._streams:
                 await self._next_event()
             else:
                 await self._bell.heard()
@@ -278,8 +278,13 @@ class Caller:
             if (outcome := self._outcome(waiting, now)) is not None:
                 del self._waiting[i]
                 self._answers += _frame(i, outcome)
+        for watch in self._watches():
+            watch.lose_patience(now)
         if not (self._unsaved or self._waiting or self._reads_disk()):
             self.node.progress.discard(self._bell.ring)
+
+    def _watches(self) -> list[Watch]:
+        return [stream for stream in self._streams.values() if isinstance(stream, Watch)]
 
     def _reads_disk(self) -> bool:
         """Whether a stream is told of what is saved, and so has news when something was."""
@@ -302,7 +307,13 @@ class Caller:
 
     async def _next_event(self) -> None:
         """Until the bell rings, or the time of somebody who waits is over."""
-        due_s = min((w.deadline_s for w in self._waiting.values()), default=math.inf)
+        dues = [waiting.deadline_s for waiting in self._waiting.values()]
+        due_s = min(
+            [*dues, *(watch.patient_until_s for watch in self._watches())], default=math.inf
+        )
+        if due_s == math.inf:
+            await self._bell.heard()
+            return
         with trio.move_on_after(max(0.0, due_s - self.control.now().mono_s)):
             await self._bell.heard()
 

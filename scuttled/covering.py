@@ -29,8 +29,9 @@ class Stamped(Protocol):
 class Passed:
     """What a cursor's clock covers of one model, and a watch passes over therefore.
 
-    Entries reach a state before its clock, and a node may be behind the one where the cursor was
-    given; so it does that until its own clock covers as much, and it has read what was here then.
+    A node may be behind the one where the cursor was given. What it has then may be outranked by
+    what the watcher knows; so it is not told before the node's own clock covers as much, and what
+    is told then stands in the log as it is at that moment.
     """
 
     def __init__(self, times: Mapping[str, int]) -> None:
@@ -43,8 +44,20 @@ class Passed:
                 self.times[source] = time
             elif text != EXPIRED:
                 raise UsageError(f"clock with '{text:.60}', which is not a source")
+        self.checked = False  # that no deletion was forgotten which it does not cover
         self._end: int | None = None  # what it covers stands below
-        self._looked = -1  # revision of the clock, the last time
+        self._looked: tuple[Clock, int] | None = None  # at which clock, at which revision of it
+
+    def holds_back(self, model: Scuttlebutt) -> bool:
+        """Whether the node does not have as much yet."""
+        if self._end is None:
+            looked = (model.clock, model.clock.revision)
+            known = self._looked
+            if known is None or known[0] is not looked[0] or known[1] != looked[1]:
+                self._looked = looked
+                if model.clock.covers_all(self.times.items()):
+                    self._end = model.log.end
+        return self._end is None
 
     def covers(self, told: Stamped) -> bool:
         return told.timestamp <= self.times.get(told.source, 0)
@@ -56,12 +69,8 @@ class Passed:
         """Whether what was told has expired since that."""
         return slot.expires_ms > self.expired_ms and model.has_expired(slot.slot)
 
-    def is_behind(self, model: Scuttlebutt, at: int) -> bool:
+    def is_behind(self, at: int) -> bool:
         """Whether nothing that it covers can come any more to a reader that stands there."""
-        if self._end is None and model.clock.revision != self._looked:
-            self._looked = model.clock.revision
-            if model.clock.covers_all(self.times.items()):
-                self._end = model.log.end
         return self._end is not None and at >= self._end
 
 

@@ -56,6 +56,7 @@ GRACE_S = 2.0  # for callers and links at the end
 EXPIRE_S = 0.2  # between looks at what expires, while something is due soon
 TURN_S = 1.0  # between looks at rates and the watchdog
 LOOK_S = 5.0  # between looks for problems to be logged...
+DELETIONS_S = 60.0  # ...and for those of deletions, which cost more to find
 STANDS_S = 10.0  # ...which is done when they have stood so long: links take a moment to come
 LOGGED_ELSEWHERE = ("disk", "peer", "skew", "model", "future")  # when they come, in detail
 LOAD_TOLD_S = 1.0  # of loading, after which it is told how long it took
@@ -342,9 +343,7 @@ class Daemon:
         self.say(f"gossip   {self.listen}  peers {' '.join(config.peers) or 'none'}")
         for text in config.npm:
             self.say(f"npm      {text}")
-        readiness.notify(
-            f"READY=1\nSTATUS={self.report.status_line(self.outside.now())}", self.outside.environ
-        )
+        readiness.notify(f"READY=1\nSTATUS={self.report.status_line()}", self.outside.environ)
 
     # --- going down ---
 
@@ -425,7 +424,7 @@ class Daemon:
             self.report.sample(self.outside.now())
             self.pacing.measure.turn(self.outside.now())
             tell_repeats()
-            line = self.report.status_line(self.outside.now())
+            line = self.report.status_line()
             if line != said:
                 readiness.notify(f"STATUS={line}", self.outside.environ)
                 said = line
@@ -439,9 +438,8 @@ class Daemon:
         while True:
             await trio.sleep(LOOK_S)
             now = self.outside.now()
-            for problem in problem_log.news(
-                self.report.problems(now), now.mono_s, after_s=STANDS_S
-            ):
+            problems = self.report.problems(now, deletions_age_s=DELETIONS_S)
+            for problem in problem_log.news(problems, now.mono_s, after_s=STANDS_S):
                 hint = f" (hint: {problem.hint})" if problem.hint else ""
                 logger.warning("%s%s", problem.words, hint)
 

@@ -31,6 +31,7 @@ TIMER_S = 0.001  # the least that a timer waits, so that no timer can make it sp
 PARTING_S = 1.0  # for the last words on a link
 SKEW_MS = 500  # between two clocks, from which it is worth a line
 REPEAT_S = 600.0  # between two lines about a peer that is refused again and again
+WHEREVER = ("0.0.0.0", "[::]")  # noqa: S104  (a peer's; it is not listened there)
 LINKS_MAX = 512  # connections taken; more are closed at once
 
 
@@ -67,7 +68,7 @@ class Gossip:
         self.dialler = Dialler(node, self.outside, self.run_link, insecure=insecure, listen=listen)
         self._taken = 0
         self._leaving = False
-        self._open: set[Link] = set()
+        self._open: dict[Link, str] = {}  # and who is at the other end
         self._past = Traffic()
         self._said: dict[tuple[str, str], float] = {}  # refusals, and when
         self._refused: dict[str, tuple[float, str]] = {}  # by host: who dialled us, when, and why
@@ -95,7 +96,7 @@ class Gossip:
             return
         who, bell = remote_name(stream), Bell()
         link.wake = bell.ring
-        self._open.add(link)
+        self._open[link] = who
         try:
             async with stream, trio.open_nursery() as nursery:
                 nursery.start_soon(self._read, link, stream, bell, who)
@@ -107,7 +108,7 @@ class Gossip:
                 link.ended = End(Code.PROTOCOL, _first_words(group), by_peer=True)
         finally:
             was_up = link.up
-            self._open.discard(link)
+            self._open.pop(link, None)
             self._past.add(link)
             self.node.gone(link)
             self.dialler.went_down(link)
@@ -239,6 +240,17 @@ class Gossip:
             closed = "connection from %s closed: %s"
             logger.warning(closed, who, words, extra=FROM_STRANGERS)
 
+    def address_of(self, link: Link) -> str:
+        """Where the node at the other end can be dialled, as far as it says; who listens wherever
+        it can is known by the host that its connection comes from.
+        """
+        assert link.peer is not None
+        said = link.peer.address
+        host, came_from = said.rpartition(":")[0], self._open.get(link, "").rpartition(":")[0]
+        if host in WHEREVER and came_from:
+            return f"{came_from}{said.removeprefix(host)}"
+        return said
+
     def refused_lately(self, now: Instant) -> list[str]:
         """Of nodes that dialled this one and do not fit: where, and why. They try for ever."""
         return [
@@ -264,7 +276,12 @@ class Gossip:
 
     def _log_stopped(self, link: Link, known: int) -> None:
         assert link.peer is not None
-        (name, words), *others = list(link.stopped.items())[known:]
+        news = list(link.stopped.items())[known:]
+        # A program has models, and no rows of members: nothing is wrong with that.
+        stopped = [(name, words) for name, words in news if not name.startswith("_")]
+        if not stopped:
+            return
+        (name, words), *others = stopped
         more = f" (and {len(others)} other models)" if others else ""
         logger.warning("model %s stopped with %s: %s%s", name, link.peer.name, words, more)
 

@@ -109,7 +109,11 @@ class UncheckedFile(UserWarning):
 
 
 def dump(model: Scuttlebutt) -> bytes:
-    """All of a model, in the form of a file."""
+    """All of a model, in the form of a file.
+
+    Raises UsageError in another thread than the one that replicates it: it may change meanwhile.
+    """
+    model.observed.admit()
     clock = model.clock.copy_times()
     frames = [
         wire.encode(

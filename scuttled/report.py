@@ -3,6 +3,7 @@
 Reads everything, changes nothing.
 """
 
+import math
 import os
 import re
 from typing import Any, NamedTuple
@@ -75,6 +76,8 @@ class Report:
         self.pacing = pacing
         self.guests = guests or Guests()
         self._samples: list[tuple[float, Counts]] = []
+        self._deletions: list[Problem] = []  # that wait for somebody...
+        self._deletions_at_s = -math.inf  # ...as of then
 
     def counts(self) -> Counts:
         return Counts(*map(sum, zip(*map(_counts_of, self.gossip.counted()), strict=True)))
@@ -94,22 +97,27 @@ class Report:
             round((after.updates_out - before.updates_out) / span, 1),
         )
 
-    def status_line(self, now: Instant) -> str:
+    def status_line(self) -> str:
         """What `systemctl status` shows."""
-        up, others = self._peers_up(now)
+        up, others = self._peers_up()
         keys = sum(line["keys"] for line in model_list(self.node))
         lag = sum(link.lag for link in self.node.links.values())
         return f"{up}/{others} peers, {keys:,} keys, lag {lag:,}"
 
-    def _peers_up(self, now: Instant) -> tuple[int, int]:
+    def _peers_up(self) -> tuple[int, int]:
         """How many are linked, whoever dialled, and how many there are or ought to be."""
-        states = [row["state"] for row in self.peers(now)]
-        return states.count("up"), len(states) - states.count("self")
+        missing = set()
+        for target in self.dialler.targets.values():
+            for peer in self._others_of(target):
+                if self._state(target, peer)[0] != "up":
+                    missing.add(peer.node_id or f"{target.text} {peer.address}")
+        up = len(self.node.links)
+        return up, up + len(missing)
 
     def facts(self, now: Instant) -> dict[str, Any]:
         """`status`, but for the models."""
         config, node, storage = self.config, self.node, self.storage
-        up, others = self._peers_up(now)
+        up, others = self._peers_up()
         rate_in, rate_out = self._rates()
         problems = self.problems(now)
         return {
@@ -153,8 +161,11 @@ class Report:
             "diagnoses": [problem._asdict() for problem in problems],
         }
 
-    def problems(self, now: Instant) -> list[Problem]:
-        """All that an operator should look at."""
+    def problems(self, now: Instant, *, deletions_age_s: float = 0.0) -> list[Problem]:
+        """All that an operator should look at.
+
+        To look at deletions costs some milliseconds a model: what was found may be so old.
+        """
         found = []
         if failing := self.node.failing:
             found.append(Problem("disk", f"the disk fails: {failing}", DISK_HINT))
@@ -163,7 +174,10 @@ class Report:
         if words := self.node.time.future:
             found.append(Problem("ahead", words, CLOCK_HINT))
         found += self._alone(now)
-        found += self._silent_members(now)
+        if now.mono_s - self._deletions_at_s >= deletions_age_s:
+            self._deletions_at_s = now.mono_s
+            self._deletions = self._silent_members(now)
+        found += self._deletions
         found += self._crowded_models()
         for target in self.dialler.targets.values():
             found += self._target_problems(target)
@@ -306,7 +320,7 @@ class Report:
         for node_id, link in node.links.items():
             if node_id not in shown:
                 assert link.peer is not None
-                caller = Peer(link.peer.address)
+                caller = Peer(self.gossip.address_of(link))
                 rows.append(_row(caller, "up", "", "", link, now))
         return rows + self.guests.rows(now)
 

@@ -31,6 +31,7 @@ CATCH_UP_MS = 5000  # beyond the allowed skew, below which time itself is soon e
 PLAUSIBLE_MS = 1_577_836_800_000  # 2020-01-01: there was no scuttled before
 ASK_S = 1.0  # between two measures of a linked peer's clock, while it matters
 HEARD_S = 45.0  # for which a clock that was heard counts; who is refused is dialled every 30 s
+HEARD_MAX = 1024  # clocks; a stranger can say HELLO with any id
 SETTLE_S = 2.0  # of agreement before the future is taken back: others may have their say
 DOUBT_S = 15.0  # likewise, while none of those who agree is known to be without a future
 WHO_MAX = 3  # named in a sentence
@@ -79,7 +80,11 @@ class Timekeeping:
             self.hear(peer.node_id, peer.name, peer.wall_ms - now.wall_ms, now.mono_s)
 
     def hear_links(self, links: Collection[Link], now: Instant) -> None:
-        """Of whoever is linked, what was measured last; asks again while it matters."""
+        """Of whoever is linked, what was measured last; asks again while it matters.
+
+        To be called often: who was not heard for long is forgotten.
+        """
+        self._forget_old(now.mono_s)
         for link in links:
             assert link.peer is not None
             measured_s = link.pulse.measured_s or link.began.mono_s
@@ -94,7 +99,7 @@ class Timekeeping:
 
         What was heard before the last jump is not heeded.
         """
-        if at_s >= self.jumped_s:
+        if at_s >= self.jumped_s and (who in self._heard or len(self._heard) < HEARD_MAX):
             self._heard[who] = _Heard(name, skew_ms, at_s)
 
     def measure(self, hlc_ms: int, wall_ms: int) -> None:
@@ -108,7 +113,6 @@ class Timekeeping:
         """Whether all that is ahead is to be taken back now."""
         if not self.ahead_ms:
             return False
-        self._forget_old(now.mono_s)
         agree, differ = self._agree(), self._differ()
         if now.wall_ms < PLAUSIBLE_MS or not agree or len(agree) + 1 <= len(differ):
             self._agreed_s = None

@@ -22,6 +22,11 @@ from scuttled.errors import CantCreate, ConfigError
 
 UNIX = "unix:"
 BACKLOG = 64
+
+# Of a peer that says nothing of itself: is asked after so long, so often, before it is given up.
+KEEP_ALIVE_IDLE_S = 30
+KEEP_ALIVE_INTERVAL_S = 10
+KEEP_ALIVE_COUNT = 3
 LOOK_UPS_MAX = 32  # threads that wait for the resolver; apart from those that write to the disk
 
 _look_ups: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("look_ups")
@@ -150,6 +155,23 @@ def dial_reason(error: Exception) -> str:
     if error.errno is not None and error.errno > 0:  # a resolver's own numbers are negative
         return os.strerror(error.errno)
     return error.strerror or str(error)
+
+
+def keep_alive(stream: trio.SocketStream) -> None:
+    """Have the kernel ask whether the other end is still there, or a machine that lost its power
+    would be taken for one that has nothing to say, for ever."""
+    wanted = {
+        "TCP_KEEPIDLE": KEEP_ALIVE_IDLE_S,
+        "TCP_KEEPINTVL": KEEP_ALIVE_INTERVAL_S,
+        "TCP_KEEPCNT": KEEP_ALIVE_COUNT,
+    }
+    try:
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in wanted.items():
+            if (option := getattr(socket, name, None)) is not None:  # not on every system
+                stream.socket.setsockopt(socket.IPPROTO_TCP, option, value)
+    except OSError:
+        pass  # no TCP, or gone by now: whoever reads will see
 
 
 def remote_name(stream: trio.abc.Stream) -> str:

@@ -47,13 +47,14 @@ def model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
 
 def _marks_to_note(model: Scuttlebutt, upto: int) -> Marks | None:
     """What is to be known of a log of which that much is saved; None if it stands there already."""
-    log, noted = model.log, model.log.marks
-    ahead = noted.ahead if upto <= noted.ahead else upto + MARK_AHEAD
+    log = model.log
+    ahead, forgotten, noted_ms = log.marks
     expired_ms = model.expired_ms
     if upto < log.end:  # what was moved stands at the end, and is not saved yet
-        expired_ms = min(expired_ms, noted.expired_ms)
-    marks = Marks(ahead, log.forgotten, expired_ms)
-    return None if marks == noted else marks
+        expired_ms = min(expired_ms, noted_ms)
+    if upto <= ahead and log.forgotten == forgotten and expired_ms == noted_ms:
+        return None
+    return Marks(ahead if upto <= ahead else upto + MARK_AHEAD, log.forgotten, expired_ms)
 
 
 def note_saved(model: Scuttlebutt, part: ModelBatch) -> None:

@@ -7,6 +7,7 @@ more rows asks for them. (What a model holds, once: listing.)
 Rows are told in docs/control.md.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -76,19 +77,21 @@ class Watch:
         after: str,
         clock: Clocks | None = None,
         durable: bool = False,
-        alone: bool = False,
+        patient_until_s: float = math.inf,
     ) -> None:
         self.node = node
         self.durable = durable
         self._only = model
-        self._alone = alone  # nobody can bring this node what a cursor covers, and it lacks
+        self._patient_until_s = patient_until_s  # when what a cursor covers should be here
         self._match = any_matcher(patterns)
+        self._source = node.author.source
         self._log = log_of(node)
+        self._passed: dict[str, Passed] = {}  # what a cursor's clock covers
+        self._at: dict[str, int] = {}
         self._at = {m.name: self._end(m) for m in self._models()}
         self._first: list[Row] = []  # reset and the like, before all else
         self._until: dict[str, int] | None = None  # while a snapshot runs: where it began
         self._held: dict[str, Held | None] = {}  # while a snapshot runs: see `_read_told`
-        self._passed: dict[str, Passed] = {}  # what a cursor's clock covers
         self._excused: dict[str, int] = {}  # deletions forgotten up to there were known to it
         self._rises: dict[str, Rise] = {}
         self._owes_clock = False  # rows were told that the clocks told so far may not cover
@@ -110,6 +113,10 @@ class Watch:
     def _end(self, model: Scuttlebutt) -> int:
         """How far this watch is told."""
         log = model.log
+        if self._passed:
+            passed = self._passed.get(model.name)
+            if passed is not None and passed.holds_back(model):
+                return min(self._at.get(model.name, 0), log.end)
         if not self.durable:
             return log.end
         # A state that a RESET brought is told of when it is on disk as a whole.
@@ -154,20 +161,44 @@ class Watch:
             return "the cursor is of another run of the daemon, or of another node"
         if cursor.cluster not in ("", log_of(self.node).rpartition(".")[2]):
             return "the cursor is of another cluster"
-        passed = Passed(times)
-        self._passed[name] = passed
-        if model is None:
-            return f"there is no model {name} here" if self._alone else ""
-        position = cursor.places[name].position
+        self._passed[name] = Passed(times)
         same_node = cursor.node == self.node.author.node_id.hex()
-        # A node that has never met another forgets without raising its floor.
-        unseen = same_node and cursor.log != self._log and position <= model.log.forgotten
-        if unseen or not passed.covers_all(model.floor.items()):
-            return f"model {name} has forgotten deletions since"
-        if self._alone and not model.clock.covers_all(passed.times.items()):
-            return f"this node does not have all of model {name} that the cursor covers"
-        self._excused[name] = model.log.forgotten
+        if model is not None and same_node and cursor.log != self._log:
+            # A node that has never met another forgets without raising its floor.
+            if cursor.places[name].position <= model.log.forgotten:
+                return f"model {name} has forgotten deletions since"
         return ""
+
+    def _has_forgotten(self, model: Scuttlebutt, passed: Passed) -> bool:
+        """Whether deletions are forgotten here that the cursor does not cover.
+
+        Asked once, when this node has all that it covers: by then a RESET may have come, too.
+        """
+        if not passed.checked:
+            passed.checked = True
+            if not passed.covers_all(model.floor.items()):
+                return True
+            self._excused[model.name] = model.log.forgotten
+        return False
+
+    @property
+    def patient_until_s(self) -> float:
+        """When `lose_patience` is due."""
+        return self._patient_until_s if self._passed else math.inf
+
+    def lose_patience(self, now: Instant) -> None:
+        """Start over if this node still lacks what the cursor covers: it may never come."""
+        if now.mono_s < self.patient_until_s:
+            return
+        self._patient_until_s = math.inf
+        models = {model.name: model for model in self._models()}
+        for name, passed in self._passed.items():
+            model = models.get(name)
+            if model is None or passed.holds_back(model):
+                self._start_over(
+                    f"this node does not have all of model {name} that the cursor covers"
+                )
+                return
 
     def _start_over(self, reason: str) -> None:
         """What was told before no longer holds: forget it, here is all there is now."""
@@ -185,17 +216,21 @@ class Watch:
         if self._first:
             return True
         at = self._at
-        if any(self._end(model) > at.get(model.name, 0) for model in self._models()):
-            return True
-        return self._is_live_due() or (self._owes_clock and self._is_clock_due())
+        for model in self._models():
+            if self._end(model) > at.get(model.name, 0):
+                return True
+        if self._until is not None:
+            return self._is_live_due(self._until)
+        return self.durable and self._owes_clock and self._is_clock_due()
 
-    def _is_live_due(self) -> bool:
-        until = self._until
-        return until is not None and all(self._at.get(n, 0) >= stop for n, stop in until.items())
+    def _is_live_due(self, until: dict[str, int]) -> bool:
+        return all(self._at.get(name, 0) >= stop for name, stop in until.items())
 
     def rows(self, now: Instant) -> list[Row]:
         """The next rows; maybe none although `has_something` (what changed does not match)."""
-        self._log = log_of(self.node)
+        if self.node.author.source != self._source:
+            self._source = self.node.author.source
+            self._log = log_of(self.node)
         rows, self._first = self._first, []
         size = looked = 0
         for model in self._models():
@@ -205,6 +240,10 @@ class Watch:
                 if len(rows) >= ROWS_MAX or size >= ROWS_BYTES or looked >= SCAN_ENTRIES_MAX:
                     return rows
                 looked += ROWS_MAX
+                passed = self._passed.get(name)
+                if passed is not None and self._has_forgotten(model, passed):
+                    self._start_over(f"model {name} has forgotten deletions since")
+                    return rows
                 if self._missed_some(model):
                     self._start_over(f"model {name} was reset, or has forgotten deletions")
                     return rows
@@ -212,9 +251,9 @@ class Watch:
                 if self._first:
                     return rows
             passed = self._passed.get(name)
-            if passed is not None and passed.is_behind(model, self._at[name]):
+            if passed is not None and passed.is_behind(self._at[name]):
                 del self._passed[name]
-        if self._is_live_due():
+        if self._until is not None and self._is_live_due(self._until):
             self._until = None
             self._held.clear()
             rows.append(self._live())
@@ -230,8 +269,11 @@ class Watch:
         """One piece of one log; the bytes of records that became rows."""
         log, name, size = model.log, model.name, 0
         passed = self._passed.get(name)
-        start = log.past_gap(self._at[name])
+        start = max(self._at[name], log.first)
         piece = log.piece(start, min(self._end(model), start + ROWS_MAX))
+        if not piece.records:
+            self._at[name] = log.past_gap(piece.next)
+            return 0
         if not isinstance(model, Slots):
             return self._read_told(model, piece, rows)
         for at, record, source in zip(piece.positions, piece.records, piece.sources, strict=True):

@@ -1,11 +1,13 @@
 """`scuttled config`: check a configuration, show what is in force, print a commented one."""
 
+from pathlib import Path
+
 import click
 
 from scuttled.cli import output
 from scuttled.cli.options import Settings, VerbGroup, verb
 from scuttled.cli.text import parse_json
-from scuttled.errors import CantCreate, NotPermitted, TimedOut, Unavailable
+from scuttled.errors import CantCreate, NotPermitted, StorageError, TimedOut, Unavailable
 
 Rows = list[tuple[str, str, str]]  # key, value as the file would say it, where it came from
 
@@ -75,7 +77,22 @@ def _settings(settings: Settings) -> Rows:
         settings.say("scuttled: showing what the file and the environment give")
     from scuttled.config import load
 
-    return load(settings.environ, file=None, flags={}).settings()
+    loaded = load(settings.environ, file=None, flags={})
+    return [*loaded.settings(), *_saved_peers(settings, loaded.config.data)]
+
+
+def _saved_peers(settings: Settings, data: Path) -> Rows:
+    """What a daemon of that state directory would dial besides, as it would say it."""
+    from scuttled.config.settings import toml
+    from scuttled.storage.directory import PEERS, read_peers
+
+    try:
+        saved = read_peers(data)
+    except StorageError as error:
+        settings.say(f"scuttled: {error.message}")
+        saved = []
+    origin = f"{data / PEERS} (join --save)"
+    return [("cluster.peers saved", toml(saved), origin)] if saved else []
 
 
 @verb(

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from scuttled.cli import misread
 from scuttled.cli.own_types import is_section
 from scuttled.cli.restore import is_own_type, is_restorable, plain_state
-from scuttled.cli.text import dump_json, kind_of, parse_json, unescape
+from scuttled.cli.text import dump_json, from_base64, kind_of, parse_json, unescape
 from scuttled.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from scuttled.errors import DataError
 
@@ -311,18 +311,12 @@ def _json_text(number: int, fields: dict[str, Any], line: bytes) -> str:
 
 
 def _from_base64(number: int, text: object, line: bytes) -> bytes:
-    """Strictly: no blanks, whole, and written as its bytes are written."""
-    import base64
-
     if not isinstance(text, str):
         raise _wrong(number, f'"value_b64" is {_kind(text)}, not text', line)
     try:
-        value = base64.b64decode(text, validate=True)
+        return from_base64(text)
     except ValueError:
-        value = b""
-    if base64.b64encode(value).decode() != text:
-        raise _wrong(number, '"value_b64" is not base64', line)
-    return value
+        raise _wrong(number, '"value_b64" is not base64', line) from None
 
 
 def _kind(value: object) -> str:

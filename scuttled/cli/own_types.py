@@ -11,6 +11,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
+from scuttled.cli.text import from_base64
 from scuttled.client import Client
 from scuttled.errors import Refused
 
@@ -44,7 +45,7 @@ def _is_update(row: object) -> bool:
     match row:
         case [str(change), int(time), str()] if _is_time(time):
             try:
-                base64.b64decode(change, validate=True)
+                from_base64(change)
             except ValueError:
                 return False
             return True
@@ -61,9 +62,7 @@ def merge(
     """Give it to the daemon; what became of its updates. Raises ScuttledError, nothing done."""
     if "updates" not in fields:
         raise Refused(f"of the data type '{fields['type']:.40}' this file holds no updates")
-    updates = [
-        [base64.b64decode(change), time, source] for change, time, source in fields["updates"]
-    ]
+    updates = [[from_base64(change), time, source] for change, time, source in fields["updates"]]
     done: dict[str, int] = client.request(
         "merge",
         model=model,

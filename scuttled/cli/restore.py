@@ -4,11 +4,10 @@ Such a model stands whole in its line of the export, as `get` writes it. It is m
 there is nothing of it: to merge a log or a counter into itself would count everything twice.
 """
 
-import base64
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from scuttled.cli.text import parse_json, value_fields
+from scuttled.cli.text import from_base64, parse_json, value_fields
 
 Call = tuple[str, list[Any]]  # an operation and its arguments
 
@@ -135,7 +134,7 @@ def _plain(value: Any) -> Any:
     if "value" in value:
         return value["value"]
     try:
-        data = base64.b64decode(value["value_b64"], validate=True)
+        data = from_base64(value["value_b64"])
     except (ValueError, TypeError):
         return value  # what no export of ours holds stays what it is
     return data.decode("utf-8", "surrogateescape")

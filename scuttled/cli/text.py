@@ -146,6 +146,16 @@ def _base64(value: bytes) -> dict[str, Any]:
     return {"value_b64": base64.b64encode(value).decode()}
 
 
+def from_base64(text: str) -> bytes:
+    """Strictly: no blanks, whole, and written as its bytes are written. Raises ValueError."""
+    import base64
+
+    value = base64.b64decode(text, validate=True)
+    if base64.b64encode(value).decode() != text:
+        raise ValueError(f"{text!r:.40} is not how these bytes are written")
+    return value
+
+
 def parse_json(text: bytes | str) -> tuple[Any] | None:
     """(the value,), or None if it is not JSON, or can't be said as such again: NaN, 1e999."""
     import json

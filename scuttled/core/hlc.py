@@ -76,7 +76,7 @@ class Author:
         if not (now_ms is None or callable(now_ms)):
             raise UsageError(f"an author's now_ms {now_ms!r:.40}, expected a function")
         self.node_id = node_id
-        self.is_guest = is_guest  # a program, not a daemon: see scuttlebutt.GUEST_SOURCES_MAX
+        self.is_guest = is_guest  # a program, not a daemon: see sources.GUEST_SOURCES_MAX
         self.hlc = Hlc(last)
         # How its writes are signed, and why others' are not believed: see security. None: not.
         self.seal: Callable[[str, Source, bytes], bytes] | None = None

@@ -238,8 +238,10 @@ class Slots(Scuttlebutt):
 
     @property
     def expired_ms(self) -> int:
-        due_ms = self.next_expiry_ms()  # of what came late, or did not fit in one call
-        return self._expired_ms if due_ms is None else min(self._expired_ms, due_ms - 1)
+        if not self._expiries:
+            return self._expired_ms
+        due_ms, _, _ = self._expiries[0]  # of what came late, or did not fit in one call
+        return min(self._expired_ms, due_ms - 1)
 
     def has_expired(self, slot: bytes) -> bool:
         """Whether `expire` has announced it."""

@@ -1,7 +1,8 @@
 """What all conversations at one address share: the models meant, and what each peer has sent."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from scuttled.core.scuttlebutt import Scuttlebutt
@@ -61,6 +62,27 @@ class Target(NamedTuple):
         return cls(kind, prefix, parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a peer was told by this node, up to the end of its last conversation."""
+
+    given: dict[str, dict[Source, int]]  # by part: of our sources, up to when
+    sent: dict[str, int]  # by npm id, or alias: the last one
+    others: frozenset[str]  # ids that it has from elsewhere, too
+
+    def has_arrived(self, clock: Mapping[str, int]) -> bool:
+        """Whether a peer of that clock has all of it: nothing was lost, nothing forgotten."""
+        return all(clock.get(npm, 0) >= time for npm, time in self.sent.items())
+
+    def from_us_alone(self, clock: Mapping[str, int]) -> set[str]:
+        """The ids of which a peer of that clock has what we told it, and nothing else."""
+        sent = self.sent.items()
+        return {npm for npm, time in sent if clock.get(npm) == time and npm not in self.others}
+
+
+NOTHING_TOLD = Told({}, {}, frozenset())
+
+
 class Bridge:
     """One `ADDR=MODEL` of a node.
 
@@ -75,10 +97,13 @@ class Bridge:
         self.kind, self.name, self.declared = Target.read(target)
         self.bucket = self.name if self.kind == BUCKET else None
         self._heard: OrderedDict[str, tuple[dict[str, int], tuple[object, ...]]] = OrderedDict()
+        self._told: OrderedDict[str, tuple[Told, tuple[object, ...]]] = OrderedDict()
         self._used: dict[str, int] = {}  # by part: revision of its clock when it was looked at
         if self.bucket is None:
             existing = node.models.get(self.name)
-            self._open(self.name, self.kind or (existing.data_type if existing else "map"))
+            self._open(
+                self.name, self.kind or (existing.data_type if existing is not None else "map")
+            )
         for part, data_type in (self.declared or {}).items():
             self._open(f"{self.bucket}{part}", data_type)
 
@@ -192,6 +217,18 @@ class Bridge:
         """As far as we still have it."""
         heard, logs = self._heard.get(peer, ({}, ()))
         return dict(heard) if logs == self._logs() else {}
+
+    def remember_told(self, peer: str, told: Told) -> None:
+        """That peer was told all this, for its next conversation."""
+        self._told[peer] = (told, self._logs())
+        self._told.move_to_end(peer)
+        while len(self._told) > PEERS_MAX:
+            self._told.popitem(last=False)
+
+    def told_to(self, peer: str) -> Told:
+        """As far as it is still known, and good."""
+        told, logs = self._told.get(peer, (NOTHING_TOLD, ()))
+        return told if logs == self._logs() else NOTHING_TOLD
 
     def _logs(self) -> tuple[object, ...]:
         """Others, once a model was replaced by a RESET."""

@@ -18,7 +18,7 @@ from scuttled.npm.bridge import Bridge
 from scuttled.npm.guests import Dialled, Guest, Guests, guest_words
 from scuttled.npm.talk import HELLO_S, Talk
 from scuttled.repeats import FROM_STRANGERS
-from scuttled.transport import dial, dial_reason, open_listeners, remote_name
+from scuttled.transport import dial, dial_reason, keep_alive, open_listeners, remote_name
 from scuttled.waking import Bell, Outlet, read_clocks
 
 logger = logging.getLogger(__name__)
@@ -100,6 +100,7 @@ class NpmDoor:
         bell, talk = Bell(), guest.talk
         node, reason = self.node, "the connection was closed"
         our_doing = False
+        keep_alive(stream)  # npm has no word for it
         self.guests.come(guest)
         node.watchers.add(bell.ring)
         node.progress.add(bell.ring)

@@ -20,7 +20,7 @@ from scuttled.core.slots import Slots
 from scuttled.core.update import TICKS_PER_MS, Instant, Source, parse_source, source_text
 from scuttled.errors import Refused, RemoteProtocolError
 from scuttled.models.value import Value
-from scuttled.npm.bridge import Bridge, Later
+from scuttled.npm.bridge import NOTHING_TOLD, Bridge, Later, Told
 from scuttled.npm.dialects import Origin, Said, dialect, is_ours
 from scuttled.npm.hazards import Unsayable, check_key
 from scuttled.npm.lines import (
@@ -59,6 +59,7 @@ class Talk:
         self.left_out: Counter[str] = Counter()  # of what it sent: why, and how many
         self.not_sent: Counter[str] = Counter()  # of what we have: the same
         self._began_s = now.mono_s
+        self._began_ticks = now.wall_ms * TICKS_PER_MS
         self._lines = Lines()
         self._followers: dict[str, Follower] = {}
         # All by npm id. The peer's clock is the greatest of these three:
@@ -66,6 +67,9 @@ class Talk:
         self._heard: dict[str, int] = {}  # the same, and what it has sent since
         self._sent: dict[str, int] = {}  # what we have
         self._shared = Shared()  # what has crossed, one by one
+        self._before = NOTHING_TOLD  # what it was told in earlier conversations
+        self._from_us: set[str] = set()  # npm ids of which it has that, and nothing else
+        self._others: set[str] = set()  # npm ids that it has from elsewhere, too
         self._removals = Removals()
         self._postponed: dict[str, int] = {}  # by npm id: the first that is to be sent again
         self._untyped: set[str] = set()  # parts of which something was left out; they may come
@@ -101,6 +105,11 @@ class Talk:
         for source, ticks in times.items():
             self._note_heard(source, ticks)
         self._claimed = dict(times)
+        before = self.bridge.told_to(self.peer)
+        if before.has_arrived(times):
+            self._before = before
+            self._from_us = before.from_us_alone(times)
+        self._others = set(before.others) | (times.keys() - self._from_us)
 
     def _note_heard(self, npm: str, ticks: int) -> None:
         """Of more sources than a clock can have none is noted (I7): it may get an echo."""
@@ -153,6 +162,8 @@ class Talk:
                 self._settle_tie(model, before, ticks, now)
                 self.bridge.node.accepted(model, urgent=False)
         self._note_heard(npm, ticks)
+        if not self._shared.has(base, ticks, said.slot, part) and len(self._others) < SOURCES_MAX:
+            self._others.add(npm)  # it is no echo
         self._shared.add(base, ticks, said.slot, part)
         if model.data_type == "log" and (gone := removed_slot(change, ours=False)):
             self._removals.settle(gone)
@@ -217,12 +228,23 @@ class Talk:
 
         Not if it had not sent all of its history: what came then may lie above what did not.
         """
+        if self.peer:
+            self._remember_told()
         if not (self._synced_in and self.peer):
             return
         heard = dict(self._heard)
         for npm, ticks in self._postponed.items():
             heard[npm] = min(heard.get(npm, 0), ticks - 1)
         self.bridge.remember(self.peer, heard)
+
+    def _remember_told(self) -> None:
+        given = {part: dict(times) for part, times in self._before.given.items()}
+        for part, follower in self._followers.items():
+            times = given.setdefault(part, {})
+            for source, time in follower.given.items():
+                times[source] = max(time, times.get(source, 0))
+        sent = {**self._before.sent, **self._sent}
+        self.bridge.remember_told(self.peer, Told(given, sent, frozenset(self._others)))
 
     # --- out ---
 
@@ -331,10 +353,12 @@ class Talk:
         return line
 
     def _is_there(self, npm: str, part: str, slot: Slot) -> bool:
-        """Whether the peer has it: it said so in its header, or it crossed this connection."""
+        """Whether the peer has it: it said so in its header, or it crossed a connection."""
         at, base = slot.timestamp, base_id(npm)
         if self._claimed.get(npm, 0) >= at:
-            return True
+            # Its clock of an id that it has from us alone says no more than what we told it.
+            told = self._before.given.get(part, {})
+            return npm not in self._from_us or told.get(slot.source, 0) >= at
         if base == self.peer and self._claimed.get(base, 0) >= at:
             return True  # its own, which we know under an alias
         if self._shared.has(base, at, slot.slot, part):
@@ -351,6 +375,10 @@ class Talk:
         npm drops what is not later than the last of that name, whoever told it.
         """
         name = npm
+        if npm == self.peer and 0 < self._heard.get(npm, 0) < at < self._began_ticks:
+            # Of an earlier life, before its clock was set back. Under its own id npm would take all
+            # that it writes until then for old.
+            name += ALIAS
         for _ in range(ALIASES_MAX):
             if max(self._heard.get(name, 0), self._sent.get(name, 0)) < at:
                 return name

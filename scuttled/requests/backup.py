@@ -30,7 +30,7 @@ from scuttled.core.update import (
 )
 from scuttled.errors import DataError, Refused, TooManySources, UsageError
 from scuttled.models import MODELS, make_model
-from scuttled.requests.results import Answer, Fields, Operations, text
+from scuttled.requests.results import Answer, Fields, Operations, flag, text
 
 UPDATES_BYTES_MAX = 2 << 20  # of a model's updates, which are got and given at once
 ROW_BYTES = 64  # of each, beside its change
@@ -63,6 +63,8 @@ class BackupOperations(Operations):
                 hint="scuttled serve --types PACKAGE.MODULE:CLASS",
             )
         updates, clock = _updates(request.get("updates")), _clock(request.get("clock"))
+        for switch in ("replace", "dry_run"):  # before anything is looked at
+            flag(request, switch)
         probe = self._probe(name, data_type, updates, now)
         if _fills_slots(probe):
             return self._write_anew(probe, updates, request, now)
@@ -87,7 +89,7 @@ class BackupOperations(Operations):
     ) -> Answer:
         held = self.node.models.get(probe.name)
         keys = held.count if isinstance(held, Slots) else 0
-        if keys and not request.get("replace"):
+        if keys and not flag(request, "replace"):
             return Answer({"count": 0, "left": keys, "deleted": 0})
         slots = [parse(update.record, update.source) for update in updates]
         due = [
@@ -97,7 +99,7 @@ class BackupOperations(Operations):
             if not 0 < slot.expires_ms <= now.wall_ms
         ]
         counts = {"count": len(due), "left": 0, "deleted": keys}
-        if request.get("dry_run"):
+        if flag(request, "dry_run"):
             return Answer(counts)
         model = self.node.model_to_write(probe.name, probe.data_type)
         if keys:
@@ -120,7 +122,7 @@ class BackupOperations(Operations):
         known = held.clock if held is not None else Clock()
         new = [update for update in updates if not known.covers(update.source, update.timestamp)]
         counts = {"count": len(new), "left": len(updates) - len(new), "deleted": 0}
-        if request.get("dry_run"):
+        if flag(request, "dry_run"):
             return Answer(counts)
         model = self.node.model_to_write(probe.name, probe.data_type)
         try:

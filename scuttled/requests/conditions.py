@@ -77,9 +77,15 @@ class Synced:
 
     def __init__(self, node: Node, daemon: Daemon) -> None:
         self.node, self.daemon = node, daemon
-        self._held = {model.name: list(model.clock.items()) for model in node.user_models()}
-        for model in node.user_models():
-            node.hurry(model)
+        self._aim()
+
+    def _aim(self) -> None:
+        """At all that this node has now, in this life."""
+        self._source = self.node.author.source
+        models = list(self.node.user_models())
+        self._held = {model.name: list(model.clock.items()) for model in models}
+        for model in models:
+            self.node.hurry(model)
 
     def holds(self, now: Instant) -> bool:
         return next(self._lacking(now), None) is None
@@ -88,6 +94,10 @@ class Synced:
         return _listed(list(self._lacking(now)))
 
     def _lacking(self, now: Instant) -> Iterator[str]:
+        if self._source != self.node.author.source:  # a future was taken back, or a RESET came
+            self._aim()
+        if why := self.node.time.future:
+            yield why
         yield from _peers_not_up(self.daemon, now)
         for model in self.node.user_models():
             if not model.is_saved:

@@ -38,6 +38,8 @@ OPTIONS_MS = ("ttl_ms", "keep_ms")  # what a model can be created with
 WHOLE_BYTES_MAX = 768 << 10  # of a model that is got as one value
 EVENTS_MODEL = "events"  # of emit and on, if none is named
 DEPTH_MAX = SLOT_BYTES_MAX  # slashes in a key
+PATIENCE_S = 35.0  # until a node has what a watch's cursor covers: redials take up to 30 s
+ALONE_PATIENCE_S = 3.0  # if it knows of nobody who could bring that
 WAIT_MS = 5_000  # for others to have a write, if nothing is said
 WAIT_MS_MAX = 7 * 86_400_000
 
@@ -182,6 +184,8 @@ class DataOperations(Operations):
         after, clock = split_cursor(text(request, "after", ""))
         if "clock" in request:
             clock = check_clocks(request["clock"])
+        alone = len(self.daemon.peers(now)) <= 1  # there is but this node itself
+        patience_s = ALONE_PATIENCE_S if alone else PATIENCE_S
         return Watch(
             self.node,
             text(request, "model", ""),
@@ -190,7 +194,7 @@ class DataOperations(Operations):
             after=after,
             clock=clock,
             durable=flag(request, "durable"),
-            alone=len(self.daemon.peers(now)) <= 1,
+            patient_until_s=now.mono_s + patience_s,
         )
 
     def op_call(self, request: Fields, now: Instant) -> Answer | Waiting:

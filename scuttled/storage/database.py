@@ -159,15 +159,13 @@ class Database:
 
     def write(self, batch: Batch, meta: Meta) -> None:
         """All of it, or on StorageError nothing."""
-        notes = dict(meta)
-        for model in batch.models:
-            if model.marks is not None:
-                notes[MARKS + model.name] = " ".join(map(str, model.marks))
         with told(self.path, "can't write"), self._transaction():
             for model in batch.models:
                 self._write_model(model)
-            if notes:
-                self._note(notes)
+                if model.marks is not None:
+                    self._note({MARKS + model.name: " ".join(map(str, model.marks))})
+            if meta:
+                self._note(meta)
         self._unsure = False
 
     def note(self, meta: Meta) -> None:

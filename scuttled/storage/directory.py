@@ -153,20 +153,25 @@ class Directory:
     # --- peers that were joined for good ---
 
     def read_peers(self) -> list[str]:
-        path = self.path / PEERS
-        try:
-            with path.open("rb") as file:
-                text = file.read(PEERS_BYTES_MAX + 1)
-            if len(text) > PEERS_BYTES_MAX:
-                raise StorageError(f"{path} has more than {PEERS_BYTES_MAX:,} bytes")
-            return text.decode("utf-8").split()
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError) as error:
-            raise StorageError(f"can't read {path}: {error}") from error
+        return read_peers(self.path)
 
     def write_peers(self, addresses: Iterable[str]) -> None:
         self._replace(PEERS, "".join(f"{address}\n" for address in sorted(addresses)))
+
+
+def read_peers(home: Path) -> list[str]:
+    """The words of the file in a state directory, unchecked. Raises StorageError."""
+    path = home / PEERS
+    try:
+        with path.open("rb") as file:
+            text = file.read(PEERS_BYTES_MAX + 1)
+        if len(text) > PEERS_BYTES_MAX:
+            raise StorageError(f"{path} has more than {PEERS_BYTES_MAX:,} bytes")
+        return text.decode("utf-8").split()
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise StorageError(f"can't read {path}: {error}") from error
 
 
 def _check(node: str, life: str) -> str:

@@ -132,6 +132,10 @@ def test_a_peer_that_was_saved_is_taken_back_for_good(fleet: Fleet) -> None:
     a, b = fleet.daemon("a"), fleet.daemon("b")
     a.cli("join", "--save", b.address)
     assert b.address in _settings(a)["cluster.peers saved"]
+    a.stop()
+    env = {"SCUTTLED_DATA": str(a.data)}
+    assert b.address in a.cli("config", "show", "--origin", env=env).stdout.decode()
+    a.start()
     a.cli("part", b.address)
     until(lambda: not b.json("status")[0]["peers_up"], "the link to end")
     a.restart()
@@ -217,7 +221,7 @@ def test_status_is_one_screen_on_a_terminal(fleet: Fleet) -> None:
     for words in ("healthy, 1 of 1 peers up", "cluster default", "keys 1", str(a.data), "sync"):
         assert words in screen
     node = a.ask("hello", protocol=[1, 1])["node"]
-    assert screen.startswith(f"a ({node})  up ")
+    assert screen.startswith(f"a ({node})  healthy, 1 of 1 peers up\n")
 
 
 @pytest.mark.parametrize("command", ["status", "peers", "model ls"])

@@ -134,7 +134,7 @@ def test_on_a_read_only_file_system_it_does_not_start_and_nothing_is_set_aside(
         subprocess.run(["mount", "-o", "remount,ro", str(point)], check=True)
         a.start(wait=False)
         assert a.ended() in (73, 74)
-        assert f"can't use the state directory {a.data}" in a.log()
+        assert f"can't use the state directory {point}" in a.log()  # and a hint behind it
         assert "ead-only" in a.log()
         subprocess.run(["mount", "-o", "remount,rw", str(point)], check=True)
         a.start()

@@ -149,27 +149,33 @@ ERRORS: list[tuple[list[str], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("command", "code"), ERRORS, ids=lambda value: str(value)[:50])
+SPELLINGS: list[tuple[list[str], list[str], dict[str, str]]] = [
+    (["-j"], [], {}),
+    ([], ["-j"], {}),
+    ([], ["-qj"], {}),
+    ([], ["--json"], {}),
+    ([], [], {"SCUTTLED_OUTPUT": "json"}),
+]
+CASES = [(command, code, SPELLINGS[0]) for command, code in ERRORS]
+CASES += [(command, code, how) for command, code in ERRORS[:5] for how in SPELLINGS[1:]]
+
+
+@pytest.mark.parametrize(("command", "code", "how"), CASES, ids=lambda value: str(value)[:50])
 def test_an_error_is_one_json_object_on_stderr(
-    shared: Daemon, command: list[str], code: int
+    shared: Daemon,
+    command: list[str],
+    code: int,
+    how: tuple[list[str], list[str], dict[str, str]],
 ) -> None:
-    for args, env in (
-        (["-j", *command], {}),
-        ([*command, "-j"], {}),
-        ([*command, "-qj"], {}),
-        (command, {"SCUTTLED_OUTPUT": "json"}),
-    ):
-        done = shared.cli(*args, check=False, env=env, stdin=b"no tab here\n")
-        assert done.returncode == code, (args, done.stderr)
-        assert done.stdout == b""
-        (line,) = done.stderr.decode().splitlines()
-        error = json.loads(line)
-        assert error.keys() == {"v", "code", "message", "hint"}
-        assert (error["v"], error["code"]) == (1, code)
-        assert error["message"]
-        assert not error["message"].startswith("scuttled")
-    text = shared.cli(*command, check=False, stdin=b"no tab here\n").stderr.decode()
-    assert not text.startswith("{")
+    before, behind, env = how
+    done = shared.cli(*before, *command, *behind, check=False, env=env, stdin=b"no tab here\n")
+    assert (done.returncode, done.stdout) == (code, b"")
+    (line,) = done.stderr.decode().splitlines()
+    error = json.loads(line)
+    assert error.keys() == {"v", "code", "message", "hint"}
+    assert (error["v"], error["code"]) == (1, code)
+    assert error["message"]
+    assert not error["message"].startswith("scuttled")
 
 
 def test_no_error_is_json_behind_the_words_of_another(shared: Daemon) -> None:
@@ -178,22 +184,32 @@ def test_no_error_is_json_behind_the_words_of_another(shared: Daemon) -> None:
     assert done.stderr == b"scuttled: no key '-j' in model default\n"
 
 
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
 @pytest.mark.parametrize("command", [["watch"], ["wait", "--key", "no-such-key"], ["on"]])
-def test_ctrl_c_is_an_object_too(shared: Daemon, command: list[str]) -> None:
+def test_an_end_by_a_signal_is_an_object_too(
+    shared: Daemon, command: list[str], ended_by: signal.Signals
+) -> None:
+    code = 128 + ended_by
     for args, said in (([*command, "-j"], True), (command, False)):
         process = subprocess.Popen(
             [SCUTTLED, *args], env=shared.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         _await_connection(process.pid)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ended_by)
         _, stderr = process.communicate(timeout=30)
-        assert process.returncode == 130
-        told = {"v": 1, "code": 130, "message": "ended by SIGINT", "hint": ""}
+        assert process.returncode == code
+        told = {"v": 1, "code": code, "message": f"ended by {ended_by.name}", "hint": ""}
         assert [json.loads(line) for line in stderr.splitlines()] == [told] * said
 
 
 def _await_connection(pid: int) -> None:
-    def links() -> list[str]:
-        return [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    def has_a_socket() -> bool:
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                if str(path.readlink()).startswith("socket:"):
+                    return True
+            except FileNotFoundError:  # closed since it was listed
+                pass
+        return False
 
-    until(lambda: any(link.startswith("socket:") for link in links()), "its connection")
+    until(has_a_socket, "its connection")

@@ -106,7 +106,7 @@ def test_updates_from_the_future_are_taken_when_their_time_has_come(
     status = a.ask("status")
     assert not a.state().keys() - {"present"}
     assert "updates in default from b are stamped too far in the future" in str(status["problems"])
-    warned = "100 updates of b in default are stamped 61.[0-9] s ahead of this node's clock"
+    warned = "100 updates of b in default are stamped 6[01].[0-9] s ahead of this node's clock"
     assert re.search(f"warning {warned}, allowed are 60 s", a.log())
 
     a.wait("--key", "future-99", timeout_s=SOON_S)

@@ -11,6 +11,7 @@ from scuttled.core.link import OUTBOX_MAX, Link
 from scuttled.core.slots import Slots
 from scuttled.core.update import SOURCE_BYTES, TICKS_PER_MS, Instant, timestamp_of
 from scuttled.core.wire import FRAME_BYTES_MAX, HELLO_BYTES_MAX
+from scuttled.listing import Listing
 from scuttled.node import Node
 from scuttled.notices import NOTICES_MAX
 from scuttled.npm.bridge import Bridge
@@ -18,7 +19,6 @@ from scuttled.npm.dialects import DIALECTS
 from scuttled.npm.lines import read_line
 from scuttled.npm.talk import Talk
 from scuttled.verifying import JOBS_MAX
-from scuttled.watching import Listing
 
 SOURCES_MAX = 60  # what the doors have to do with, lest it take megabytes to get there
 STOPPED_MAX = 8

@@ -167,6 +167,7 @@ def test_a_part_that_has_no_type_is_refused_in_words_and_comes_once_it_has(
     for n in range(3):
         peer("part", "chat", "emit", "msg", n)
     peer("part", "motd", "set", "hello")
+    until(lambda: "B1" in npm_rows(daemon), "the peer")
     until(lambda: len(npm_rows(daemon)["B1"]["npm"]["left_out"]) == 2, "both parts to be named")
     words = npm_rows(daemon)["B1"]["reason"]
     assert "3 left out: the part 'chat' has no type" in words

@@ -127,12 +127,17 @@ def tried(copy: Copy, only: str, count: int, seed: int) -> Iterator[Tried]:
     for file, broken in picked(copy, only, count, seed):
         source = copy.source(file)
         lines = broken.apply(source).decode().splitlines()
-        was = source.decode().splitlines()[broken.line - 1].strip()
-        became = lines[broken.line - 1].strip()
+        was = _code(source.decode().splitlines()[broken.line - 1])
+        became = _code(lines[broken.line - 1])
         outcome = copy.outcome(file, broken.apply(source), TESTS[file])
         if outcome == "survived" and (file, was, became) in EQUAL:
             outcome = "equal"
         yield Tried(f"{file}:{broken.line}", was, became, outcome)
+
+
+def _code(line: str) -> str:
+    """A line without what is said of it."""
+    return line.partition("  #")[0].strip()
 
 
 def tried_by_name(copy: Copy, only: str) -> Iterator[Tried]:

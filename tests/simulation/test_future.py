@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from scuttled import future, node
+from scuttled import future
+from scuttled.core.hlc import Author
 from scuttled.core.link import Link
 from scuttled.core.update import Instant
 from scuttled.simulation.heap.futures import Futures, run_until_violated
@@ -77,18 +78,17 @@ def _issues_what_others_wrote(self: Any, entry: Any) -> None:
         self.own.append(self.others.pop())
 
 
-def _lives_on(models: Any, author: Any, now_ms: int, limit: int) -> Any:
+def _lives_on(self: Author, life: int) -> None:
     """Under the same source, whose stamps then go back."""
-    life = author.life
-    author.live_as(life - 1)
-    return _take_back(models, author, now_ms, limit)
+    if life != getattr(self, "life", 0) + 1 or not hasattr(self, "source"):
+        _live_as(self, life)
 
 
 def _whatever_peers_say(self: Timekeeping, links: Any, now: Instant) -> bool:
     return self.ahead_ms > 0
 
 
-_take_back = future.take_back
+_live_as = Author.live_as
 
 BREAKS: dict[str, tuple[object, str, object]] = {
     "never taken back": (Timekeeping, "may_take_back", lambda self, links, now: False),
@@ -97,7 +97,7 @@ BREAKS: dict[str, tuple[object, str, object]] = {
     "the clock is not capped": (_Part, "become_what_is_left", _claims_the_future),
     "own writes are dropped": (_Part, "issue_own", _keeps_none_of_its_own),
     "others' are issued as of now": (_Part, "_sort_out", _issues_what_others_wrote),
-    "the life stays the same": (node, "take_back", _lives_on),
+    "the life stays the same": (Author, "live_as", _lives_on),
     "the links stay": (Link, "close", lambda self, code, words: None),
 }  # fmt: skip
 

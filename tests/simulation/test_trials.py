@@ -23,10 +23,12 @@ from scuttled.core.turns import Turns
 from scuttled.core.update import TICKS_PER_MS, Instant, Source
 from scuttled.dialling import Dialler, Target
 from scuttled.errors import UsageError
+from scuttled.future import _Part
 from scuttled.members import Members
 from scuttled.node import Node
 from scuttled.simulation import ALL, WORDS, Faults, Plan, Summary, Trial, Violation, run_many
 from scuttled.storage import Storage
+from scuttled.timekeeping import Timekeeping
 
 SEEDS = [
     int(line.split()[0])
@@ -36,6 +38,7 @@ SEEDS = [
 CALM = Faults.named(["deletes", "models"])
 NAMES = Faults.named(["dns"])
 AWAY = Faults.named(["part", "clog", "kill", "deletes"])
+YEARS = Faults.named(["years", "cut"])
 
 
 @pytest.mark.parametrize("block", range(0, 40, 10))
@@ -114,6 +117,7 @@ def test_a_fault_that_does_not_exist_is_refused_with_those_that_do() -> None:
 # --- rules, each broken on purpose ---------------------------------------------------------------
 
 _next_delta, _receive_delta, _pick = Session.next_delta, Session.receive_delta, Turns.pick
+_become = _Part.become_what_is_left
 _accepted, _has_hlc = Node.accepted, Hlc.next
 
 
@@ -148,6 +152,13 @@ def _keeps_no_count(self: Hlc, wall_ms: int) -> int:
 
 def _outranks_by_arrival(new: bytes, source: Source, old: bytes, other: Source) -> bool:
     return new[:8] > old[:8] or (new[:8] == old[:8] and source != other)
+
+
+def _claims_the_future(self: Any, sane: int) -> Any:
+    times = self.model.clock.copy_times()
+    husk = _become(self, sane)
+    self.model.clock.merge(times.items())
+    return husk
 
 
 def _covers_all(self: Members, model: Slots, links: object, wall_ms: int) -> Any:
@@ -189,6 +200,12 @@ BREAKS: dict[str, tuple[object, str, object, Faults | None]] = {
     "a deletion is forgotten too early": (Members, "stability", _covers_all, AWAY),
     "a loop that ends at oneself": (Dialler, "_begin_round", _ends_at_itself, NAMES),
     "a loop that ends at a name of nobody": (Dialler, "_begin_round", _ends_at_no_name, NAMES),
+    "I9 a future is never taken back": (
+        Timekeeping, "may_take_back", lambda self, links, now: False, YEARS,
+    ),
+    "I3 a clock claims what is still in the future": (
+        _Part, "become_what_is_left", _claims_the_future, YEARS,
+    ),
     "an echo": (Session, "_skip", lambda self, start, stop: None, CALM),
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ import trio.lowlevel
 from scenes import a_door, save
 from sockets import Member, on_sockets, socket_pair, until
 
+from scuttled import control as control_room
 from scuttled import rpc
 from scuttled.control import (
     ANSWERS_BYTES_MAX,
@@ -533,3 +534,17 @@ async def test_a_request_nested_too_deep_to_be_shown_is_refused_and_ends_nothing
             assert "nested more than 200 levels deep" in answer["error"]["message"]
         await caller.say(_set(8))
         assert "ok" in (await caller.heard() or {})
+
+
+def test_a_clock_that_does_not_fit_beside_its_rows_comes_behind_the_last_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rpc, "FRAME_BYTES_MAX", 150)
+    rows = [["set", "x" * 40], ["set", "y" * 40], ["set", "z" * 40]]
+    clock = {"one": {"s" * 60: 1}, "two": {"t" * 60: 2}}
+    parts = list(rpc.Frames().feed(control_room._row_frames(7, rows, clock)))
+    assert [row for part in parts for row in part["rows"]] == rows
+    told = [at for at, part in enumerate(parts) if "clock" in part]
+    last = max(at for at, part in enumerate(parts) if part["rows"])
+    assert min(told) >= last
+    assert {k: v for part in parts for k, v in part.get("clock", {}).items()} == clock

@@ -48,7 +48,7 @@ class Reader:
         self.cursor = ""
         self.clock: Clocks = {}
 
-    def watch(self, node: Node, *, alone: bool = False, snapshot: bool = False) -> None:
+    def watch(self, node: Node, *, snapshot: bool = False) -> None:
         """From now on, or behind where it was, on whatever node."""
         self.on = Watch(
             node,
@@ -58,7 +58,7 @@ class Reader:
             after=self.cursor,
             clock={model: dict(times) for model, times in self.clock.items()},
             durable=True,
-            alone=alone,
+            patient_until_s=5.0,
         )
 
     def read(self, now: Instant = NOW, rows_max: int = 1 << 30) -> list[tuple[Any, ...]]:
@@ -295,18 +295,19 @@ def test_a_cursor_is_good_on_another_node() -> None:
     assert reader.read() == []
 
 
-def test_on_a_node_that_is_behind_what_was_told_elsewhere_is_not_told_when_it_comes() -> None:
+def test_a_node_that_is_behind_tells_nothing_until_it_has_what_the_cursor_covers() -> None:
+    """What it has may be outranked by what was told elsewhere."""
     a, b, reader = linked_pair()
+    write(b, "a", "outranked")
     write(a, "k")
     write(a, "a", "2")
+    write(a, "a", "3")
     assert len(reader.read()) == 2
     reader.watch(b)
-    assert reader.read() == []
     write(b, "news")
-    assert reader.read() == [("set", "news", "v")]
-    reader.watch(b)  # the way goes on to be passed over
-    sync(a, b)
     assert reader.read() == []
+    sync(a, b)
+    assert reader.read() == [("set", "news", "v")]
     write(b, "more")
     assert reader.read() == [("set", "more", "v")]
     assert "~" not in reader.cursor
@@ -314,8 +315,6 @@ def test_on_a_node_that_is_behind_what_was_told_elsewhere_is_not_told_when_it_co
 
 def test_a_node_without_a_disk_that_starts_empty_is_such_a_node() -> None:
     _, b, reader = linked_pair()
-    reader.watch(a_node(3))
-    assert reader.read() == []
     fresh = a_node(4)
     reader.watch(fresh)
     sync(fresh, b)
@@ -401,14 +400,40 @@ def test_a_cursor_of_another_cluster_gives_a_reset() -> None:
     assert reader.read() == [("reset", "the cursor is of another cluster"), ("live",)]
 
 
-def test_who_has_nobody_to_catch_up_from_says_that_it_lacks_something() -> None:
+def test_a_node_that_never_gets_what_the_cursor_covers_says_so_in_the_end() -> None:
     """Its state was wiped: silence would be about a gap."""
     reader = linked_pair()[2]
-    reader.watch(a_node(6), alone=True)
+    node = a_node(6)
+    write(node, "k")
+    reader.watch(node)
+    reader.on.lose_patience(Instant(4.9, WALL))
+    assert reader.read() == []
+    assert reader.on.patient_until_s == 5.0
+    reader.on.lose_patience(Instant(5.0, WALL))
     assert reader.read() == [
         ("reset", "this node does not have all of model default that the cursor covers"),
+        ("set", "k", "v"),
         ("live",),
     ]
+    reader.watch(node)
+    assert reader.read() == []
+
+
+def test_a_newcomer_that_takes_over_the_whole_state_is_no_reset_for_who_knows_it() -> None:
+    a, _, reader = linked_pair()
+    fresh = a_node(7)
+    reader.watch(fresh)
+    assert reader.read() == []
+    model = default(fresh)
+    whole = model.blank()
+    for update in default(a).history(Clock()):
+        whole.receive([(update.source, [update.record])], stamp(2**62))
+    whole.commit(default(a).clock.items())
+    model.become(whole)
+    fresh.accepted(model)
+    assert reader.read() == []
+    write(fresh, "news")
+    assert reader.read() == [("set", "news", "v")]
 
 
 def test_a_power_cut_begins_a_new_life_and_the_clock_is_what_counts() -> None:

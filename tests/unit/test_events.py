@@ -10,7 +10,7 @@ from scuttled.core.hlc import Author
 from scuttled.core.update import Stamp, stamp
 from scuttled.errors import DataError, UsageError
 from scuttled.models.events import NAME_BYTES_MAX, Events
-from scuttled.models.listening import Listener, read_cursor
+from scuttled.models.listening import LOOKED_AT_MAX, Listener, read_cursor
 
 EVER = Stamp(stamp(2**62))
 
@@ -216,3 +216,15 @@ def test_what_a_peer_made_wrong_is_shown_all_the_same(payload: bytes) -> None:
     model.label(slot).decode()
     assert model.value(slot)[0] in ("bytes", "text", "json")
     assert len(model.to_json()) == len(Listener(model).next(9)) == 1
+
+
+def test_one_call_looks_at_so_many_events_for_others_and_no_more() -> None:
+    """The loop must not stand still for a listener to whom a long history says nothing."""
+    events = some_events()
+    for _ in range(2 * LOOKED_AT_MAX):
+        events.emit("for others")
+    events.emit("deploy", "at last")
+    listener = Listener(events, ["deploy"])
+    calls = [payloads(listener, most=10) for _ in range(3)]
+    assert calls[0] == []
+    assert [payload for call in calls for payload in call] == [b"at last"]

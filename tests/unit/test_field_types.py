@@ -69,7 +69,7 @@ IMPORTS = [  # the lines before, the line, its field, what it may be
     ([], ALL, "models", {"zero"}),  # for none follows
     ([ALL], MAP, "v", {"one"}),
     ([ALL], MAP, "model", {"text"}),
-    ([ALL], MAP, "type", set()),
+    ([ALL], MAP, "type", {"text"}),  # of somebody else's: the daemon is asked
     ([ALL], MAP, "ttl_ms", NUMBERS),
     ([ALL], {**MAP, "type": "counter"}, "state", {"zero", "one", "negative", "huge"}),
     ([ALL], {**MAP, "type": "set"}, "state", {"array", "array of one"}),
@@ -213,6 +213,19 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, set[str]]]] = {
         },
     ),
     "verify": ({}, {"model": TEXTS, "wait_ms": NUMBERS, "repair": FLAGS}),
+    "part": ({"addresses": ["a"]}, {"addresses": {"array"}}),
+    "updates": ({"model": "default"}, {"model": TEXTS}),
+    "merge": (
+        {"model": "m", "type": "map", "updates": [], "clock": {}},
+        {
+            "model": TEXTS,
+            "type": TEXTS,
+            "updates": {"array"},
+            "clock": {"object"},
+            "replace": FLAGS,
+            "dry_run": FLAGS,
+        },
+    ),
     "hello": ({"protocol": [1, 1]}, {"protocol": set(), "client": TEXTS}),
 }
 CASES = [
@@ -248,6 +261,12 @@ def test_every_field_of_a_request(op: str, field: str, kind: str) -> None:
     assert refused.value.code in (1, 2, 65, 76), refused.value.message
     assert {name: model.log.end for name, model in requests.node.models.items()} == before
     assert default(requests.node).count == 1
+
+
+def test_the_table_has_every_operation() -> None:
+    known = {name.removeprefix("op_") for name in dir(Requests) if name.startswith("op_")}
+    without_fields = {"config", "leave", "members", "model_list", "peers", "status"}
+    assert known - without_fields == REQUESTS.keys()
 
 
 @pytest.mark.parametrize("op", REQUESTS)

@@ -173,6 +173,19 @@ def test_a_member_that_was_silent_for_long_does_not_count() -> None:
     assert members.count(WALL + 1000) == 2, "any row is a sign of life"
 
 
+def test_nobody_is_silent_for_a_leap_of_our_own_clock() -> None:
+    """Nor for the time that this node itself was away: only for what it could hear."""
+    members, week_ms = some_members(), ME.forget_after_ms
+    told(members, hers())
+    members.leap(10 * week_ms)
+    assert members.count(WALL + 10 * week_ms) == 2
+    assert members.count(WALL + 11 * week_ms) == 1
+    members.leap(-10 * week_ms)
+    assert members.count(WALL + week_ms) == 1
+    members.begin(WALL, WALL + 2 * week_ms)
+    assert members.count(WALL + 2 * week_ms) == 2
+
+
 def _facts(name: str = "", *, memory: bool = False, address: str = "") -> bytes:
     facts = {"name": name, "address": address, "version": "", "life": 1}
     return json.dumps({**facts, **({"memory": True} if memory else {})}).encode()

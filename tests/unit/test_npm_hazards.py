@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from scenes import NOW, WALL, a_node, default, values
-from test_npm_ids import header, say, updates
+from test_npm_ids import header, meet, say, updates
 
 from scuttled.config.settings import BRIDGES
 from scuttled.core.changes import JSON, TEXT
@@ -12,10 +12,12 @@ from scuttled.core.slots import Slots
 from scuttled.errors import ConfigError, RemoteProtocolError
 from scuttled.models.log import Log
 from scuttled.npm import lines as lines_room
+from scuttled.npm import removals as removals_room
 from scuttled.npm.bridge import Bridge, Target
 from scuttled.npm.dialects import name_of
-from scuttled.npm.hazards import INHERITED, INTERNAL, NESTING_MAX, nesting
+from scuttled.npm.hazards import INHERITED, INTERNAL, NESTING_MAX, Unsayable, nesting
 from scuttled.npm.lines import LeftOut, Lines, read_line
+from scuttled.npm.removals import Removals
 from scuttled.npm.talk import Talk
 
 LONG = "a line of more than 1048576 bytes"
@@ -56,6 +58,9 @@ def test_an_event_of_such_a_name_is_not_told(name: str) -> None:
         {"push": True},
         {"remove": "nobody:1795401741654"},
         {"remove": "no time"},
+        {"remove": "P:0"},
+        {"remove": "P:1795401741654.1234567"},
+        {"remove": ":1795401741654"},
         {"remove": ["nobody:1795401741654"]},
         {"remove": {"__id": "nobody:1"}},
         {"__proto__": {"x": 1}},
@@ -124,6 +129,49 @@ def test_a_removal_of_an_entry_that_did_not_cross_is_left_out_whoever_wrote_it()
     assert dict(known.not_sent) == {words: 2}
     say(writer, [{"remove": f"P:{WALL + 0.5}"}, WALL + 3, "P"])
     assert [update[0] for update in updates(newcomer)] == [{"remove": f"P:{WALL + 0.5}"}]
+
+
+def test_a_removal_that_is_written_here_is_told_to_whom_the_entry_was_sent() -> None:
+    bridge = Bridge(a_node(), "log:list")
+    model = bridge.node.models["list"]
+    assert isinstance(model, Log)
+    writer, other = Talk(bridge, NOW), Talk(bridge, NOW)
+    say(writer, header("P"), [{"push": {"n": 1}}, WALL, "P"], [{"push": {"n": 2}}, WALL + 1, "P"])
+    say(other, header("Q"))
+    assert len(updates(other)) == 2
+    model.append({"remove": f"P:{WALL}"})
+    for talk in (writer, other):
+        assert [update[0] for update in updates(talk)] == [{"remove": f"P:{WALL}"}]
+    say(other, [{"remove": f"P:{WALL + 1}"}, WALL + 5, "Q"])
+    model.append({"remove": f"P:{WALL + 1}"})  # too late: it is removed there
+    assert updates(other) == []
+    assert sum(other.not_sent.values()) == 1
+
+
+def test_an_entry_that_went_under_an_alias_can_not_be_removed_there() -> None:
+    """append-only names it by the alias, and dies of the name that we know."""
+    x, y = a_node(1), a_node(2)
+    say(Talk(Bridge(x, "log:list"), NOW), header("P"), [{"push": {"n": 1}}, WALL, "P"])
+    talk = Talk(Bridge(y, "log:list"), NOW)
+    say(talk, header("Q"), [["row", {"a": 1}], WALL + 1, "P"])
+    meet(x, y, "list")
+    assert [update[2] for update in updates(talk)] == ["P~"]
+    model = y.models["list"]
+    assert isinstance(model, Log)
+    model.append({"remove": f"P:{WALL}"})
+    assert updates(talk) == []
+    assert sum(talk.not_sent.values()) == 1
+
+
+def test_removals_are_remembered_as_long_as_what_crossed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removals_room, "SHARED_MAX", 2)
+    removals = Removals()
+    for slot in (b"a", b"b", b"c"):
+        removals.settle(slot)
+    removals.check(b"a", has_crossed=True)
+    for slot in (b"b", b"c"):
+        with pytest.raises(Unsayable):
+            removals.check(slot, has_crossed=True)
 
 
 def test_a_key_that_npm_inherits_is_told_to_a_model_and_not_to_a_bucket() -> None:
@@ -254,7 +302,7 @@ def test_a_part_that_gets_a_type_ends_the_conversation_so_that_all_comes_again()
     say(again, header("B"), [["chat", ["msg", "hi"]], WALL, "B"])
     model = node.models["app.chat"]
     assert isinstance(model, Slots)
-    assert model.keys == 1
+    assert model.count == 1
 
 
 def test_a_bridge_leaves_the_options_that_are_on_their_way() -> None:

@@ -13,7 +13,7 @@ from scuttled.node import Node
 from scuttled.npm import shared as shared_room
 from scuttled.npm.bridge import Bridge
 from scuttled.npm.shared import Shared
-from scuttled.npm.talk import Talk
+from scuttled.npm.talk import LOOKED_AT_MAX, Talk
 
 
 def header(npm: str = "Q", **clock: float) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def test_one_event_that_two_nodes_have_heard_is_told_once() -> None:
         say(talk, header("P"), [["msg", 1], WALL, "P"], [["msg", 2], WALL + 1, "P"])
     assert len(updates(third)) == 2
     meet(x, y, "news")
-    assert events(x).keys == events(y).keys == 2
+    assert events(x).count == events(y).count == 2
     assert updates(third) == updates(talks[0]) == updates(talks[1]) == []
 
 
@@ -256,3 +256,88 @@ def test_a_long_history_comes_back_to_nobody(monkeypatch: pytest.MonkeyPatch) ->
         say(talk, header("P"), *[[[f"k{n}", n], WALL + n, "P"] for n in range(20)])
         assert updates(talk) == []
         assert not talk.not_sent
+
+
+def test_two_updates_of_one_id_at_one_time_go_under_two_names() -> None:
+    """Two peers that were given one id; npm takes the first alone."""
+    nodes = [a_node(1), a_node(2)]
+    for n, node in enumerate(nodes):
+        say(Talk(Bridge(node, "default"), NOW), header("P"), [[f"k{n}", n], WALL, "P"])
+    meet(*nodes)
+    third = Talk(Bridge(nodes[0], "default"), NOW)
+    say(third, header("Q"))
+    told = updates(third)
+    assert sorted(update[0] for update in told) == [["k0", 0], ["k1", 1]]
+    assert [update[1:] for update in told] == [[WALL, "P"], [WALL, "P~"]]
+
+
+def test_the_end_of_the_history_is_said_after_all_of_all_parts() -> None:
+    node = a_node()
+    for part, count in (("many", 2 * LOOKED_AT_MAX), ("few", 1)):
+        node.create(f"app.{part}", "map")
+        model = node.models[f"app.{part}"]
+        assert isinstance(model, Slots)
+        for n in range(count):
+            model.fill(f"k{n}".encode(), 1, b"v", WALL)
+    for target in ("bucket:app.{many=map,few=map}", "app.many"):
+        talk = Talk(Bridge(node, target), NOW)
+        say(talk, header("Q"))
+        messages = said(talk)
+        assert messages[-1] == "SYNC"
+        assert messages.count("SYNC") == 1
+        assert len(messages) >= 2 * LOOKED_AT_MAX + 2
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_peer_that_was_away_is_told_what_came_late_meanwhile(arrived: bool) -> None:
+    x, y = a_node(1), a_node(2)
+    bridge = Bridge(y, "events:news")
+    say(Talk(Bridge(x, "events:news"), NOW), header("P"), [["msg", 1], WALL, "P"])
+    say(Talk(bridge, NOW), header("P"), [["msg", 2], WALL + 5, "P"], [["msg", 3], WALL + 6, "P"])
+    first = Talk(bridge, NOW)
+    say(first, header("Q"))
+    told = updates(first)
+    assert [update[0][1] for update in told] == [2, 3]
+    say(first, *told)  # as npm echoes everything
+    first.end()
+    meet(x, y, "news")
+    again = Talk(bridge, NOW)
+    say(again, header("Q", P=WALL + 6 if arrived else WALL + 5))
+    late = [[["msg", 1], WALL, "P~"]] if arrived else [[["msg", 3], WALL + 6, "P"]]
+    assert updates(again) == late
+    again.end()
+    third = Talk(bridge, NOW)
+    say(third, header("Q", P=WALL + 6, **({"P~": WALL} if arrived else {})))
+    assert updates(third) == []
+
+
+def test_what_a_peer_has_by_another_way_is_not_told_for_late() -> None:
+    x, y = a_node(1), a_node(2)
+    bridge = Bridge(y, "events:news")
+    say(Talk(Bridge(x, "events:news"), NOW), header("P"), [["msg", 1], WALL, "P"])
+    say(Talk(bridge, NOW), header("P"), [["msg", 2], WALL + 5, "P"])
+    for begin, news in (
+        (header("Q", P=WALL - 5), []),
+        (header("R"), [[["msg", 0], WALL - 5, "P"]]),
+    ):
+        first = Talk(bridge, NOW)
+        say(first, begin, *news)
+        say(first, *updates(first))
+        first.end()
+    meet(x, y, "news")
+    for peer in ("Q", "R"):
+        again = Talk(bridge, NOW)
+        say(again, header(peer, P=WALL + 5))
+        assert [update[2] for update in updates(again) if update[0][1] == 1] == []
+
+
+def test_a_peer_whose_clock_was_set_back_is_not_silenced_by_its_own_past() -> None:
+    """npm takes for old what it writes itself, if its own id stands higher in its clock."""
+    bridge = Bridge(a_node(), "default")
+    say(Talk(bridge, NOW), header("P"), [["before", 1], WALL - 5, "P"])
+    again = Talk(bridge, NOW)
+    say(again, header("P", P=WALL - 1000), [["after", 2], WALL - 1000, "P"])
+    assert updates(again) == [[["before", 1], WALL - 5, "P~"]]
+    anew = Talk(bridge, NOW)
+    say(anew, header("P"))  # it has nothing: this is its own
+    assert [update[2] for update in updates(anew)] == ["P~", "P"]

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from scenes import NOW, WALL, a_node, default, values, write
+from scenes import NOW, WALL, a_node, default, put, values, write
 
 from scuttled.core import sources
 from scuttled.core.changes import JSON
@@ -113,3 +113,17 @@ def test_a_header_of_more_sources_than_are_remembered_ends_nothing(
     say(talk, {"id": "A", "clock": {f"source{n}": WALL for n in range(100)}})
     say(talk, [["k", 1], WALL, "new"])
     assert values(default(talk.bridge.node)) == {"k": "1"}
+
+
+def test_each_part_of_a_bucket_is_a_model_of_its_own_and_no_other_is_told_of() -> None:
+    node = a_node()
+    for name in ("app-x", "app-y"):
+        node.create(name, "map")
+        put(node.models[name], name, "ours")  # type: ignore[arg-type]
+    write(node, "default", "not meant")
+    talk = a_talk(node, target="bucket:app-{x=map,y=map}")
+    say(talk, HEADER, [["y", ["k", "theirs"]], WALL, "A"])
+    told = [line[0] for line in said(talk) if isinstance(line, list)]
+    assert sorted(told) == [["x", ["app-x", "ours"]], ["y", ["app-y", "ours"]]]
+    assert values(node.models["app-y"]) == {"app-y": "ours", "k": "theirs"}  # type: ignore[arg-type]
+    assert values(node.models["app-x"]) == {"app-x": "ours"}  # type: ignore[arg-type]

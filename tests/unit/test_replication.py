@@ -1,5 +1,7 @@
 """`replicate` where a program does what programs do: leaves at once, raises, uses threads."""
 
+import io
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +11,9 @@ import trio
 from streams import joined, until
 from trio.testing import memory_stream_pair
 
-from scuttled import Log, Map, Replicated, Scuttlebutt, Set, new_author, replicate
+from scuttled import Log, Map, Replicated, Scuttlebutt, Set, load, new_author, replicate, save
 from scuttled.errors import Refused, RemoteProtocolError, UsageError
+from scuttled.library import dump
 
 
 def family(*names: str) -> list[Map]:
@@ -190,6 +193,16 @@ async def test_what_a_callback_raises_comes_out_as_it_is(error: Exception, where
     assert b.streams == 0
 
 
+async def test_ctrl_c_comes_out_as_it_is() -> None:
+    a, b = Map(), Map()
+    here, there = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(replicate, a, here)
+        with pytest.raises(KeyboardInterrupt):
+            await replicate(b, there, on_synced=lambda: signal.raise_signal(signal.SIGINT))
+    assert b.streams == 0
+
+
 async def test_a_cancelled_call_leaves_nothing_behind_and_the_next_goes_on() -> None:
     a, b = Map(), Map()
     here, there = memory_stream_pair()
@@ -228,12 +241,15 @@ async def from_thread(function: Callable[[], object]) -> BaseException | None:
 
 async def test_a_write_from_a_wrong_thread_is_refused_and_later_ones_arrive() -> None:
     a, b = Map(), Map()
+    state = dump(b)
     async with joined(a, b) as streams:
         await streams.synced.wait()
         for wrong in (
             lambda: a.set("k", "wrong"),
             lambda: a.clone().set("k", "wrong"),
             lambda: a.dispose(),
+            lambda: save(a, io.BytesIO()),
+            lambda: load(a, io.BytesIO(state)),
         ):
             error = await from_thread(wrong)
             assert isinstance(error, UsageError)

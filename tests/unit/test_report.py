@@ -13,6 +13,9 @@ from scuttled.core.changes import JSON, make_change
 from scuttled.core.messages import Code
 from scuttled.core.update import TICKS_PER_MS, Instant, Stamp, stamp
 from scuttled.dialling import Peer
+from scuttled.npm.bridge import Bridge
+from scuttled.npm.guests import GONE_TOLD_S, Dialled, Guest, Guests
+from scuttled.npm.talk import Talk
 from scuttled.pacing import Pacing
 from scuttled.report import LAG_S, Report
 from scuttled.storage import Storage
@@ -44,7 +47,7 @@ def test_a_lone_daemon_is_healthy(tmp_path: Path) -> None:
     assert (facts["skew_ms"], facts["future"]) == (0, 0)
     assert facts["rss_bytes"] is None or facts["rss_bytes"] > 1_000_000
     assert [row["state"] for row in facts["links"]] == ["self"]
-    assert report.status_line(LATER) == "0/0 peers, 1 keys, lag 0"
+    assert report.status_line() == "0/0 peers, 1 keys, lag 0"
 
 
 def test_storage_is_told_of(tmp_path: Path) -> None:
@@ -86,7 +89,7 @@ def test_a_peer_that_is_not_linked_is_a_problem_with_its_reason(
     )
     assert (row["lag"], row["rtt_ms"], row["node"]) == (None, None, "")
     assert not report.facts(LATER)["healthy"]
-    assert report.status_line(LATER).startswith("0/1 peers")
+    assert report.status_line().startswith("0/1 peers")
 
 
 def test_an_address_of_this_node_itself_is_no_peer(tmp_path: Path) -> None:
@@ -97,7 +100,7 @@ def test_an_address_of_this_node_itself_is_no_peer(tmp_path: Path) -> None:
     (alone,) = report.problems(LATER)
     assert alone.words.endswith("reaches nobody; here:7960 leads to this very node")
     assert [row["state"] for row in report.peers(LATER)] == ["self"]
-    assert report.status_line(LATER).startswith("0/0 peers")
+    assert report.status_line().startswith("0/0 peers")
 
 
 @on_sockets
@@ -110,9 +113,7 @@ async def test_a_link_is_one_row_whoever_dialled_it_and_under_whatever_names(
         dialled = [a.dial(nursery, f"{host}:{port}") for host in ("127.0.0.1", "localhost")]
         await until(lambda: [peer.states for peer in dialled] == [["up"], ["up"]])
         a.put("key", b"1")
-        await until(
-            lambda: b.value("key") and a_report(a, tmp_path).status_line(LATER)[-5:] == "lag 0"
-        )
+        await until(lambda: b.value("key") and a_report(a, tmp_path).status_line()[-5:] == "lag 0")
         at_a, at_b = a_report(a, tmp_path), a_report(b, tmp_path)
         now = read_clocks()
         (_, row), (_, seen) = at_a.peers(now), at_b.peers(now)
@@ -120,8 +121,8 @@ async def test_a_link_is_one_row_whoever_dialled_it_and_under_whatever_names(
         assert row["rtt_ms"] is not None
         assert abs(row["seen_ms"] - now.wall_ms) < 5000
         assert (seen["name"], seen["state"]) == ("n1", "up")
-        assert at_a.status_line(now) == "1/1 peers, 1 keys, lag 0"
-        assert at_b.status_line(now) == "1/1 peers, 1 keys, lag 0"
+        assert at_a.status_line() == "1/1 peers, 1 keys, lag 0"
+        assert at_b.status_line() == "1/1 peers, 1 keys, lag 0"
         assert at_a.counts().updates_out == at_b.counts().updates_in > 0
 
 
@@ -277,3 +278,40 @@ def test_a_peer_that_leaves_updates_unacknowledged_for_a_minute_is_a_problem(
     (lag,) = report.problems(now._replace(mono_s=now.mono_s + LAG_S + 1))
     assert (lag.code, lag.about) == ("lag", "n2")
     assert lag.words.startswith("n2 has not acknowledged 1 updates for 1m")
+
+
+@on_sockets
+async def test_a_caller_that_listens_wherever_it_can_is_shown_by_its_host(tmp_path: Path) -> None:
+    a, b = Member(1), Member(2)
+    b.node.settings = b.node.settings._replace(address="0.0.0.0:7960")
+    async with listening(a) as nursery:
+        b.dial(nursery, a.address)
+        await until(lambda: a.node.links)
+        _, row = a_report(a, tmp_path).peers(read_clocks())
+        assert (row["name"], row["address"], row["configured"]) == ("n2", "127.0.0.1:7960", "")
+
+
+def test_an_npm_peer_is_shown_below_the_nodes_and_is_none_of_them(tmp_path: Path) -> None:
+    member = Member(1)
+    guests = Guests(dialled=[Dialled("127.0.0.1:7001", "default", "Connection refused")])
+    talk = Talk(Bridge(member.node, "default"), BEGAN)
+    talk.feed(b'{"id":"N1","clock":{}}\n[["",1],1700000000000,"N1"]\n', BEGAN)
+    guests.come(Guest("127.0.0.1:5000", "default", False, talk, BEGAN))
+    config = Config(name="n1", data=tmp_path, socket="/run/x.sock", peers=())
+    pacing = Pacing(member.node, ())
+    report = Report(config, member.gossip, None, "127.0.0.1:7960", BEGAN, pacing, guests)
+    rows = report.peers(LATER)
+    assert [(row["name"], row["state"]) for row in rows] == [
+        ("n1", "self"),
+        ("N1", "npm"),
+        ("", "npm-down"),
+    ]
+    assert rows[1]["npm"]["left_out"] == {"key of 0 bytes, allowed are 1 to 4096": 1}
+    facts = report.facts(LATER)
+    assert (facts["peers_up"], facts["peers_configured"]) == (0, 0)
+    assert {found["code"] for found in facts["diagnoses"]} == {"npm", "npm-left-out"}
+    guest = guests.here[0]
+    guests.go(guest, "the connection was closed", LATER, our_doing=False)
+    assert [row["state"] for row in guests.rows(LATER)] == ["npm-down", "npm-gone"]
+    later = Instant(LATER.mono_s + GONE_TOLD_S, LATER.wall_ms)
+    assert [row["state"] for row in guests.rows(later)] == ["npm-down"]

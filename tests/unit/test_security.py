@@ -23,7 +23,7 @@ from scuttled.models.set import Set
 from scuttled.rejoining import Rejoin, Rejoined, rejoin
 from scuttled.signing import check_with_ed25519, make_seal
 
-WALL = 1_000_000
+WALL = 1_700_000_000_000
 LIMIT = Stamp(stamp((WALL + 60_000) * TICKS_PER_MS))
 CHECK = check_with_ed25519()
 

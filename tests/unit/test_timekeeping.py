@@ -4,7 +4,7 @@ import pytest
 
 from scuttled.core.link import Link
 from scuttled.core.update import Instant, NodeId
-from scuttled.timekeeping import DOUBT_S, HEARD_S, PLAUSIBLE_MS, SETTLE_S, Timekeeping
+from scuttled.timekeeping import DOUBT_S, HEARD_MAX, HEARD_S, PLAUSIBLE_MS, SETTLE_S, Timekeeping
 
 WALL = 1_700_000_000_000
 YEAR = 365 * 86_400_000
@@ -90,7 +90,25 @@ def test_a_clock_that_was_not_heard_for_long_does_not_count() -> None:
     time = ahead()
     hear(time, 1, 0)
     time.may_take_back(NO_LINKS, at(0))
+    time.hear_links(NO_LINKS, at(HEARD_S + 1))
     assert not time.may_take_back(NO_LINKS, at(HEARD_S + 1))
+
+
+def test_one_that_differed_and_is_gone_is_no_trouble_for_ever() -> None:
+    time = Timekeeping(MAX_SKEW)
+    hear(time, 0, 1)
+    time.hear_links(NO_LINKS, at(HEARD_S - 1))
+    assert time.odd_one
+    time.hear_links(NO_LINKS, at(HEARD_S + 1))
+    assert not time.odd_one
+
+
+def test_strangers_that_say_any_id_do_not_pile_up() -> None:
+    time = Timekeeping(MAX_SKEW)
+    hear(time, 1, 2 * HEARD_MAX)
+    assert len(time._heard) == HEARD_MAX
+    hear(time, 1, 0, at_s=1.0)
+    assert len(time._agree()) == 1, "whom we knew before is heard on"
 
 
 def test_who_differs_is_named_and_by_how_much() -> None:
