@@ -96,6 +96,12 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         yield Pair(fleet)
 
 
+@pytest.fixture
+def fresh_pair(fleet: Fleet) -> Pair:
+    """Nobody has knocked at it: of each cause the log has one line a minute."""
+    return Pair(fleet)
+
+
 # --- the gossip port, before HELLO ---------------------------------------------------------------
 
 
@@ -115,9 +121,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     ],
     ids=["random", "http", "4 GiB", "tls", "empty", "no type", "type", "fields", "deep", "early"],
 )
-def test_what_is_no_hello_is_told_so_and_closed(pair: Pair, data: bytes, words: str) -> None:
-    with pair.undisturbed() as lines:
-        with Stranger(pair.a) as stranger:
+def test_what_is_no_hello_is_told_so_and_closed(fresh_pair: Pair, data: bytes, words: str) -> None:
+    with fresh_pair.undisturbed() as lines:
+        with Stranger(fresh_pair.a) as stranger:
             stranger.say(data)
             told = stranger.last_words()
         line = lines.only()
@@ -156,13 +162,12 @@ def test_who_falls_silent_is_closed_when_his_time_is_over(pair: Pair) -> None:
         assert 9 < time.monotonic() - begun < 20
         assert lost.last_words() == "silent for 10 s"
         assert 9 < time.monotonic() - lost_at < 20
-        until(lambda: len(lines.all()) >= 5, "their lines in the log")
-        for stranger in (mute, half, shy):
-            (line,) = lines.about(f":{stranger.port} ")
-            assert line.endswith("closed: no handshake within 10 s")
+        until(lambda: len(lines.all()) >= 3, "their lines in the log")
+        (line,) = lines.about("closed: no handshake within 10 s")
+        assert any(f":{stranger.port} " in line for stranger in (mute, half, shy))
         assert len(lines.about("link to lost closed after 10 s: silent for 10 s")) == 1
         assert len(lines.about("lost")) == 2, "one for its coming, one for its going"
-        assert len(lines.all()) == 5, lines.all()
+        assert len(lines.all()) == 3, lines.all()
 
 
 # --- HELLO ---------------------------------------------------------------------------------------
@@ -184,7 +189,10 @@ def test_a_hello_that_does_not_fit_is_refused_in_words(
 ) -> None:
     with pair.undisturbed() as lines:
         with Stranger(pair.a, "eve") as stranger:
-            answer = stranger.greet(**changes)
+            answer: object = stranger.greet(**changes)
+            if code is Code.SKEW:  # it is told what time it is here, so that it can see who is off
+                assert isinstance(answer, Hello)
+                answer = stranger.heard()
             assert isinstance(answer, ErrorMessage)
             assert (answer.code, answer.model) == (code, "")
             assert words in answer.words
