@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fleet import Fleet, until
-from test_npm_hazards import npm_rows
 from test_npm_peers import bridged, holds
+from test_npm_survival import npm_rows
 
 import scuttled
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fleet import Daemon, Fleet, until
-from test_npm_hazards import npm_rows
 from test_npm_peers import bridged, holds
+from test_npm_survival import npm_rows
 
 Start = Callable[..., Any]
 HOUR_MS = 3_600_000
