@@ -61,9 +61,8 @@ def _text(value: object) -> str:
 def _label(value: object) -> str:
     text = _text(value)
     if len(text) > LABEL_CHARS_MAX or " " in text or not text.isprintable():
-        raise ValueError(
-            f"{text!r} is not a name: at most {LABEL_CHARS_MAX} characters, no space among them"
-        )
+        allowed = f"at most {LABEL_CHARS_MAX} characters that can be seen, no space among them"
+        raise ValueError(f"{text!r} is not a name: {allowed}")
     return text
 
 
