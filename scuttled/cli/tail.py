@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
+from zlib import crc32
 
 from scuttled.cli import files
-from scuttled.errors import NoInput, StorageError, UsageError
+from scuttled.errors import DataError, NoInput, StorageError, UsageError
 
 CHUNK_BYTES = 4096  # PIPE_BUF of Linux: what poll() promises can be written without blocking
+_CHECK = b"crc32="  # before the check of a cursor file
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -136,7 +138,14 @@ class Source:
 
 
 class CursorFile:
-    """Where a tail left off, in a file that is replaced as a whole."""
+    """Where a tail left off, in a file that is replaced as a whole.
+
+        9f3ac21b44d0e713.1.3610a686:default=12
+        crc32=5d0a9c1e
+
+    A flipped bit in a number would skip changes without a word, so the file has a check. What
+    older versions wrote has none, and is believed.
+    """
 
     def __init__(self, path: str | None) -> None:
         self.path = path
@@ -149,12 +158,22 @@ class CursorFile:
             return ""
         try:
             with files.open_to_read(self.path) as file, files.reading(self.path):
-                self._saved = file.read().decode("utf-8", "surrogateescape").strip()
+                self._saved = self._checked(file.read())
         except NoInput:
             if os.path.exists(self.path):
                 raise
         self._was_read = bool(self._saved)
         return self._saved
+
+    def _checked(self, data: bytes) -> str:
+        """The cursor in the file. Raises DataError if its check does not fit."""
+        cursor, *checks = data.strip().splitlines() or [b""]
+        if checks == [_check(cursor)] or not (checks or _CHECK in cursor):
+            return cursor.decode("utf-8", "surrogateescape")
+        raise DataError(
+            f"going on from {self.path}: it is damaged: its check does not fit",
+            hint=f"mv {self.path} {self.path}.old",
+        )
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -170,8 +189,13 @@ class CursorFile:
     def save(self, cursor: str) -> None:
         """Does nothing if it is saved already. Raises CantCreate, StorageError."""
         if self.path is not None and cursor and cursor != self._saved:
-            files.write_whole(self.path, cursor + "\n")
+            check = _check(cursor.encode("utf-8", "surrogateescape")).decode()
+            files.write_whole(self.path, f"{cursor}\n{check}\n")
             self._saved = cursor
+
+
+def _check(cursor: bytes) -> bytes:
+    return _CHECK + b"%08x" % crc32(cursor)
 
 
 def run_command(argv: list[str], value: bytes, environ: dict[str, Any], patience: Patience) -> int:

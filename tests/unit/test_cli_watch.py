@@ -121,13 +121,48 @@ def test_time_without_a_change_is_75_and_with_one_it_is_not(
 # -- cursors
 
 
+def noted(file: Path) -> str:
+    """The cursor in a file, without the check behind it."""
+    cursor, check = file.read_text().splitlines()
+    assert check.startswith("crc32=")
+    return cursor
+
+
+def test_a_cursor_file_with_any_bit_flipped_is_not_believed_and_left_as_it_is(
+    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
+) -> None:
+    """One number that is another one would skip changes without a word."""
+    file = tmp_path / "cursor"
+    scuttled("watch", "--for", "20ms", "--cursor-file", str(file))
+    whole = file.read_bytes()
+    asked = len(daemon.asked("watch"))
+    for at in range(8 * (len(whole) - 1)):  # but for the newline at the end
+        flipped = bytearray(whole)
+        flipped[at // 8] ^= 1 << at % 8
+        file.write_bytes(flipped)
+        done = scuttled("watch", "--for", "20ms", "--cursor-file", str(file))
+        assert done.code == 65, bytes(flipped)
+        assert f"going on from {file}: it is damaged" in done.err
+        assert file.read_bytes() == flipped
+    assert len(daemon.asked("watch")) == asked
+
+
+def test_a_cursor_file_of_before_there_was_a_check_is_read(
+    daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
+) -> None:
+    file = tmp_path / "cursor"
+    file.write_text("c7\n")
+    scuttled("watch", "--for", "20ms", "--cursor-file", str(file))
+    assert daemon.asked("watch")[-1]["after"] == "c7"
+
+
 def test_a_cursor_file_lets_the_next_run_go_on_where_this_one_ended(
     daemon: ScriptedDaemon, scuttled: Scuttled, tmp_path: Path
 ) -> None:
     file = tmp_path / "cursor"
     daemon.answers["watch"] = lambda request: [{"rows": [row(1), row(2), row(3)]}]
     scuttled("watch", "-n", "2", "--cursor-file", str(file))
-    assert file.read_text() == "c2\n"
+    assert noted(file) == "c2"
     scuttled("watch", "-n", "1", "--cursor-file", str(file))
     assert daemon.asked("watch")[1]["after"] == "c2"
     assert sorted(os.listdir(tmp_path)) == ["control.sock", "cursor"]
@@ -141,7 +176,7 @@ def test_a_first_run_without_a_change_remembers_where_it_began(
     file.touch()  # as mktemp does
     done = scuttled("watch", "--for", "50ms", "--cursor-file", str(file), *options)
     assert (done.code, done.out) == (75, b"")
-    assert file.read_text() == "c0\n"
+    assert noted(file) == "c0"
     assert daemon.asked("watch")[0]["after"] == ""
 
 
@@ -175,7 +210,7 @@ def test_a_signal_ends_it_quietly_with_its_cursor_noted(
     process.send_signal(number)
     assert process.communicate(timeout=10) == ("", "")
     assert process.returncode == code
-    assert file.read_text() == "c2\n"
+    assert noted(file) == "c2"
 
 
 def test_a_signal_while_nobody_reads_notes_exactly_what_was_written(
@@ -191,7 +226,7 @@ def test_a_signal_while_nobody_reads_notes_exactly_what_was_written(
     assert process.stdout
     written = first + process.stdout.readlines()
     assert 0 < len(written) < len(rows)
-    assert file.read_text() == f"c{len(written)}\n"
+    assert noted(file) == f"c{len(written)}"
     assert all(found.endswith("\n") for found in written)
 
 
@@ -203,7 +238,7 @@ def test_without_reconnecting_to_lose_the_daemon_is_69_with_the_cursor_noted(
     done = scuttled("watch", "--no-reconnect", "--cursor-file", str(file))
     assert (done.code, done.out) == (69, line(1).encode())
     assert done.err.startswith("scuttled: daemon hung up")
-    assert file.read_text() == "c1\n"
+    assert noted(file) == "c1"
 
 
 def test_a_daemon_that_goes_away_is_waited_for_and_asked_to_go_on(
@@ -225,7 +260,7 @@ def test_a_daemon_that_goes_away_is_waited_for_and_asked_to_go_on(
     first, second, third = daemon.asked("watch")
     assert (first["after"], first["clock"], first["durable"]) == ("", {}, True)
     assert (second["after"], second["clock"]) == (third["after"], third["clock"]) == ("c1", clocks)
-    assert file.read_text() == "c3@default:9f3ac21b44d0e713.1=5\n"
+    assert noted(file) == "c3@default:9f3ac21b44d0e713.1=5"
     away, back = done.err.splitlines()[:2]
     assert "hung up" in away
     assert away.endswith(": waiting for it to come back")
@@ -260,7 +295,7 @@ def test_after_a_reset_the_clock_begins_anew(
     daemon.answers["watch"] = lambda request: [{"rows": [RESET, row(1)]}]
     scuttled("watch", "-n", "1", "--cursor-file", str(file))
     assert daemon.asked("watch")[0]["clock"] == {"default": {"9f3ac21b44d0e713.1": 5}}
-    assert file.read_text() == "c1\n"
+    assert noted(file) == "c1"
 
 
 def test_json_cursors_have_the_clock_that_is_true_behind_their_line(
@@ -283,7 +318,7 @@ def test_a_command_that_a_signal_cut_short_is_not_in_the_clock_either(
     assert lines(process, 1) == ["running\n"]
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)
-    assert file.read_text() == "c1\n"
+    assert noted(file) == "c1"
 
 
 def test_a_signal_ends_it_while_the_daemon_is_away(daemon: ScriptedDaemon, watch: Watch) -> None:
@@ -308,7 +343,7 @@ def test_a_reader_that_goes_away_ends_it_at_once(
     assert process.wait(10) == 141
     assert process.stderr
     assert process.stderr.read() == ""
-    assert file.read_text() == "c1\n"
+    assert noted(file) == "c1"
 
 
 # -- commands
@@ -349,7 +384,7 @@ def test_a_command_that_a_signal_cut_short_is_run_again_next_time(
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)
     assert process.returncode == 143
-    assert file.read_text() == "c1\n"
+    assert noted(file) == "c1"
 
 
 def test_the_lines_of_a_snapshot_are_json_of_their_own(
