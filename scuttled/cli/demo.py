@@ -69,13 +69,19 @@ def command(settings: Settings, keys: int | None, keep: bool) -> None:
                 _invite(settings, nodes)
                 _wait_for_the_end()
     except Stopped as stop:
-        settings.say(f"{_AFTER_KEYS}scuttled: stopped: {_GONE}")
+        _tell(settings, f"{_AFTER_KEYS}scuttled: stopped: {_GONE}")
         raise click.exceptions.Exit(stop.code) from None
     took_s = time.monotonic() - began
     teller.begin("done", what := f"{_GONE}: {spell(took_s)} in all")
     teller.end(Step("done", what, [], [], {"ms": round(took_s * 1000)}))
     if not settings.json:
-        settings.say(_NEXT.format(program=_program()).rstrip())
+        _tell(settings, _NEXT.format(program=_program()).rstrip())
+
+
+def _tell(settings: Settings, text: str) -> None:
+    """Lines of our own, for people."""
+    if not settings.quiet:
+        output.show(text)
 
 
 def _program() -> str:
