@@ -1,9 +1,10 @@
 """What is said again and again is counted, and said once a minute with how often.
 
-Two bounds, each for a minute: on lines that are the same but for addresses and numbers, and on
-lines of one origin, which is the place in the code and so cannot be made new by a peer. Both are
-low for what the code says comes from strangers (`extra=FROM_STRANGERS`): who knocks at a port each
-second is worth one line, but a second cause of trouble is worth one, too.
+Two bounds, each for a minute: on lines that are the same but for ports and numbers, and on lines
+of one origin, which is the place in the code and so cannot be made new by a peer. Both are low for
+what the code says comes from strangers (`extra=FROM_STRANGERS`): who knocks at a port each second
+is worth one line, but a second cause of trouble is worth one, too. Names keep their digits, and
+addresses are told apart but for those of strangers: forty peers that come up are forty lines.
 """
 
 import logging
@@ -18,7 +19,9 @@ STRANGERS_MAX = 20  # likewise, of strangers; of the same one
 KINDS_MAX = 1000  # counted at a time
 
 FROM_STRANGERS = {"from_strangers": True}
-_CHANGING = re.compile(r"\[[0-9a-f:.]+\]|[0-9]+")  # addresses and numbers
+# A port behind a host, or a number by itself: not the digits of `web1`, `db-2` or an address.
+_CHANGING = re.compile(r"(?<=[\w\]]):[0-9]+\b|(?<![\w.:-])[0-9]+(?:\.[0-9]+)?(?![\w.:-])")
+_CHANGING_OF_STRANGERS = re.compile(r"\[[0-9a-f:.]+\]|[0-9]+")  # addresses, and every digit
 
 
 @dataclass(slots=True)
@@ -49,7 +52,8 @@ class Repeats:
             most = SAME_MAX
         else:
             most = TROUBLE_MAX
-        same = (record.name, record.levelno, _CHANGING.sub("", record.getMessage()))
+        changing = _CHANGING_OF_STRANGERS if strange else _CHANGING
+        same = (record.name, record.levelno, changing.sub("", record.getMessage()))
         origin = (record.name, record.levelno, record.msg, "whatever it says")
         most_of_origin = STRANGERS_MAX if strange else ORIGIN_MAX
         return self._count(same, most, record, now_s) and self._count(

@@ -44,9 +44,28 @@ def said(repeats: Repeats, records: Iterator[logging.LogRecord], at_s: float = 0
 )
 def test_lines_that_differ_in_numbers_only_are_the_same(level: int, most: int) -> None:
     repeats = Repeats()
-    lines = (record("peer %s: %d tries", f"[fe80::{i}]:{i}", i, level=level) for i in range(100))
+    lines = (
+        record(
+            "peer %s: %d tries in %.1f s (from [fe80::1]:%d)",
+            f"10.0.0.7:{i}",
+            i,
+            i / 10,
+            i,
+            level=level,
+        )
+        for i in range(100)
+    )
     assert said(repeats, lines) == most
     assert said(repeats, iter([record("something else", level=level)])) == 1
+
+
+def test_each_peer_is_told_of_though_their_names_differ_in_digits_only() -> None:
+    repeats = Repeats()
+    names = [f"web{i}" for i in range(30)] + [f"db-{i}" for i in range(20)]
+    assert said(repeats, (record("link to %s is up", name) for name in names)) == 50
+    hosts = [f"10.0.0.{i}:7960" for i in range(20)] + [f"[fe80::{i}]:7960" for i in range(20)]
+    refused = (record("peer %s: Connection refused", host) for host in hosts)
+    assert said(repeats, refused) == 40
 
 
 def test_of_strangers_one_a_minute_is_said_for_each_cause() -> None:
