@@ -316,8 +316,14 @@ class Tail:
     def rest(self) -> list[str]:
         """All lines up to the end, which comes by itself. Whole ones: a cut one is a failure."""
         assert self.process.stdout is not None
-        data = self._rest + self.process.stdout.read()
-        self._rest = b""
+        data, self._rest = self._rest, b""
+        while True:
+            ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE_S)
+            assert ready, f"neither a line nor the end within {PATIENCE_S:g} s"
+            piece = os.read(self.process.stdout.fileno(), 1 << 16)
+            if not piece:
+                break
+            data += piece
         self.process.wait(PATIENCE_S)
         assert not data or data.endswith(b"\n"), f"a line was cut: {data[-100:]!r}"
         return data.decode("utf-8", "surrogateescape").splitlines()

@@ -2,6 +2,7 @@ import os
 import random
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,22 @@ ME = Identity(node_id(1), 1)
 RNG = random.Random(1)
 
 
+_all: list[Storage] = []
+
+
+@pytest.fixture(autouse=True)
+def no_connection_is_left_open() -> Iterator[None]:
+    """Of those that a test has not closed, for it plays a kill."""
+    yield
+    for storage in _all:
+        if storage._db is not None:
+            storage._db.abandon()
+    _all.clear()
+
+
 def opened(directory: Path) -> Storage:
     storage = Storage(directory, "off")
+    _all.append(storage)
     if storage.identity() is None:
         storage.adopt(ME)
     return storage
