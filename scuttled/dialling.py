@@ -332,7 +332,7 @@ class Dialler:
             return None
         peer.link = link = Link(self.node, dialled=peer.label, now=self.outside.now())
         await self._run_link(link, stream)
-        return link
+        return link if link.ended is not None else None  # else the node leaves: it never began
 
     def _note_failure(self, peer: Peer, error: Exception) -> None:
         state, hint, reason = "down", "", words_of(error)

@@ -234,7 +234,7 @@ def _check_not_blank(ctx: click.Context, param: click.Parameter, given: object) 
         return
     for value in given if isinstance(given, list | tuple) else [given]:
         if isinstance(value, str) and not value.strip():
-            name = param.opts[-1] if isinstance(param, click.Option) else param.make_metavar(ctx)
+            name = param.opts[-1] if isinstance(param, click.Option) else param.human_readable_name
             raise UsageError(blank(name, value), hint=f"{ctx.command_path} --help")
 
 

@@ -279,6 +279,18 @@ async def test_a_peer_that_was_joined_is_taken_back(caplog: pytest.LogCaptureFix
 
 
 @on_sockets
+async def test_a_connection_that_comes_about_while_the_node_leaves_ends_nothing() -> None:
+    """It is closed before a link has begun on it. That ended the daemon, while it stopped."""
+    a, b = Member(1), Member(2)
+    async with listening(a, b) as nursery:
+        b.gossip._leaving = True
+        b.dial(nursery, a.address)
+        (target,) = b.dialler.targets.values()
+        await until(lambda: target.failures)
+        assert not b.node.links
+
+
+@on_sockets
 async def test_a_peer_that_is_not_there_is_taken_back_while_it_is_dialled() -> None:
     a = Member(1)
     names = named(a, UNKNOWN)
