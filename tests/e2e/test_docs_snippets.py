@@ -229,7 +229,6 @@ Events().listen(lambda name, payload: None, "x")
 
 
 def test_a_users_program_passes_strict_type_checks(tmp_path: Path) -> None:
-    pytest.importorskip("mypy")
     (tmp_path / "user.py").write_text(USER)
     for name in ("hub.py", "shop.py", "threads.py", "blocking.py", "with_asyncio.py"):
         (tmp_path / name).write_text(SNIPPETS[name][0])
