@@ -208,7 +208,8 @@ class Daemon:
         )
 
     def _tell_loading(self, rows: int, about: int) -> None:
-        """systemd is told that this start takes long, and is not stuck."""
+        """systemd is told that this start takes long, and is not stuck. Raises StopAsked."""
+        self._signals.check()
         percent = min(100 * rows // max(about, 1), 99)
         readiness.notify(
             f"EXTEND_TIMEOUT_USEC={LOAD_EXTENDS_S * 1_000_000}\n"
@@ -269,8 +270,9 @@ class Daemon:
         )
         node = Node(author, settings, stored=self.storage is not None)
         began = self.outside.now()
-        with self._signals.breaking_off():
-            node.begin(self.storage.load(self._tell_loading) if self.storage else (), began.wall_ms)
+        self._signals.check()
+        node.begin(self.storage.load(self._tell_loading) if self.storage else (), began.wall_ms)
+        self._signals.check()
         took_s = self.outside.now().mono_s - began.mono_s
         if took_s > LOAD_TOLD_S:
             keys = sum(model.log.live for model in node.user_models())

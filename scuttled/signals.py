@@ -2,9 +2,14 @@
 
 SIGTERM and SIGINT ask it to stop, and may come again while it does; a second SIGINT asks it to
 wait for nobody. SIGHUP ends nothing. They are dealt with when the loop turns; work that holds it
-up for long, as a load does, is broken off by an exception if it can be.
+up for long, as a load does, asks `check` now and then.
+
+They may come faster than a function of Python begins: one that were their handler would be called
+within itself until the stack is full. So what the interpreter calls here is a method of a dict,
+in which nothing can break; the loop is woken by the interpreter itself, through a pipe.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,16 +18,15 @@ from types import FrameType
 
 import trio
 
-from scuttled.waking import Bell
-
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 HEEDED = (*STOPPING, signal.SIGHUP)
+WAKE_BYTES = 65536  # what a pipe holds: one for each signal, dropped when it is full
 
 
 class StopAsked(BaseException):
     """A signal asked the daemon to stop while the loop could not turn.
 
-    Not an Exception: it may come between any two steps, and is nobody's but the daemon's.
+    Not an Exception: it is nobody's but the daemon's, whatever it passes through.
     """
 
 
@@ -30,71 +34,66 @@ class Signals:
     """What signals have asked for; `next` waits for one. Without `installed` none ever comes."""
 
     def __init__(self) -> None:
-        self.stop: int | None = None
-        """The first signal that asked to stop."""
-        self._arrived: dict[int, None] = {}  # and not yet dealt with, in order
-        self._breaks_off = False
-        self._bell = Bell()
+        self._arrived: dict[int, FrameType | None] = {}  # and not yet dealt with, in order
+        self._stop: int | None = None
+        self._woken: int | None = None  # the end of the pipe that is read
 
-    def note(self, number: int) -> None:
-        """It came. May be called between any two steps of the daemon; wakes nobody."""
-        if self.stop is None and number in STOPPING:
-            self.stop = number
-        self._arrived[number] = None
+    @property
+    def stop(self) -> int | None:
+        """The first signal that asked to stop."""
+        if self._stop is None:
+            self._stop = next(
+                (number for number in list(self._arrived) if number in STOPPING), None
+            )
+        return self._stop
+
+    def check(self) -> None:
+        """Raises StopAsked if one asked to stop. For work that can be begun again."""
+        if self.stop is not None:
+            raise StopAsked
 
     async def next(self) -> int:
         """The number of the next one. Of a kind that came twice by now, only once."""
+        if self._woken is None:
+            await trio.sleep_forever()
         while not self._arrived:
-            await self._bell.heard()
-        number = next(iter(self._arrived))
+            await trio.lowlevel.wait_readable(self._woken)
+            os.read(self._woken, WAKE_BYTES)
+        arrived = list(self._arrived)  # in one step: another may come at any moment
+        number = arrived[0]
+        if self.stop is not None:
+            _ignore()
         del self._arrived[number]
         return number
-
-    @contextmanager
-    def breaking_off(self) -> Iterator[None]:
-        """Around work that can be begun again: raises StopAsked in its midst, or at its end."""
-        self._breaks_off = True
-        try:
-            self._check()
-            yield
-        finally:
-            self._breaks_off = False
-        self._check()  # an exception does not get out of everywhere
-
-    def _check(self) -> None:
-        if self.stop is not None:
-            raise StopAsked
 
     @contextmanager
     def installed(self) -> Iterator["Signals"]:
         """Takes the signals over, in the main thread: in others there are none.
 
-        From the first one on that asks to stop, SIGTERM and SIGHUP are ignored, and after an end
-        that went well they stay so: given back, a late one would end a process that has closed
-        all with the wrong code.
+        Once a stop is being dealt with, SIGTERM and SIGHUP are ignored, and after an end that
+        went well they stay so: given back, a late one would end a process that has closed all
+        with the wrong code.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        token = trio.lowlevel.current_trio_token()
-
-        def come(number: int, frame: FrameType | None) -> None:
-            self.note(number)
-            if self.stop is not None:
-                _ignore()
-            token.run_sync_soon(self._bell.ring, idempotent=True)
-            if self._breaks_off:
-                self._check()
-
-        before = {number: signal.signal(number, come) for number in HEEDED}
+        self._woken, waking = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        woken_before = signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
+        before = {number: signal.signal(number, self._arrived.setdefault) for number in HEEDED}
         try:
             yield self
         except BaseException:
             for number, action in before.items():
                 signal.signal(number, action)
             raise
-        _ignore()
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
+        else:
+            _ignore()
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+        finally:
+            signal.set_wakeup_fd(woken_before)
+            os.close(self._woken)
+            os.close(waking)
+            self._woken = None
 
 
 def _ignore() -> None:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -69,28 +71,33 @@ async def test_after_an_error_they_are_as_before() -> None:
     assert {number: signal.getsignal(number) for number in HEEDED} == before
 
 
-async def test_work_that_holds_the_loop_up_is_broken_off() -> None:
-    steps = []
+async def test_work_that_holds_the_loop_up_sees_that_it_is_to_end() -> None:
     with Signals().installed() as signals:
-        with signals.breaking_off():
-            _come(signal.SIGHUP)
-            steps.append("SIGHUP breaks off nothing")
-        with pytest.raises(StopAsked), signals.breaking_off():
-            _come(signal.SIGTERM) or steps.append("not reached")
-        with pytest.raises(StopAsked), signals.breaking_off():
-            steps.append("nor this, after it was asked for")
-    assert steps == ["SIGHUP breaks off nothing"]
+        _come(signal.SIGHUP)
+        signals.check()
+        _come(signal.SIGTERM)
+        with pytest.raises(StopAsked):
+            signals.check()
+        assert await signals.next() == signal.SIGHUP
+        assert await signals.next() == signal.SIGTERM
+        with pytest.raises(StopAsked):
+            signals.check()
 
 
-async def test_where_an_exception_can_not_get_out_it_is_raised_at_the_end() -> None:
-    class Odd:
-        def __del__(self) -> None:
-            signals.note(signal.SIGTERM)
-
+async def test_signals_that_come_without_end_hide_no_other() -> None:
+    flood = "import os, signal, sys\nwhile True: os.kill(int(sys.argv[1]), signal.SIGHUP)"
     with Signals().installed() as signals:
-        with pytest.raises(StopAsked), signals.breaking_off():
-            del (odd := [Odd()])[0]
-        assert odd == []
+        command = [sys.executable, "-c", flood, str(os.getpid())]
+        sender = subprocess.Popen(command)  # noqa: ASYNC220 - it is begun, not waited for
+        try:
+            for _ in range(100):
+                assert await signals.next() == signal.SIGHUP
+            _come(signal.SIGTERM)
+            while await signals.next() != signal.SIGTERM:
+                pass
+        finally:
+            sender.kill()
+            sender.wait()
 
 
 def test_beside_the_main_thread_there_are_none() -> None:
