@@ -6,6 +6,8 @@ here is imported when it is asked for, since the command line must start fast.
 
 from typing import TYPE_CHECKING, Any
 
+from scuttled.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from scuttled.core.clock import Clock as Clock
     from scuttled.core.hlc import Author as Author
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
     from scuttled.replication import Header as Header
     from scuttled.replication import Replicated as Replicated
     from scuttled.replication import replicate as replicate
-
-__version__ = "0.1.0"
 
 _ROOMS = {
     "GONE": "core.observers",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 if TYPE_CHECKING:
     import click
 
-    from scuttled.cli.options import Settings
+    from scuttled.cli.settings import Settings
     from scuttled.errors import ScuttledError
 
 _SIGINT, _SIGPIPE = 2, 13
@@ -88,7 +88,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def _run(args: list[str]) -> int:
-    from scuttled.cli.options import Settings
+    from scuttled.cli.settings import Settings
     from scuttled.errors import ScuttledError
 
     settings = Settings()

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from scuttled import __version__, rpc
+from scuttled import rpc
 from scuttled.errors import (
     DataError,
     RemoteProtocolError,
@@ -33,6 +33,7 @@ from scuttled.errors import (
     Unavailable,
     UsageError,
 )
+from scuttled.version import __version__
 
 TIMEOUT_S = 5.0  # idle time: without a byte in either direction, not the whole of a call
 KEY_BYTES_MAX = 4096  # docs/control.md; checked here where the place in a file can be named

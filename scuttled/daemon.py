@@ -15,8 +15,8 @@ from pathlib import Path
 
 import trio
 
-from scuttled import __version__, readiness, signing
 from scuttled import config as configuration
+from scuttled import readiness, signing
 from scuttled.config import Config, Loaded
 from scuttled.control import CALLERS_MAX, Control
 from scuttled.core.hlc import Author
@@ -43,6 +43,7 @@ from scuttled.saving import Saving
 from scuttled.signals import Signals, StopAsked
 from scuttled.storage import Damaged, Identity, Storage, another_life
 from scuttled.transport import bound_address
+from scuttled.version import __version__
 from scuttled.waking import Bell
 
 logger = logging.getLogger(__name__)

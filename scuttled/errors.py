@@ -5,6 +5,8 @@ something helps, a hint that can be pasted. The control protocol sends the same 
 and code come from one place. Codes are those of sysexits.h; 1 is "no", 2 is usage.
 """
 
+import sys
+
 NO = 1
 USAGE = 2
 DATAERR = 65
@@ -111,3 +113,31 @@ class TooManySources(RemoteProtocolError):
     def __init__(self, model: str, message: str) -> None:
         super().__init__(message)
         self.model = model
+
+
+def not_installed(what: str, extra: str, *, lacking: str = "") -> Unavailable:
+    """The error for something that needs an extra; `lacking` is the module that is not there.
+
+    `pip install 'scuttled[secure]'` would be the usual hint, but it asks a package index for
+    scuttled, which need not be on any. What an extra stands for is told by the installed package
+    itself, so the hint names just that, and the Python that is to have it.
+    """
+    from shlex import join  # most commands end without an error
+
+    module = f" ({lacking})" if lacking else ""
+    words = f"{what} needs the extra '{extra}', which is not installed{module}"
+    wanted = _requirements(extra)
+    hint = join([sys.executable or "python3", "-m", "pip", "install", *wanted]) if wanted else ""
+    return Unavailable(words, hint=hint)
+
+
+def _requirements(extra: str) -> list[str]:
+    """`cryptography>=42` for `secure`; nothing if scuttled runs without being installed."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        every = requires("scuttled") or []
+    except PackageNotFoundError:
+        return []
+    found = (line.replace('"', "'").partition(";") for line in every)
+    return [needed.strip() for needed, _, when in found if f"extra == '{extra}'" in when]

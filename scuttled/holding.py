@@ -6,7 +6,6 @@ A member has it when it said so: by HAVE where it is linked (on disk there), els
 
 from typing import Any
 
-from scuttled import __version__
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.slots import Slots
 from scuttled.core.update import TICKS_PER_MS, NodeId, stamp
@@ -15,6 +14,7 @@ from scuttled.members import FRESH_MS, Member
 from scuttled.node import Node
 from scuttled.timekeeping import CLOCK_HINT
 from scuttled.units import format_duration
+from scuttled.version import __version__
 
 ALL, MAJORITY = "all", "majority"
 OTHERS_MAX = 10_000

@@ -22,7 +22,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from scuttled import __version__
 from scuttled.core.changes import BYTES, DELETED, JSON, Slot, parse
 from scuttled.core.clock import Clock
 from scuttled.core.hlc import Author
@@ -42,6 +41,7 @@ from scuttled.core.update import (
 from scuttled.models.map import Map
 from scuttled.printable import one_line
 from scuttled.rejoining import Rejoin
+from scuttled.version import __version__
 
 MEMBERS = "_members"
 ROW_S = 0.25  # between two rows of one node...

@@ -9,7 +9,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from scuttled import __version__
 from scuttled.core.handshake import Refusal
 from scuttled.core.hlc import Author
 from scuttled.core.host import Host
@@ -35,10 +34,11 @@ from scuttled.models import MODELS, make_model
 from scuttled.models.map import Map
 from scuttled.notices import Notices
 from scuttled.rejoining import Rejoined, rejoin
-from scuttled.storage import Batch, SavedModel
+from scuttled.storage.batch import Batch, SavedModel
 from scuttled.timekeeping import Timekeeping
 from scuttled.unsaved import forget_saved, model_batch, note_saved
 from scuttled.verifying import Verifier
+from scuttled.version import __version__
 
 DEFAULT_MODEL = "default"
 MODELS_MAX = 1024

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import trio
 
-from scuttled import __version__
 from scuttled.core import wire
 from scuttled.core.handshake import RECEIVE_ONLY, SEND_ONLY, Refusal
 from scuttled.core.host import End, Host
@@ -30,6 +29,7 @@ from scuttled.errors import Refused, RemoteProtocolError, UsageError
 from scuttled.library import MAX_SKEW_MS
 from scuttled.printable import has_control
 from scuttled.rejoining import Rejoin, Rejoined, rejoin
+from scuttled.version import __version__
 from scuttled.waking import Bell, read_clocks
 
 RECEIVE_BYTES = 64 << 10

@@ -8,7 +8,6 @@ import os
 import re
 from typing import Any, NamedTuple
 
-from scuttled import __version__
 from scuttled.config import Config, is_loopback, parse_address
 from scuttled.core.link import Link
 from scuttled.core.update import Instant
@@ -25,6 +24,7 @@ from scuttled.requests import model_list
 from scuttled.storage import Storage
 from scuttled.timekeeping import CLOCK_HINT
 from scuttled.units import format_duration
+from scuttled.version import __version__
 
 HELD_UP_MS = 3_600_000  # for which deletions may wait before it is worth a word
 LAG_S = 60.0  # for which a peer may leave updates unacknowledged

@@ -14,8 +14,7 @@ from zlib import crc32
 
 from scuttled.core.security import Check, Seal, id_of_key
 from scuttled.core.update import NodeId
-from scuttled.errors import StorageError
-from scuttled.extras import not_installed
+from scuttled.errors import StorageError, not_installed
 
 FILE = "key"
 CHECK_FILE = "key.check"

@@ -4,7 +4,7 @@ from scuttled.core.clock import Clock
 from scuttled.core.log import Marks, Piece
 from scuttled.core.scuttlebutt import Scuttlebutt
 from scuttled.core.update import Source
-from scuttled.storage import ModelBatch, Pieces
+from scuttled.storage.batch import ModelBatch, Pieces
 
 SAVE_ENTRIES_MAX = 2048  # of one model in one transaction: some 3 ms
 MARK_AHEAD = 1 << 16  # positions: a row more for so many, and no more of them are lost at a start

@@ -27,8 +27,8 @@ PACKAGE = ROOT / "scuttled"
 HOUSE = {
     "cellar": """
         scuttled core
+        version
         errors
-        extras
         units printable patterns
         core.update core.flow
         core.clock
@@ -36,16 +36,17 @@ HOUSE = {
         core.changes
         core.security
         core.messages
-        core.told
-        core.wire
         core.log
         core.observers
         core.sources
         core.scuttlebutt
         core.slots
+        core.fingerprint
+        core.told
+        core.wire
         core.following
         core.sharing
-        core.fingerprint core.handshake core.flight core.pulse core.receipts core.turns
+        core.handshake core.flight core.pulse core.receipts core.turns
         core.session
         core.host
         core.link

@@ -8,8 +8,8 @@ from importlib import import_module
 
 import click
 
-from scuttled import __version__
 from scuttled.cli.options import VerbGroup
+from scuttled.version import __version__
 
 SECTIONS: dict[str, dict[str, str]] = {
     "Data": {

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from scuttled.cli.options import Settings
+from scuttled.cli.settings import Settings
 from scuttled.client import TIMEOUT_S
 from scuttled.errors import UsageError
 

@@ -5,7 +5,8 @@ import click
 from scuttled.cli import output
 from scuttled.cli.acknowledged import Level, held_fields, wait_fields, wait_option
 from scuttled.cli.loose import LooseVerb
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 from scuttled.cli.text import dump_json, json_safe, parse_json
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings
 from scuttled.cli.progress import Progress
+from scuttled.cli.settings import Settings
 from scuttled.errors import Refused
 from scuttled.units import format_duration
 

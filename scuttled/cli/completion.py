@@ -1,25 +1,20 @@
-"""`scuttled completion`: scripts for shells, and what they ask.
+"""`scuttled completion`: scripts for shells, and the answers they get.
 
-A Tab key must never hang: the daemon has 150 ms for its keys or models, or there are none.
 zsh and fish use click's own scripts. For bash ours, because keys hold spaces, `*` and `:`: words
 are taken from the line itself, as bash splits them at `:`, and answers are quoted.
 """
 
 import os
-import time
 
 import click
 from click.shell_completion import BashComplete, CompletionItem, get_completion_class
 from click.shell_completion import add_completion_class as _add
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, verb
-from scuttled.client import Client, Fields
-from scuttled.errors import ScuttledError, UsageError
-from scuttled.patterns import at_least
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
+from scuttled.errors import UsageError
 
-DEADLINE_S = 0.15
-_ANSWERS_MAX = 1000  # more than anybody reads; beyond it the shell itself gets slow
 _VARIABLE = "_SCUTTLED_COMPLETE"
 
 _BASH = r"""# bash completion for scuttled: eval "$(scuttled completion bash)"
@@ -141,32 +136,3 @@ def complete(cli: click.Command, instruction: str, settings: Settings) -> int:
     from click.shell_completion import shell_complete
 
     return shell_complete(cli, {"obj": settings}, "scuttled", _VARIABLE, instruction)
-
-
-def keys(settings: Settings, incomplete: str) -> list[str]:
-    """Keys of the model that begin with `incomplete`; none if the daemon is not there in time."""
-    pattern = at_least(incomplete) if incomplete else ""
-    return _ask(settings, incomplete, "list", {"model": settings.model, "pattern": pattern})
-
-
-def models(settings: Settings, incomplete: str) -> list[str]:
-    """Names of models that begin with `incomplete`."""
-    return _ask(settings, incomplete, "model_list", {})
-
-
-def _ask(settings: Settings, incomplete: str, op: str, fields: Fields) -> list[str]:
-    until = time.monotonic() + DEADLINE_S
-    try:
-        with Client.connect(settings.paths(), DEADLINE_S) as client:
-            if op == "list":
-                names = []
-                for rows in client.stream(op, **fields):
-                    names += [row[0] for row in rows]
-                    if time.monotonic() > until:
-                        return []
-            else:
-                names = [model["name"] for model in client.request(op)["models"]]
-    except ScuttledError:
-        return []
-    found = {name for name in names if name.startswith(incomplete) and name.isprintable()}
-    return sorted(found)[:_ANSWERS_MAX]

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, VerbGroup, verb
+from scuttled.cli.options import VerbGroup, verb
+from scuttled.cli.settings import Settings
 from scuttled.cli.text import parse_json
 from scuttled.errors import CantCreate, NotPermitted, StorageError, TimedOut, Unavailable
 

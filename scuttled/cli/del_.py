@@ -8,9 +8,11 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.acknowledged import Level, held_fields, held_words, wait_fields, wait_option
+from scuttled.cli.candidates import complete_keys
 from scuttled.cli.loose import DashedVerb
-from scuttled.cli.options import Settings, complete_keys, verb
+from scuttled.cli.options import verb
 from scuttled.cli.output import counted
+from scuttled.cli.settings import Settings
 from scuttled.client import Client
 from scuttled.errors import Refused
 from scuttled.patterns import at_least, escaped, is_pattern

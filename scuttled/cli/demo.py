@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 from scuttled.demo.inventory import inventory
 from scuttled.demo.nodes import Nodes
 from scuttled.demo.signals import Signals, Stopped

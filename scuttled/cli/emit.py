@@ -6,7 +6,8 @@ from scuttled.cli import output
 from scuttled.cli.acknowledged import Level, held_fields, held_words, wait_fields, wait_option
 from scuttled.cli.given import read_value, value_kind
 from scuttled.cli.loose import LooseVerb
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 
 EVENTS_MODEL = "events"
 

@@ -16,10 +16,11 @@ from scuttled.cli import output
 from scuttled.cli.files import open_whole
 from scuttled.cli.load import DATA_TYPE, FORMAT
 from scuttled.cli.ls import latest
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
 from scuttled.cli.own_types import section as own_section
 from scuttled.cli.progress import Progress
 from scuttled.cli.restore import is_own_type, plain_state, state_of
+from scuttled.cli.settings import Settings
 from scuttled.cli.text import dump_json, value_fields
 from scuttled.client import Client, Row
 from scuttled.errors import DataError, Refused, UsageError

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings
+from scuttled.cli.settings import Settings
 from scuttled.errors import ScuttledError
 
 SIGNALS = {129: "SIGHUP", 130: "SIGINT", 143: "SIGTERM"}  # by exit code

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import click
 
-from scuttled.cli.options import Settings
+from scuttled.cli.settings import Settings
 from scuttled.cli.tail import CursorFile, Patience, Source, Stopped, stdout_fd
 from scuttled.client import TIMEOUT_S, Client, Row, Stream
 from scuttled.cursors import Clocks, clocks_text, merge_clocks, split_cursor

@@ -4,7 +4,8 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.loose import DashedVerb
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 
 
 @verb(

@@ -6,8 +6,10 @@ from typing import Any
 import click
 
 from scuttled.cli import output
+from scuttled.cli.candidates import complete_keys
 from scuttled.cli.loose import DashedVerb
-from scuttled.cli.options import Settings, complete_keys, verb
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 from scuttled.errors import Refused, UsageError
 
 

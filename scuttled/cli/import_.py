@@ -14,11 +14,12 @@ from scuttled.cli.contents import Contents, Part
 from scuttled.cli.del_ import deletions, existing
 from scuttled.cli.files import open_to_reread
 from scuttled.cli.load import DATA_TYPE, Entry
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
 from scuttled.cli.output import counted
 from scuttled.cli.own_types import merge
 from scuttled.cli.progress import Progress
 from scuttled.cli.restore import calls, canonical, plain_state, state_of
+from scuttled.cli.settings import Settings
 from scuttled.client import Client
 from scuttled.errors import DataError, Refused, UsageError
 

@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
 from scuttled.cli.peers import STYLES
+from scuttled.cli.settings import Settings
 from scuttled.errors import ConfigError, Refused, UsageError
 
 MOMENT_S = 3.0  # in which a peer that is there is up, and one that starts may be

@@ -1,7 +1,8 @@
 """`scuttled leave`: say goodbye to all peers and stop the daemon."""
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 
 
 @verb("leave", examples="scuttled leave")

@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from scuttled.cli import output
+from scuttled.cli.candidates import complete_patterns
 from scuttled.cli.loose import DashedVerb
-from scuttled.cli.options import Settings, complete_patterns, verb
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 from scuttled.cli.text import expiry_fields, revision, update_fields, value_fields
 from scuttled.client import Row
 from scuttled.errors import UsageError

@@ -4,7 +4,8 @@ import time
 from typing import Any
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 from scuttled.cli.text import rfc3339
 from scuttled.units import format_duration
 

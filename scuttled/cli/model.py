@@ -3,7 +3,9 @@
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, VerbGroup, complete_models, seconds, verb
+from scuttled.cli.candidates import complete_models
+from scuttled.cli.options import VerbGroup, seconds, verb
+from scuttled.cli.settings import Settings
 from scuttled.errors import UsageError
 from scuttled.units import format_bytes, format_duration
 

@@ -6,7 +6,8 @@ import click
 
 from scuttled.cli.emit import EVENTS_MODEL
 from scuttled.cli.following import NO_RECONNECT, follow
-from scuttled.cli.options import Settings, seconds, verb
+from scuttled.cli.options import seconds, verb
+from scuttled.cli.settings import Settings
 from scuttled.cli.tail import CursorFile, Patience
 from scuttled.cli.watch import Lines, Runs, WatchVerb, check_runs
 from scuttled.client import Client, Stream

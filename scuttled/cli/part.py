@@ -4,7 +4,8 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.join import split_addresses
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 from scuttled.errors import ConfigError, UsageError
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings
+from scuttled.cli.settings import Settings
 
 S = TypeVar("S", bound=Sized)
 

@@ -5,7 +5,8 @@ import os
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 
 
 @verb(

@@ -7,9 +7,11 @@ import click
 
 from scuttled.cli import output
 from scuttled.cli.acknowledged import Level, held_fields, held_words, wait_fields, wait_option
+from scuttled.cli.candidates import complete_keys
 from scuttled.cli.given import read_value, value_kind
 from scuttled.cli.loose import LooseVerb
-from scuttled.cli.options import Settings, complete_keys, seconds, verb
+from scuttled.cli.options import seconds, verb
+from scuttled.cli.settings import Settings
 from scuttled.errors import UsageError
 
 

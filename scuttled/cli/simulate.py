@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, seconds, verb
+from scuttled.cli.options import seconds, verb
+from scuttled.cli.settings import Settings
 from scuttled.errors import UsageError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _cluster(
 
 
 def _paper(settings: Settings, name: str, seed: int, plot: str | None) -> None:
-    from scuttled.paper import extra_plot
+    from scuttled.paper.extra import extra_plot
 
     with extra_plot():
         from scuttled.paper import drawing, experiments, telling

@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
 from scuttled.cli.peers import show
+from scuttled.cli.settings import Settings
 from scuttled.cli.text import dump_json
 from scuttled.errors import Refused
 from scuttled.units import format_bytes, format_duration

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 from scuttled.client import Client
 from scuttled.errors import Refused, TimedOut
 from scuttled.units import format_duration

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from scuttled import __version__
 from scuttled.cli import output
-from scuttled.cli.options import Settings, verb
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 from scuttled.errors import NotPermitted, TimedOut, Unavailable
+from scuttled.version import __version__
 
 
 @verb("version", examples="scuttled version\nscuttled version -j")

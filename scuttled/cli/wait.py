@@ -6,7 +6,9 @@ import time
 import click
 
 from scuttled.cli import output
-from scuttled.cli.options import Settings, complete_patterns, verb
+from scuttled.cli.candidates import complete_patterns
+from scuttled.cli.options import verb
+from scuttled.cli.settings import Settings
 from scuttled.client import TIMEOUT_S, Client
 from scuttled.errors import TimedOut, Unavailable, UsageError
 from scuttled.patterns import split_at_equals

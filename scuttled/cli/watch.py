@@ -6,9 +6,11 @@ from typing import Any
 import click
 
 from scuttled.cli import output
+from scuttled.cli.candidates import complete_patterns
 from scuttled.cli.following import CHANGES, NO_RECONNECT, Place, Sink, follow
 from scuttled.cli.loose import DashedVerb
-from scuttled.cli.options import Settings, complete_patterns, seconds, verb
+from scuttled.cli.options import seconds, verb
+from scuttled.cli.settings import Settings
 from scuttled.cli.tail import CHUNK_BYTES, CursorFile, Outlet, Patience, run_command
 from scuttled.cli.text import clock_time, escape, revision, rfc3339, update_fields, value_fields
 from scuttled.client import Client, Row, Stream

@@ -18,8 +18,8 @@ from scuttled.core.changes import DELETED, EXPIRES, KIND_BITS, OWN, parse, slot_
 from scuttled.core.log import Segment, SegmentPrint
 from scuttled.core.slots import Slots
 from scuttled.core.update import Source
-from scuttled.core.wire import BUCKETS
 
+BUCKETS = 256  # of keys, by which a model is compared
 TOUCHED_MAX = 4  # segments that may be hashed in the last instant: some 10 ms each
 _MASK = 2**64 - 1
 

@@ -12,6 +12,7 @@ from typing import Any, assert_never
 
 import msgpack
 
+from scuttled.core.fingerprint import BUCKETS
 from scuttled.core.messages import (
     Ask,
     Bye,
@@ -42,7 +43,6 @@ from scuttled.printable import has_control, one_line
 
 FRAME_BYTES_MAX = 1 << 20
 HELLO_BYTES_MAX = 4096  # until we know whom we talk to
-BUCKETS = 256  # of keys, by which a model is compared
 META_MAX = 2000  # characters of what an application says in its HELLO
 LABEL_MAX = 255  # characters of a name, an address, a version
 WORDS_MAX = 500  # characters of a peer's text that we keep

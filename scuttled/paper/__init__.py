@@ -8,22 +8,3 @@ is the one that is drawn. `spread` needs neither: one write of each of a thousan
 numpy and matplotlib come with the extra `plot`; nothing of them is imported before it's needed.
                                                           [van Renesse et al. 2008; docs/paper.md]
 """
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from scuttled.extras import not_installed
-
-EXTRA = {"numpy", "matplotlib"}
-
-
-@contextmanager
-def extra_plot() -> Iterator[None]:
-    """Around imports that need the extra. Raises Unavailable, naming it."""
-    try:
-        yield
-    except ImportError as error:
-        if (error.name or "").split(".")[0] not in EXTRA:
-            raise
-        what = "the paper's experiment"
-        raise not_installed(what, "plot", lacking=error.name or "") from None

@@ -10,7 +10,7 @@ draw from, or a condition to wait for. How these reach the client is control's b
 
 from collections.abc import Callable
 
-from scuttled import __version__, rpc
+from scuttled import rpc
 from scuttled.core.update import Instant
 from scuttled.errors import NoCommonProtocol, UsageError
 from scuttled.node import Node
@@ -27,6 +27,7 @@ from scuttled.requests.results import (
     number,
     text,
 )
+from scuttled.version import __version__
 
 __all__ = ["Answer", "Daemon", "Requests", "Result", "Waiting", "model_list"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from fleet import PATIENCE_S, Daemon
 
-from scuttled import __version__, rpc
+from scuttled import rpc
 from scuttled.core import wire
 from scuttled.core.messages import (
     PROTOCOL,
@@ -30,6 +30,7 @@ from scuttled.core.messages import (
 )
 from scuttled.core.update import NodeId, Source, make_source
 from scuttled.errors import ScuttledError, Unavailable
+from scuttled.version import __version__
 
 HELLO = rpc.encode({"id": 0, "op": "hello", "protocol": list(rpc.VERSIONS), "client": "test"})
 _CHUNK = 256 << 10

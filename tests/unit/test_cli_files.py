@@ -11,8 +11,8 @@ from scripted_daemon import ScriptedDaemon, Scuttled, error, ok
 
 from scuttled.cli.contents import Contents
 from scuttled.cli.files import LINE_BYTES_MAX
-from scuttled.cli.options import Settings
 from scuttled.cli.progress import Progress
+from scuttled.cli.settings import Settings
 from scuttled.errors import StorageError
 
 

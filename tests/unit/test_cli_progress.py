@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from scuttled.cli import progress
-from scuttled.cli.options import Settings
 from scuttled.cli.progress import Progress
+from scuttled.cli.settings import Settings
 
 
 class Terminal(io.StringIO):

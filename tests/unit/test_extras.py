@@ -4,12 +4,12 @@ from importlib import metadata
 
 import pytest
 
-from scuttled import extras, signing
-from scuttled.errors import UNAVAILABLE, Unavailable
+from scuttled import signing
+from scuttled.errors import UNAVAILABLE, Unavailable, not_installed
 
 
 def test_the_hint_installs_what_the_extra_stands_for_into_this_very_python() -> None:
-    error = extras.not_installed("signing", "secure")
+    error = not_installed("signing", "secure")
     assert error.code == UNAVAILABLE
     assert error.message == "signing needs the extra 'secure', which is not installed"
     python, *words = shlex.split(error.hint)
@@ -22,8 +22,8 @@ def test_without_an_installation_there_is_no_hint(monkeypatch: pytest.MonkeyPatc
     def none(name: str) -> list[str]:
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(extras, "requires", none)
-    assert extras.not_installed("signing", "secure").hint == ""
+    monkeypatch.setattr(metadata, "requires", none)
+    assert not_installed("signing", "secure").hint == ""
 
 
 @pytest.mark.parametrize("use", [signing.check_with_ed25519, lambda: signing.make_seal(bytes(32))])

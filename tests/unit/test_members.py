@@ -19,7 +19,6 @@ from scenes import (
     write,
 )
 
-from scuttled import __version__
 from scuttled.core import wire
 from scuttled.core.changes import BYTES, DELETED, JSON, make_change
 from scuttled.core.clock import Clock
@@ -39,6 +38,7 @@ from scuttled.members import (
 from scuttled.models.map import Map
 from scuttled.node import DEFAULT_MODEL, Node
 from scuttled.simulation.heap import Disk
+from scuttled.version import __version__
 
 EVER = Stamp(stamp(2**62))
 LATE = WALL + COLLECT_AGE_MS  # when what was deleted at WALL may be forgotten

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import NOW, WALL, Line, a_node, default, examples, node_id, put, save, values, write
 
-from scuttled import __version__, rpc
+from scuttled import rpc
 from scuttled.core.changes import TEXT
 from scuttled.core.update import Instant
 from scuttled.errors import (
@@ -24,6 +24,7 @@ from scuttled.models.values import VALUE_BYTES_MAX
 from scuttled.node import Node
 from scuttled.requests import Answer, Daemon, Requests, Waiting
 from scuttled.requests.backup import ROW_BYTES, UPDATES_BYTES_MAX
+from scuttled.version import __version__
 from scuttled.watching import Watch
 
 DEEP = b"[" * 100_000
