@@ -9,26 +9,20 @@ from typing import TYPE_CHECKING, Any
 from scuttled.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from scuttled.core.clock import Clock as Clock
-    from scuttled.core.hlc import Author as Author
-    from scuttled.core.observers import GONE as GONE
-    from scuttled.core.observers import UpdateEvent as UpdateEvent
-    from scuttled.core.scuttlebutt import Scuttlebutt as Scuttlebutt
-    from scuttled.core.security import Doubt as Doubt
-    from scuttled.core.security import Seal as Seal
-    from scuttled.core.slots import Slots as Slots
-    from scuttled.core.update import Update as Update
     from scuttled.errors import DataError as DataError
     from scuttled.errors import Refused as Refused
     from scuttled.errors import RemoteProtocolError as RemoteProtocolError
     from scuttled.errors import ScuttledError as ScuttledError
     from scuttled.errors import UsageError as UsageError
-    from scuttled.keeping import StateDirectory as StateDirectory
-    from scuttled.library import UncheckedFile as UncheckedFile
-    from scuttled.library import load as load
-    from scuttled.library import new_author as new_author
-    from scuttled.library import save as save
-    from scuttled.library import signing_author as signing_author
+    from scuttled.library.models import UncheckedFile as UncheckedFile
+    from scuttled.library.models import load as load
+    from scuttled.library.models import new_author as new_author
+    from scuttled.library.models import save as save
+    from scuttled.library.models import signing_author as signing_author
+    from scuttled.library.persistence import StateDirectory as StateDirectory
+    from scuttled.library.replicate import Header as Header
+    from scuttled.library.replicate import Replicated as Replicated
+    from scuttled.library.replicate import replicate as replicate
     from scuttled.models.counter import Counter as Counter
     from scuttled.models.doc import Doc as Doc
     from scuttled.models.events import Events as Events
@@ -39,44 +33,50 @@ if TYPE_CHECKING:
     from scuttled.models.sequence import Sequence as Sequence
     from scuttled.models.set import Set as Set
     from scuttled.models.value import Value as Value
-    from scuttled.replication import Header as Header
-    from scuttled.replication import Replicated as Replicated
-    from scuttled.replication import replicate as replicate
+    from scuttled.replica.hlc import Author as Author
+    from scuttled.replica.observers import GONE as GONE
+    from scuttled.replica.observers import UpdateEvent as UpdateEvent
+    from scuttled.replica.scuttlebutt import Scuttlebutt as Scuttlebutt
+    from scuttled.replica.signatures import Doubt as Doubt
+    from scuttled.replica.signatures import Seal as Seal
+    from scuttled.replica.slots import Slots as Slots
+    from scuttled.replica.update import Update as Update
+    from scuttled.replica.version_vector import Clock as Clock
 
 _ROOMS = {
-    "GONE": "core.observers",
-    "Author": "core.hlc",
-    "Clock": "core.clock",
+    "GONE": "replica.observers",
+    "Author": "replica.hlc",
+    "Clock": "replica.version_vector",
     "Counter": "models.counter",
     "DataError": "errors",
     "Doc": "models.doc",
-    "Doubt": "core.security",
+    "Doubt": "replica.signatures",
     "Events": "models.events",
-    "Header": "replication",
+    "Header": "library.replicate",
     "Log": "models.log",
     "Map": "models.map",
     "Refused": "errors",
     "RemoteProtocolError": "errors",
-    "Replicated": "replication",
-    "Scuttlebutt": "core.scuttlebutt",
+    "Replicated": "library.replicate",
+    "Scuttlebutt": "replica.scuttlebutt",
     "ScuttledError": "errors",
-    "Seal": "core.security",
+    "Seal": "replica.signatures",
     "Sequence": "models.sequence",
     "Set": "models.set",
-    "Slots": "core.slots",
-    "StateDirectory": "keeping",
-    "UncheckedFile": "library",
-    "Update": "core.update",
-    "UpdateEvent": "core.observers",
+    "Slots": "replica.slots",
+    "StateDirectory": "library.persistence",
+    "UncheckedFile": "library.models",
+    "Update": "replica.update",
+    "UpdateEvent": "replica.observers",
     "UsageError": "errors",
     "Value": "models.value",
-    "load": "library",
-    "new_author": "library",
+    "load": "library.models",
+    "new_author": "library.models",
     "operation": "models.operations",
     "reading": "models.operations",
-    "replicate": "replication",
-    "save": "library",
-    "signing_author": "library",
+    "replicate": "library.replicate",
+    "save": "library.models",
+    "signing_author": "library.models",
 }
 
 __all__ = [*_ROOMS]
@@ -91,5 +91,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'scuttled' has no attribute {name!r}")
     from importlib import import_module
 
-    import_module("scuttled.library")  # gives models outside of a daemon an author
+    import_module("scuttled.library.models")  # gives models outside of a daemon an author
     return getattr(import_module(f"scuttled.{_ROOMS[name]}"), name)

@@ -115,12 +115,12 @@ def _invoke(args: list[str], settings: "Settings") -> int:
     """Runs the command; click's own endings become codes and errors of ours."""
     import click
 
-    from scuttled.cli import cli
+    from scuttled.cli.cli import cli
     from scuttled.errors import Unavailable, UsageError
 
     completion = os.environ.get("_SCUTTLED_COMPLETE")
     if completion:
-        from scuttled.cli.completion import complete
+        from scuttled.cli.commands.completion import complete
 
         return complete(cli, completion, settings)
     try:

@@ -4,19 +4,19 @@ from collections.abc import Iterable, Iterator
 
 from hypothesis import settings
 
-from scuttled.core.changes import TEXT, make_change
-from scuttled.core.clock import Clock
-from scuttled.core.hlc import Author
-from scuttled.core.link import Link
-from scuttled.core.log import ArrivalLog
-from scuttled.core.messages import Delta
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.session import Session
-from scuttled.core.update import Instant, NodeId, Source, Update, make_source
+from scuttled.control.operations import Daemon
 from scuttled.models.map import Map
-from scuttled.node import DEFAULT_MODEL, Node, Settings
-from scuttled.requests import Daemon
-from scuttled.simulation.heap import Disk
+from scuttled.node.node import DEFAULT_MODEL, Node, Settings
+from scuttled.protocol.link import Link
+from scuttled.protocol.messages import Delta
+from scuttled.protocol.session import Session
+from scuttled.replica.arrival_log import ArrivalLog
+from scuttled.replica.change import TEXT, make_change
+from scuttled.replica.hlc import Author
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.update import Instant, NodeId, Source, Update, make_source
+from scuttled.replica.version_vector import Clock
+from scuttled.simulation.nodes import Disk
 
 WALL = 1_700_000_000_000
 NOW = Instant(0.0, WALL)

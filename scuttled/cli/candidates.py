@@ -12,7 +12,7 @@ from scuttled.cli.settings import Settings
 from scuttled.errors import ScuttledError
 
 if TYPE_CHECKING:
-    from scuttled.client import Fields
+    from scuttled.client.client import Fields
 
 DEADLINE_S = 0.15
 _ANSWERS_MAX = 1000  # more than anybody reads; beyond it the shell itself gets slow
@@ -25,7 +25,7 @@ def complete_keys(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
 
 def complete_patterns(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Completion of an argument that is a pattern: keys, each as the pattern that means it."""
-    from scuttled.patterns import escaped, unescaped
+    from scuttled.client.patterns import escaped, unescaped
 
     return [escaped(key) for key in keys(ctx.ensure_object(Settings), unescaped(incomplete))]
 
@@ -37,7 +37,7 @@ def complete_models(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
 
 def keys(settings: Settings, incomplete: str) -> list[str]:
     """Keys of the model that begin with `incomplete`; none if the daemon is not there in time."""
-    from scuttled.patterns import at_least
+    from scuttled.client.patterns import at_least
 
     pattern = at_least(incomplete) if incomplete else ""
     return _ask(settings, incomplete, "list", {"model": settings.model, "pattern": pattern})
@@ -49,7 +49,9 @@ def models(settings: Settings, incomplete: str) -> list[str]:
 
 
 def _ask(settings: Settings, incomplete: str, op: str, fields: "Fields") -> list[str]:
-    from scuttled.client import Client  # only once Tab is pressed: commands name these functions
+    from scuttled.client.client import (
+        Client,  # only once Tab is pressed: commands name these functions
+    )
 
     until = time.monotonic() + DEADLINE_S
     try:

@@ -63,14 +63,14 @@ def emit(fields: Mapping[str, object]) -> None:
 
 def json_line(fields: Mapping[str, object]) -> str:
     """The line that `emit` writes: every object says which version of our words it speaks."""
-    from scuttled.cli.text import dump_json, json_safe  # not for every `get`: it costs more
+    from scuttled.cli.formatting import dump_json, json_safe  # not for every `get`: it costs more
 
     return json_safe(dump_json({"v": 1, **fields})) + "\n"
 
 
 def plain_line(columns: Iterable[object]) -> str:
     """One line for programs: escaped, separated by tabs; what is unknown is empty."""
-    from scuttled.cli.text import escape
+    from scuttled.cli.formatting import escape
 
     return "\t".join("" if c is None else escape(_text(c)) for c in columns) + "\n"
 
@@ -143,7 +143,7 @@ def table(
 
     `styles` gives the colour (SGR numbers) of cells that hold exactly these words; None: no colour.
     """
-    from scuttled.cli.text import escape
+    from scuttled.cli.formatting import escape
 
     escaped = [list(header), *([escape(cell) for cell in row] for row in rows)]
     widths = [max(map(span, cells)) for cells in zip(*escaped, strict=True)]
@@ -165,7 +165,7 @@ def _below(note: str, columns: int | None) -> str:
     """A sentence below the row that it is about."""
     from textwrap import fill
 
-    from scuttled.cli.text import escape
+    from scuttled.cli.formatting import escape
 
     width = max((columns or _NOTE_WIDTH) - 1, _NOTE_WIDTH_MIN)
     indent = " " * _NOTE_INDENT

@@ -11,8 +11,8 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from scuttled.cli.text import from_base64
-from scuttled.client import Client
+from scuttled.cli.formatting import from_base64
+from scuttled.client.client import Client
 from scuttled.errors import Refused
 
 Fields = dict[str, Any]

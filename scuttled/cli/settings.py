@@ -11,7 +11,7 @@ from scuttled.cli import output
 from scuttled.errors import UsageError
 
 if TYPE_CHECKING:
-    from scuttled.client import Client
+    from scuttled.client.client import Client
 
 OUTPUTS = ("auto", "table", "plain", "json")
 _ID_CHARS = 8  # of a node's id, beside a name that is not its alone
@@ -79,13 +79,13 @@ class Settings:
 
     def paths(self) -> list[str]:
         """The sockets to try."""
-        from scuttled.client import socket_paths
+        from scuttled.client.client import socket_paths
 
         return socket_paths(self.socket, self.environ)
 
     def connect(self) -> "Client":
         """A connection to the daemon; `with` closes it."""
-        from scuttled.client import TIMEOUT_S, Client
+        from scuttled.client.client import TIMEOUT_S, Client
 
         timeout_s = self.timeout_s
         client = Client.connect(self.paths(), TIMEOUT_S if timeout_s is None else timeout_s)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scuttled.client import SOCKET_PATH_BYTES_MAX, Client, Fields, Row, Stream
+from scuttled.client.client import SOCKET_PATH_BYTES_MAX, Client, Fields, Row, Stream
 from scuttled.demo.signals import Signals
 from scuttled.errors import CantCreate, TimedOut, Unavailable
 

@@ -8,11 +8,11 @@ al. 2011, with one signed sum for each source). A new life of a node has a slot 
 
 import json
 
-from scuttled.core.changes import CLEAR, JSON, OPTIONS, Slot
-from scuttled.core.slots import Slots
-from scuttled.core.update import SOURCE_BYTES, Source, source_text
 from scuttled.errors import DataError, RemoteProtocolError, UsageError
 from scuttled.models.operations import operation, reading
+from scuttled.replica.change import CLEAR, JSON, OPTIONS, Slot
+from scuttled.replica.slots import Slots
+from scuttled.replica.update import SOURCE_BYTES, Source, source_text
 
 TOTAL_MAX = 2**63 - 1
 _MARK = b"."

@@ -9,12 +9,12 @@ crdt a removal is lost over a reconnect, and never leaves a node if the row is i
 
 from typing import Any
 
-from scuttled.core.changes import CLEAR, DELETED, OPTIONS, SLOT_BYTES_MAX, Slot
 from scuttled.errors import DataError, RemoteProtocolError, UsageError
 from scuttled.models.entries import entry_name, fresh_slot
-from scuttled.models.groups import Groups
+from scuttled.models.grouped import Groups
 from scuttled.models.operations import operation, reading
-from scuttled.models.values import pack, plain_value
+from scuttled.models.payload import pack, plain_value
+from scuttled.replica.change import CLEAR, DELETED, OPTIONS, SLOT_BYTES_MAX, Slot
 
 _BETWEEN = b"\0"
 

@@ -8,10 +8,11 @@ the order of ranks, and an entry is named for good.
 
 from typing import ClassVar
 
-from scuttled.core.changes import CLEAR, DELETED, OPTIONS, Slot
-from scuttled.core.hlc import Author
-from scuttled.core.slots import Slots
-from scuttled.core.update import (
+from scuttled.errors import DataError, RemoteProtocolError
+from scuttled.replica.change import CLEAR, DELETED, OPTIONS, Slot
+from scuttled.replica.hlc import Author
+from scuttled.replica.slots import Slots
+from scuttled.replica.update import (
     SOURCE_BYTES,
     STAMP_BYTES,
     TICKS_PER_MS,
@@ -19,7 +20,6 @@ from scuttled.core.update import (
     stamp,
     timestamp_of,
 )
-from scuttled.errors import DataError, RemoteProtocolError
 
 MARK = b"."
 SLOT_BYTES = len(MARK) + STAMP_BYTES + SOURCE_BYTES

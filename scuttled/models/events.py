@@ -6,13 +6,13 @@ payload:  | kind u8 | length of name u16 BE | name | payload of the event |
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scuttled.core.changes import BYTES, KINDS, Slot
-from scuttled.core.update import Source
 from scuttled.errors import DataError, UsageError
 from scuttled.models.entries import Entries
-from scuttled.models.listening import Listener, read_event
+from scuttled.models.event_listener import Listener, read_event
 from scuttled.models.operations import operation, reading
-from scuttled.models.values import pack, unpack
+from scuttled.models.payload import pack, unpack
+from scuttled.replica.change import BYTES, KINDS, Slot
+from scuttled.replica.update import Source
 
 NAME_BYTES_MAX = 1024
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from scuttled.models.entries import Entries
 from scuttled.models.operations import operation, reading
-from scuttled.models.values import pack, plain_value
+from scuttled.models.payload import pack, plain_value
 
 
 class Log(Entries):

@@ -6,12 +6,12 @@ A slot is a key. A value is text, bytes or JSON, kept as the exact bytes that `g
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from typing import Any
 
-from scuttled.core.changes import DELETED, SLOT_BYTES_MAX, Slot
-from scuttled.core.slots import OPTION_MS_MAX, Slots
-from scuttled.core.update import Update
 from scuttled.errors import DataError, RemoteProtocolError, UsageError
 from scuttled.models.operations import operation, reading
-from scuttled.models.values import pack, plain_value
+from scuttled.models.payload import pack, plain_value
+from scuttled.replica.change import DELETED, SLOT_BYTES_MAX, Slot
+from scuttled.replica.slots import OPTION_MS_MAX, Slots
+from scuttled.replica.update import Update
 
 KEY_BYTES_MAX = SLOT_BYTES_MAX
 TTL_MS_MAX = OPTION_MS_MAX

@@ -12,7 +12,7 @@ the midst of a run. [Weidner and Kleppmann 2023, Fugue; the runs as in Weidner's
 
 from hashlib import blake2b
 
-from scuttled.core.update import Source, stamp
+from scuttled.replica.update import Source, stamp
 
 LEFT, RIGHT, END = b"\x01", b"\xff", b"\x80"
 RUN_BYTES = 8

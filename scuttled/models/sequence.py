@@ -13,14 +13,14 @@ from bisect import bisect_left, insort
 from collections import Counter
 from typing import Any
 
-from scuttled.core.changes import BYTES, CLEAR, DELETED, OPTIONS, SLOT_BYTES_MAX, Slot, parse
-from scuttled.core.hlc import Author
-from scuttled.core.log import ArrivalLog
-from scuttled.core.slots import Slots
 from scuttled.errors import DataError, RemoteProtocolError, UsageError
 from scuttled.models.operations import operation, reading
+from scuttled.models.payload import pack, plain_value
 from scuttled.models.positions import POSITION_BYTES_MIN, Runs, is_position
-from scuttled.models.values import pack, plain_value
+from scuttled.replica.arrival_log import ArrivalLog
+from scuttled.replica.change import BYTES, CLEAR, DELETED, OPTIONS, SLOT_BYTES_MAX, Slot, parse
+from scuttled.replica.hlc import Author
+from scuttled.replica.slots import Slots
 
 _VALUE, _PLACE = b"v", b"p"
 VALUES_MAX = 10_000  # put in by one call

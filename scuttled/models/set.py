@@ -10,12 +10,12 @@ element is there while one add of it is.
 import json
 from typing import Any
 
-from scuttled.core.changes import CLEAR, JSON, OPTIONS, SLOT_BYTES_MAX, Slot
 from scuttled.errors import DataError, RemoteProtocolError, UsageError
 from scuttled.models.entries import SLOT_BYTES, fresh_slot
-from scuttled.models.groups import Groups
+from scuttled.models.grouped import Groups
 from scuttled.models.operations import operation, reading
-from scuttled.models.values import read_json
+from scuttled.models.payload import read_json
+from scuttled.replica.change import CLEAR, JSON, OPTIONS, SLOT_BYTES_MAX, Slot
 
 TAG_BYTES = SLOT_BYTES - 1
 ELEMENT_BYTES_MAX = SLOT_BYTES_MAX - TAG_BYTES

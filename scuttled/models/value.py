@@ -8,12 +8,12 @@ highest of both, so the order in which they come does not matter.
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from scuttled.core.changes import CLEAR, OPTIONS, Slot, parse
-from scuttled.core.update import Source
 from scuttled.errors import UsageError
 from scuttled.models.entries import Entries
 from scuttled.models.operations import operation, reading
-from scuttled.models.values import pack, plain_value
+from scuttled.models.payload import pack, plain_value
+from scuttled.replica.change import CLEAR, OPTIONS, Slot, parse
+from scuttled.replica.update import Source
 
 HISTORY_MAX = 32
 

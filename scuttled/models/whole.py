@@ -2,8 +2,8 @@
 
 import json
 
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.models.values import exact
+from scuttled.models.payload import exact
+from scuttled.replica.scuttlebutt import Scuttlebutt
 
 
 def whole(model: Scuttlebutt) -> tuple[str, bytes]:

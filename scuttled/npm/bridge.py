@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.security import bridged_source
-from scuttled.core.slots import Slots
-from scuttled.core.update import Source, life_of, source_text
 from scuttled.errors import ConfigError, DataError, Refused, UsageError
-from scuttled.node import Node
-from scuttled.npm.dialects import DIALECTS, dialect, id_bytes
+from scuttled.node.node import Node
 from scuttled.npm.hazards import INHERITED, Unsayable, check_part_name
+from scuttled.npm.translation import DIALECTS, dialect, id_bytes
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.signatures import bridged_source
+from scuttled.replica.slots import Slots
+from scuttled.replica.update import Source, life_of, source_text
 
 BUCKET = "bucket"
 PEERS_MAX = 1000  # whose clocks are remembered

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scuttled.core.update import Instant
-from scuttled.npm.talk import Talk
-from scuttled.problems import Problem
+from scuttled.node.problems import Problem
+from scuttled.npm.session import Talk
+from scuttled.replica.update import Instant
 
 GONE_MAX = 100  # that are remembered
 GONE_TOLD_S = 3600.0  # for so long

@@ -4,10 +4,10 @@ npm drops for ever what does not ascend within an id. So what comes late goes ou
 a `~` behind it, or as many as it takes.
 """
 
-from scuttled.core.changes import Slot
-from scuttled.core.security import bridged_source
-from scuttled.core.update import Source, life_of, source_text
-from scuttled.npm.dialects import Origin, id_bytes
+from scuttled.npm.translation import Origin, id_bytes
+from scuttled.replica.change import Slot
+from scuttled.replica.signatures import bridged_source
+from scuttled.replica.update import Source, life_of, source_text
 
 ALIAS = "~"
 ALIASES_MAX = 16  # of one id: as many as nodes of ours hear of it at one time

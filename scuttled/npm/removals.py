@@ -8,12 +8,12 @@ that crossed this very connection, under its own name, and was not removed since
 from collections import OrderedDict
 from typing import Any
 
-from scuttled.core.update import parse_source
 from scuttled.models.entries import entry_slot
+from scuttled.npm.codec import is_id, ticks_of
 from scuttled.npm.hazards import Unsayable
-from scuttled.npm.lines import is_id, ticks_of
 from scuttled.npm.names import namesake
 from scuttled.npm.shared import SHARED_MAX
+from scuttled.replica.update import parse_source
 
 
 def is_push(change: Any) -> bool:

@@ -7,11 +7,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-from scuttled.paper.course import Course
 from scuttled.paper.gossip import run_fig2, run_flow
+from scuttled.paper.measurements import Course
 from scuttled.paper.orders import ORDERS
-from scuttled.paper.points import FIG2, FLOW, Courses, Row, rows
-from scuttled.paper.timetable import FIG2_S, LIMITED_FROM_S, NODES
+from scuttled.paper.reference_points import FIG2, FLOW, Courses, Row, rows
+from scuttled.paper.schedule import FIG2_S, LIMITED_FROM_S, NODES
 
 FLOW_ORDERS = ("newest", "oldest", "depth", "ours")
 FLOW_NODES = (64, 128)

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scuttled.core.flow import PAPER, Flow
-from scuttled.paper.copies import Copies
-from scuttled.paper.course import Course
+from scuttled.paper.measurements import Course
 from scuttled.paper.orders import choose
-from scuttled.paper.timetable import (
+from scuttled.paper.replicas import Copies
+from scuttled.paper.schedule import (
     BUDGET,
     FIG2_S,
     KEYS,
@@ -19,6 +18,7 @@ from scuttled.paper.timetable import (
     Timetable,
     rate_per_s,
 )
+from scuttled.protocol.rate_law import PAPER, Flow
 
 FLOW_S = 180
 HALVED_FROM_S = 90

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scuttled.paper.copies import Copies, Numbers
+from scuttled.paper.replicas import Copies, Numbers
 
 Generator = np.random.Generator
 Order = Callable[[Copies, int, int, Numbers, int, Generator], Numbers]

@@ -22,23 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from scuttled.core.changes import TEXT, slot_of
-from scuttled.core.hlc import Author
-from scuttled.core.messages import Delta, Reset
-from scuttled.core.session import Session
-from scuttled.core.turns import RECORD_OVERHEAD
-from scuttled.core.update import (
-    STAMP_BYTES,
-    Instant,
-    NodeId,
-    Source,
-    Stamp,
-    make_source,
-)
 from scuttled.models.map import Map
-from scuttled.paper.copies import Copies
-from scuttled.paper.course import Course
-from scuttled.paper.timetable import (
+from scuttled.paper.measurements import Course
+from scuttled.paper.replicas import Copies
+from scuttled.paper.schedule import (
     BUDGET,
     FIG2_S,
     KEYS,
@@ -49,6 +36,12 @@ from scuttled.paper.timetable import (
     Timetable,
     rate_per_s,
 )
+from scuttled.protocol.messages import Delta, Reset
+from scuttled.protocol.send_order import RECORD_OVERHEAD
+from scuttled.protocol.session import Session
+from scuttled.replica.change import TEXT, slot_of
+from scuttled.replica.hlc import Author
+from scuttled.replica.update import STAMP_BYTES, Instant, NodeId, Source, Stamp, make_source
 
 Knows = Literal["keys", "clocks", "lasting"]
 SKEW_MS = 60_000

@@ -17,16 +17,16 @@ from hashlib import blake2b
 from math import log, log2
 from statistics import fmean
 
-from scuttled.core import wire
-from scuttled.core.changes import TEXT
-from scuttled.core.hlc import Author
-from scuttled.core.messages import Delta, Message
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.session import Session
-from scuttled.core.update import Instant, NodeId, Source
 from scuttled.errors import UsageError
 from scuttled.models.map import Map
 from scuttled.paper.answer import Answer
+from scuttled.protocol import codec
+from scuttled.protocol.messages import Delta, Message
+from scuttled.protocol.session import Session
+from scuttled.replica.change import TEXT
+from scuttled.replica.hlc import Author
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.update import Instant, NodeId, Source
 
 NODES_MAX = 5000  # each holds all: memory grows by the square
 ROUNDS_MAX = 200  # never seen above 20
@@ -159,7 +159,7 @@ class Crowd:
             yield delta
 
     def _sent(self, message: Message) -> int:
-        frame = wire.encode(message)
+        frame = codec.encode(message)
         self._hash.update(frame)
         return len(frame)
 

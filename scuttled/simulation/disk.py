@@ -10,7 +10,7 @@ import random
 import shutil
 from pathlib import Path
 
-from scuttled.storage import FILE
+from scuttled.storage.storage import FILE
 
 WAL = f"{FILE}-wal"
 PAGE_BYTES = 4096

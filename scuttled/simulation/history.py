@@ -4,11 +4,11 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import NamedTuple
 
-from scuttled.core.changes import CLEAR, DELETED, parse, slot_of
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.slots import Slots
-from scuttled.core.update import Source, Update, source_text, timestamp_of
-from scuttled.node import Node
+from scuttled.node.node import Node
+from scuttled.replica.change import CLEAR, DELETED, parse, slot_of
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.slots import Slots
+from scuttled.replica.update import Source, Update, source_text, timestamp_of
 
 
 class Violation(AssertionError):

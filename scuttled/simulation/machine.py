@@ -11,13 +11,13 @@ from typing import TypeVar
 
 import trio
 
-from scuttled.config import Config, Loaded
-from scuttled.core.update import Instant
-from scuttled.daemon import Daemon
-from scuttled.gossip import Gossip
-from scuttled.node import Node
-from scuttled.outside import Outside
-from scuttled.signals import Signals
+from scuttled.config.config import Config, Loaded
+from scuttled.daemon.daemon import Daemon
+from scuttled.gossip.gossip import Gossip
+from scuttled.node.node import Node
+from scuttled.replica.update import Instant
+from scuttled.runtime.environment import Outside
+from scuttled.runtime.signals import Signals
 from scuttled.simulation.disk import Contents, Disk, torn
 from scuttled.simulation.history import Witness
 from scuttled.simulation.network import Listener

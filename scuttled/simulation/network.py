@@ -20,7 +20,7 @@ from math import inf
 
 import trio
 
-from scuttled.waking import Bell
+from scuttled.runtime.bell import Bell
 
 PIPE_BYTES = 64 << 10  # under way, before its sender has to wait
 PIECE_BYTES = 16 << 10  # the most that arrives at once

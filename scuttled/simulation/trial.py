@@ -26,21 +26,21 @@ from typing import Any
 
 import trio
 
-from scuttled.core.changes import slot_of
-from scuttled.core.clock import Clock
-from scuttled.core.fingerprint import fingerprint
-from scuttled.core.link import OUTBOX_MAX
-from scuttled.core.session import SKIPS_MAX
-from scuttled.core.slots import Slots
-from scuttled.core.wire import FRAME_BYTES_MAX
-from scuttled.members import MEMBERS
-from scuttled.node import Node
+from scuttled.node.membership import MEMBERS
+from scuttled.node.node import Node
+from scuttled.protocol.codec import FRAME_BYTES_MAX
+from scuttled.protocol.link import OUTBOX_MAX
+from scuttled.protocol.session import SKIPS_MAX
+from scuttled.replica.change import slot_of
+from scuttled.replica.fingerprint import fingerprint
+from scuttled.replica.slots import Slots
+from scuttled.replica.version_vector import Clock
 from scuttled.simulation.faults import Faults
 from scuttled.simulation.history import Violation, Written
 from scuttled.simulation.machine import Machine
-from scuttled.simulation.mischief import Mischief
+from scuttled.simulation.nemesis import Mischief
 from scuttled.simulation.network import PIPE_BYTES
-from scuttled.simulation.programs import CLASH, Hungup, Watcher, Writer, calling
+from scuttled.simulation.workload import CLASH, Hungup, Watcher, Writer, calling
 from scuttled.simulation.world import World, run
 
 NODES = (3, 3, 3, 4, 4, 5, 6, 8)

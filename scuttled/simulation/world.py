@@ -19,7 +19,7 @@ import trio
 from trio._core import _run as internals  # its switch for tests has no public name
 from trio.testing import MockClock
 
-from scuttled.outside import GC_THRESHOLDS
+from scuttled.runtime.environment import GC_THRESHOLDS
 from scuttled.simulation.history import History, Violation
 from scuttled.simulation.network import Network
 

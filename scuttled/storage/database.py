@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from scuttled.core.log import Marks
-from scuttled.core.update import Source
-from scuttled.storage.batch import Batch, ModelBatch, SavedModel
-from scuttled.storage.faults import Damaged, told
+from scuttled.replica.arrival_log import Marks
+from scuttled.replica.checkpoint import Batch, ModelBatch, SavedModel
+from scuttled.replica.update import Source
+from scuttled.storage.errors import Damaged, told
 from scuttled.storage.schema import (
     PLACE_BITS,
     bring_up,

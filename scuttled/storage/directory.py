@@ -20,10 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zlib import crc32
 
-from scuttled.core.update import NODE_ID_BYTES, NodeId
 from scuttled.errors import CantCreate, StorageError
-from scuttled.storage.batch import Identity
-from scuttled.storage.faults import told
+from scuttled.replica.checkpoint import Identity
+from scuttled.replica.update import NODE_ID_BYTES, NodeId
+from scuttled.storage.errors import told
 
 FILE = "scuttled.db"
 LOCK = "lock"

@@ -13,7 +13,7 @@ from pathlib import Path
 from zlib import crc32
 
 from scuttled.errors import StorageError
-from scuttled.storage.faults import Damaged
+from scuttled.storage.errors import Damaged
 
 SCHEMA = 2
 PLACE_BITS = 43  # of a position: 8.8e12 updates in one model; the 20 above are for models

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import trio
 
-from scuttled import rpc
-from scuttled.client import Client
+from scuttled.client import protocol
+from scuttled.client.client import Client
 
 SCUTTLED = Path(sys.executable).with_name("scuttled")
 PINGS = 2000
@@ -156,13 +156,13 @@ def ours() -> list[float]:
         b.client.request("join", addresses=[a.listen])
         until(lambda: bool(b.client.request("status")["peers_up"]))
         writer, watcher = raw(a), raw(b)
-        watcher.sendall(rpc.encode({"id": 1, "op": "watch", "model": "default"}))
+        watcher.sendall(protocol.encode({"id": 1, "op": "watch", "model": "default"}))
         while b"live" not in watcher.recv(65536):
             pass
         took = []
         for i in range(PINGS):
             pair = {"key": key(i), "kind": "text", "value": value(i)}
-            frame = rpc.encode({"id": i, "op": "set", "model": "default", **pair})
+            frame = protocol.encode({"id": i, "op": "set", "model": "default", **pair})
             wanted = key(i).encode()
             began = time.perf_counter()
             writer.sendall(frame)
@@ -177,8 +177,8 @@ def raw(node: Node) -> socket.socket:
     """A connection to the control socket that has said hello."""
     sock = socket.socket(socket.AF_UNIX)
     sock.connect(str(node.socket))
-    hello = {"id": 0, "op": "hello", "protocol": list(rpc.VERSIONS), "client": "figures"}
-    sock.sendall(rpc.encode(hello))
+    hello = {"id": 0, "op": "hello", "protocol": list(protocol.VERSIONS), "client": "figures"}
+    sock.sendall(protocol.encode(hello))
     sock.recv(65536)
     return sock
 

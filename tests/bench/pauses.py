@@ -18,7 +18,7 @@ from pathlib import Path
 
 from figures import Node, key, until, value
 
-from scuttled.client import Client
+from scuttled.client.client import Client
 
 os.environ |= {"SCUTTLED_KEEP_DELETED": "100ms", "SCUTTLED_FORGET_AFTER": "5s"}
 AIM_MS = 50

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from scuttled.client import Client
+from scuttled.client.client import Client
 
 SCUTTLED = str(Path(sys.executable).with_name("scuttled"))
 PATIENCE_S = 30.0  # for what takes well below a second on a machine that is not overloaded

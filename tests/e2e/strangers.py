@@ -16,9 +16,10 @@ from typing import Any
 
 from fleet import PATIENCE_S, Daemon
 
-from scuttled import rpc
-from scuttled.core import wire
-from scuttled.core.messages import (
+from scuttled.client import protocol
+from scuttled.errors import ScuttledError, Unavailable
+from scuttled.protocol import codec
+from scuttled.protocol.messages import (
     PROTOCOL,
     Bye,
     ClockMessage,
@@ -28,11 +29,12 @@ from scuttled.core.messages import (
     Ping,
     Pong,
 )
-from scuttled.core.update import NodeId, Source, make_source
-from scuttled.errors import ScuttledError, Unavailable
+from scuttled.replica.update import NodeId, Source, make_source
 from scuttled.version import __version__
 
-HELLO = rpc.encode({"id": 0, "op": "hello", "protocol": list(rpc.VERSIONS), "client": "test"})
+HELLO = protocol.encode(
+    {"id": 0, "op": "hello", "protocol": list(protocol.VERSIONS), "client": "test"}
+)
 _CHUNK = 256 << 10
 
 
@@ -48,7 +50,7 @@ class Stranger:
         self.source: Source = make_source(self.node_id, 1)
         self.theirs: Hello | None = None
         self.answers = True  # PINGs
-        self._frames = wire.Frames()
+        self._frames = codec.Frames()
         self._frames.trust()
         self._unread: list[Message] = []
         self._until = time.monotonic() + PATIENCE_S  # PINGs come for ever
@@ -66,7 +68,7 @@ class Stranger:
 
     def say(self, *what: Message | bytes) -> None:
         """Messages, or bytes as they are; that the daemon has hung up does not matter."""
-        data = b"".join(w if isinstance(w, bytes) else wire.encode(w) for w in what)
+        data = b"".join(w if isinstance(w, bytes) else codec.encode(w) for w in what)
         try:
             self.sock.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
@@ -148,8 +150,8 @@ class RawCaller:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(PATIENCE_S)
         self.sock.connect(daemon.socket)
-        self.frames = rpc.Frames()
-        self.unread: list[rpc.Message] = []
+        self.frames = protocol.Frames()
+        self.unread: list[protocol.Message] = []
         if greet:
             self.sock.sendall(HELLO)
             assert "ok" in (self.heard() or {})
@@ -171,7 +173,7 @@ class RawCaller:
         except (BrokenPipeError, ConnectionResetError):
             pass
 
-    def heard(self) -> rpc.Message | None:
+    def heard(self) -> protocol.Message | None:
         """The next message; None once the daemon has hung up."""
         while not self.unread:
             try:
@@ -183,7 +185,7 @@ class RawCaller:
             self.unread += self.frames.feed(data)
         return self.unread.pop(0)
 
-    def rest(self) -> Iterator[rpc.Message]:
+    def rest(self) -> Iterator[protocol.Message]:
         """What comes until the daemon hangs up."""
         while (message := self.heard()) is not None:
             yield message
@@ -208,7 +210,7 @@ class RawCaller:
 
 def request(i: int, op: str, **fields: object) -> bytes:
     """A frame for a control socket."""
-    return rpc.encode({"id": i, "op": op, **fields})
+    return protocol.encode({"id": i, "op": op, **fields})
 
 
 class Load:

@@ -8,7 +8,7 @@ import pytest
 from fleet import Daemon, Fleet
 from strangers import Load, RawCaller, Watcher, request
 
-from scuttled.control import STREAMS_MAX
+from scuttled.control.server import STREAMS_MAX
 
 MIB = 1 << 20
 KEYS = 100

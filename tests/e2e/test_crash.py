@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from fleet import PATIENCE_S, Daemon, Fleet, until
 
-from scuttled.client import Client, Fields
+from scuttled.client.client import Client, Fields
 from scuttled.errors import ScuttledError
 
 KILLS = 9

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import pytest
 from fleet import PATIENCE_S, Daemon, Fleet, until
 
-from scuttled.client import Fields
-from scuttled.core.changes import DELETED, parse
+from scuttled.client.client import Fields
 from scuttled.errors import ScuttledError
+from scuttled.replica.change import DELETED, parse
 from scuttled.storage.database import Database
 
 WRITERS = 2  # at each node

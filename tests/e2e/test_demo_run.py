@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from fleet import PATIENCE_S, SCUTTLED, Tail, clean_environ, run_on_terminal, run_scuttled, until
 
-from scuttled.cli.demo import Objects
-from scuttled.client import Client
+from scuttled.cli.commands.demo import Objects
+from scuttled.client.client import Client
 from scuttled.demo.inventory import Inventory
 from scuttled.demo.nodes import Nodes
 from scuttled.demo.signals import Signals

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fleet import PATIENCE_S, Daemon, Fleet, clean_environ, run_on_terminal, run_scuttled, until
 
-from scuttled import rpc
+from scuttled.client import protocol
 
 HANGS_S = 600  # nothing here takes so long; some 10 s of work, on a machine with much else to do
 
@@ -324,8 +324,8 @@ def test_ctrl_c_is_130_without_a_word(daemon: Daemon, command: list[str]) -> Non
 def test_a_client_that_speaks_another_protocol_is_told_so(daemon: Daemon) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(daemon.socket)
-        sock.sendall(rpc.encode({"id": 1, "op": "hello", "protocol": [98, 99]}))
-        (answer,) = rpc.Frames().feed(sock.recv(1 << 16))
+        sock.sendall(protocol.encode({"id": 1, "op": "hello", "protocol": [98, 99]}))
+        (answer,) = protocol.Frames().feed(sock.recv(1 << 16))
     assert answer["error"]["code"] == 76
     assert "98 to 99" in answer["error"]["message"]
     assert answer["error"]["hint"]
@@ -359,7 +359,7 @@ def test_wait_for_a_key_ends_when_it_has_the_value(daemon: Daemon, model: str) -
 def leaves() -> list[list[str]]:
     import click
 
-    from scuttled.cli import COMMANDS, cli
+    from scuttled.cli.cli import COMMANDS, cli
 
     context = click.Context(cli)
     found: list[list[str]] = [[]]

@@ -9,10 +9,10 @@ import pytest
 from fleet import Daemon, Fleet, until
 from strangers import Stranger
 
-from scuttled.core.changes import JSON, TEXT, make_change
-from scuttled.core.messages import Code, Delta, ErrorMessage
-from scuttled.core.update import Update
 from scuttled.printable import UNSAFE
+from scuttled.protocol.messages import Code, Delta, ErrorMessage
+from scuttled.replica.change import JSON, TEXT, make_change
+from scuttled.replica.update import Update
 
 unsafe = re.compile(f"(?!\r?\n|\t)[{UNSAFE}]")
 NAME = "we\u202eb\u200b|1\u2066"  # odd, and let in

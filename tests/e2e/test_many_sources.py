@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fleet import Daemon, Fleet, until
 
-from scuttled.core.sources import BRIDGED_SOURCES_MAX, SOURCES_MAX
+from scuttled.replica.sources import BRIDGED_SOURCES_MAX, SOURCES_MAX
 from scuttled.storage.schema import time_crc
 
 

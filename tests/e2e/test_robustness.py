@@ -12,10 +12,9 @@ import pytest
 from fleet import Daemon, Fleet, until
 from strangers import RawCaller, Stranger, Watcher, request
 
-from scuttled import rpc
-from scuttled.core import wire
-from scuttled.core.changes import EXPIRES, OWN, TEXT, make_change
-from scuttled.core.messages import (
+from scuttled.client import protocol
+from scuttled.protocol import codec
+from scuttled.protocol.messages import (
     Bye,
     ClockMessage,
     Code,
@@ -25,7 +24,8 @@ from scuttled.core.messages import (
     Ping,
     Pong,
 )
-from scuttled.core.update import TICKS_PER_MS, NodeId, Source, Update
+from scuttled.replica.change import EXPIRES, OWN, TEXT, make_change
+from scuttled.replica.update import TICKS_PER_MS, NodeId, Source, Update
 
 _numbers = itertools.count(1)
 
@@ -128,7 +128,7 @@ def fresh_pair(fleet: Fleet) -> Pair:
         (b"\x00\x00\x00\x02\x91\x63", "unknown type 99"),
         (b"\x00\x00\x00\x02\x91\x01", "hello: 0 fields"),
         (b"\x00\x00\x0f\xa0" + b"\x91" * 4000, "not msgpack"),
-        (wire.encode(Ping(1, 1, b"")), "Ping before HELLO"),
+        (codec.encode(Ping(1, 1, b"")), "Ping before HELLO"),
     ],
     ids=["random", "http", "4 GiB", "tls", "empty", "no type", "type", "fields", "deep", "early"],
 )
@@ -230,14 +230,14 @@ def test_a_hello_of_a_later_version_with_more_fields_is_understood(pair: Pair) -
         theirs = stranger.greet(newest=2, features=("signed",))
         assert isinstance(theirs, Hello)
     with pair.undisturbed() as lines, Stranger(pair.a, "new") as stranger:
-        hello = [wire.HELLO, 2, 3, "default", os.urandom(8), os.urandom(8), "new", "", "9", 1]
+        hello = [codec.HELLO, 2, 3, "default", os.urandom(8), os.urandom(8), "new", "", "9", 1]
         stranger.say(_raw([*hello, [], 5, {"more": 1}, 2]))
         assert "no common protocol: new speaks 2 to 3, a 1 to 1" in stranger.last_words()
         assert "no common protocol" in lines.only()
 
 
 def _raw(fields: list[object]) -> bytes:
-    body = wire._pack(fields)
+    body = codec._pack(fields)
     return len(body).to_bytes(4, "big") + body
 
 
@@ -251,7 +251,7 @@ def _update(change: bytes) -> bytes:
 
 def _delta(*records: object, model: str = "default", source: bytes = b"s" * 12) -> bytes:
     """Made by hand: `wire.encode` would not make most of these."""
-    return _raw([wire.DELTA, model, 1, [source, list(records)], 0, None, False])
+    return _raw([codec.DELTA, model, 1, [source, list(records)], 0, None, False])
 
 
 GOOD = make_change(b"stranger", TEXT, b"x")
@@ -262,7 +262,7 @@ BAD_WORDS = {
         _delta(_update(b"\x01\xff\xff" + bytes(2 * MIB))),
         "frame of 2097[0-9]* bytes, at most 1048576",
     ),
-    "no fields": (_raw([wire.DELTA]), "delta: 0 fields"),
+    "no fields": (_raw([codec.DELTA]), "delta: 0 fields"),
     "a record too long": (_delta(_update(GOOD + bytes(800 << 10))), "an update of [0-9]* bytes"),
     "a record too short": (_delta(b"1234567"), "an update of 7 bytes, shorter than its stamp"),
     "no slot": (_delta(_update(b"\x01")), "too short to name its slot"),
@@ -280,11 +280,11 @@ BAD_WORDS = {
     "a long name": (_delta(_update(GOOD), model="m" * 300), "at most 255"),
     "a model without session": (_delta(_update(GOOD), model="other"), "which has no session"),
     "a second HELLO": (
-        wire.encode(Hello(1, 1, "default", NodeId(b"n" * 8), b"i" * 8, "", "", "", 1)),
+        codec.encode(Hello(1, 1, "default", NodeId(b"n" * 8), b"i" * 8, "", "", "", 1)),
         "a second HELLO",
     ),
     "a clock of clocks": (
-        _raw([wire.CLOCK, "default", "map", {b"s": {}}, {}, 1, 1, 0, False, False]),
+        _raw([codec.CLOCK, "default", "map", {b"s": {}}, {}, 1, 1, 0, False, False]),
         "source b's'",
     ),
 }
@@ -478,7 +478,7 @@ def test_what_can_be_answered_leaves_the_connection_as_it_was(pair: Pair) -> Non
             assert (answer["id"], answer["error"]["code"]) == (1, code), answer
             assert len(answer["error"]["message"]) < 1000
         for fields in ({}, {"id": "x"}, {"id": 1.5}, {"id": None, "op": "get"}):
-            caller.say(rpc.encode(fields))
+            caller.say(protocol.encode(fields))
             answer = caller.heard() or {}
             assert (answer["id"], answer["error"]["code"]) == (None, 2)
         caller.say(request(2, "get", model="default", key="pulse"))
@@ -498,7 +498,7 @@ def test_every_operation_survives_fields_of_every_kind(pair: Pair) -> None:
         for number in range(1, 3000):
             fields = {name: rng.choice(odd) for name in rng.sample(names, rng.randint(0, 6))}
             fields |= {"model": f"odd-{number % 3}"} if rng.random() < 0.5 else {}
-            caller.say(rpc.encode({"id": number, "op": rng.choice(operations), **fields}))
+            caller.say(protocol.encode({"id": number, "op": rng.choice(operations), **fields}))
         caller.say(request(3000, "status"))
         for message in caller.rest():
             code = message.get("error", {}).get("code")

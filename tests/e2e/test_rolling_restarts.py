@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fleet import Daemon, Fleet, Tail, until
 
-from scuttled.client import Client
+from scuttled.client.client import Client
 from scuttled.errors import ScuttledError
 
 RESTARTS = int(os.environ.get("SCUTTLED_TEST_RESTARTS", "6"))

@@ -6,7 +6,7 @@ from zlib import crc32
 
 from fleet import Daemon, Fleet, until
 
-from scuttled.core.update import Source
+from scuttled.replica.update import Source
 from scuttled.storage.schema import PLACE_BITS, seed
 
 KEYS = 3000

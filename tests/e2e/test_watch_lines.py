@@ -91,7 +91,7 @@ def test_a_burst_of_one_node_comes_in_the_order_it_was_written(
 def test_a_burst_too_large_for_that_comes_whole_and_each_key_once(
     chain: list[Daemon], model: str, tmp_path: Path
 ) -> None:
-    """Links send what is new before what is left of a long stretch: see core/session.py."""
+    """Links send what is new before what is left of a long stretch: see protocol/session.py."""
     a, _, c = chain
     pairs = [f"{number:05}\tv{number}" for number in range(10_000)]
     with begun(c, "-m", model, file=tmp_path / "cursor") as tail:

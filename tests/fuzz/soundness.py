@@ -3,22 +3,22 @@
 import json
 from typing import NoReturn
 
-from scuttled import rpc
-from scuttled.core import session as session_room
-from scuttled.core.changes import DELETED, parse, slot_of
-from scuttled.core.clock import Clock
-from scuttled.core.link import OUTBOX_MAX, Link
-from scuttled.core.slots import Slots
-from scuttled.core.update import SOURCE_BYTES, TICKS_PER_MS, Instant, timestamp_of
-from scuttled.core.wire import FRAME_BYTES_MAX, HELLO_BYTES_MAX
-from scuttled.listing import Listing
-from scuttled.node import Node
-from scuttled.notices import NOTICES_MAX
+from scuttled.client import protocol
+from scuttled.control.scan import Listing
+from scuttled.node.consistency import JOBS_MAX
+from scuttled.node.node import Node
+from scuttled.node.notices import NOTICES_MAX
 from scuttled.npm.bridge import Bridge
-from scuttled.npm.dialects import DIALECTS
-from scuttled.npm.lines import read_line
-from scuttled.npm.talk import Talk
-from scuttled.verifying import JOBS_MAX
+from scuttled.npm.codec import read_line
+from scuttled.npm.session import Talk
+from scuttled.npm.translation import DIALECTS
+from scuttled.protocol import session as session_room
+from scuttled.protocol.codec import FRAME_BYTES_MAX, HELLO_BYTES_MAX
+from scuttled.protocol.link import OUTBOX_MAX, Link
+from scuttled.replica.change import DELETED, parse, slot_of
+from scuttled.replica.slots import Slots
+from scuttled.replica.update import SOURCE_BYTES, TICKS_PER_MS, Instant, timestamp_of
+from scuttled.replica.version_vector import Clock
 
 SOURCES_MAX = 60  # what the doors have to do with, lest it take megabytes to get there
 STOPPED_MAX = 8
@@ -68,7 +68,7 @@ def _read(node: Node, model: Slots, now: Instant) -> None:
     """Everything that shows a model to people and programs."""
     listing = Listing(node, model, "", values=True, deleted=True)
     while not listing.done:
-        rpc.encode({"id": 1, "rows": listing.rows(now)})
+        protocol.encode({"id": 1, "rows": listing.rows(now)})
     kind, whole = model.whole()
     if model.data_type != "value":  # whose bytes are told as they are
         assert kind == "json"

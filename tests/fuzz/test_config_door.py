@@ -12,8 +12,8 @@ from pathlib import Path
 from doors import Door, check_words
 from mutate import Mutator
 
-from scuttled import config
-from scuttled.config import SETTINGS
+from scuttled.config import config
+from scuttled.config.config import SETTINGS
 from scuttled.errors import ConfigError, UsageError
 
 SPLIT = b"\0"  # between the file and the environment, a line for each variable
@@ -30,8 +30,8 @@ TOKENS = (
 class ConfigDoor(Door):
     name = "config"
     rooms = (
-        "config/__init__.py", "config/file.py", "config/settings.py", "config/address.py",
-        "config/places.py", "units.py",
+        "config/config.py", "config/file.py", "config/settings.py", "config/address.py",
+        "config/locations.py", "units.py",
     )  # fmt: skip
 
     def mutated(self, m: Mutator, data: bytes, corpus: list[bytes]) -> bytes:

@@ -18,15 +18,15 @@ from soundness import check_node
 from test_link_door import lower_maxima, split
 from trio.testing import memory_stream_pair
 
-from scuttled import rpc
-from scuttled.control import STREAMS_MAX, Control
+from scuttled.client import protocol
+from scuttled.control.operations import Requests
+from scuttled.control.server import STREAMS_MAX, Control
 from scuttled.errors import NO, SOFTWARE
-from scuttled.models import MODELS
 from scuttled.models.operations import operations
-from scuttled.requests import Requests
-from scuttled.waking import read_clocks
+from scuttled.models.registry import MODELS
+from scuttled.runtime.bell import read_clocks
 
-HELLO = {"id": 0, "op": "hello", "protocol": list(rpc.VERSIONS)}
+HELLO = {"id": 0, "op": "hello", "protocol": list(protocol.VERSIONS)}
 CODES = {NO, 2, 65, 66, 69, 73, 74, 75, 76, 77, 78}
 KINDS = ("ok", "error", "rows", "end")
 
@@ -34,11 +34,23 @@ KINDS = ("ok", "error", "rows", "end")
 class ControlDoor(Door):
     name = "control"
     rooms = (
-        "rpc.py", "control.py", "requests/__init__.py", "requests/data.py", "requests/cluster.py",
-        "requests/results.py", "loading.py", "watching.py", "hearing.py", "holding.py",
-        *(f"models/{data_type}.py" for data_type in MODELS), "models/operations.py",
-        "models/values.py", "models/positions.py", "models/groups.py", "models/entries.py",
-    )  # fmt: skip
+        "client/protocol.py",
+        "control/server.py",
+        "control/operations.py",
+        "control/data_operations.py",
+        "control/cluster_operations.py",
+        "control/results.py",
+        "control/bulk_load.py",
+        "control/watch.py",
+        "control/event_stream.py",
+        "control/write_concern.py",
+        *(f"models/{data_type}.py" for data_type in MODELS),
+        "models/operations.py",
+        "models/payload.py",
+        "models/positions.py",
+        "models/grouped.py",
+        "models/entries.py",
+    )
 
     def mutated(self, m: Mutator, data: bytes, corpus: list[bytes]) -> bytes:
         requests = [frame for _ in range(m.times()) for frame in split(m.rng.choice(corpus))]
@@ -108,7 +120,7 @@ class ControlDoor(Door):
         check_node(node, read_clocks())
 
     async def _try(self, control: Control, pieces: list[bytes]) -> None:
-        greeted = [rpc.encode(HELLO), *pieces]
+        greeted = [protocol.encode(HELLO), *pieces]
         for message in await _exchange(control, greeted):
             _check(message)
         asked = [
@@ -116,15 +128,15 @@ class ControlDoor(Door):
             {"id": 1, "op": "set", "key": "well", "kind": "text", "value": b"behaved"},
             {"id": 2, "op": "get", "key": "well"},
         ]
-        answers = await _exchange(control, map(rpc.encode, asked))
+        answers = await _exchange(control, map(protocol.encode, asked))
         assert ["ok" in answer for answer in answers] == [True] * 3, answers
         assert answers[2]["ok"]["value"] == b"behaved"
 
 
-async def _exchange(control: Control, pieces: Iterable[bytes]) -> list[rpc.Message]:
+async def _exchange(control: Control, pieces: Iterable[bytes]) -> list[protocol.Message]:
     """Say that, and hang up; what was answered."""
     here, there = memory_stream_pair()
-    frames, heard = rpc.Frames(), []
+    frames, heard = protocol.Frames(), []
 
     async def say() -> None:
         try:
@@ -145,7 +157,7 @@ async def _exchange(control: Control, pieces: Iterable[bytes]) -> list[rpc.Messa
     return heard
 
 
-def _check(message: rpc.Message) -> None:
+def _check(message: protocol.Message) -> None:
     assert len(message) == 2, message
     assert sum(kind in message for kind in KINDS) == 1, message
     error = message.get("error")

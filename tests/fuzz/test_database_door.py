@@ -14,13 +14,13 @@ from doors import CORPUS, Door, check_words
 from mutate import Mutator
 from scenes import state
 
-from scuttled.core.hlc import Author
-from scuttled.core.update import timestamp_of
 from scuttled.errors import StorageError
-from scuttled.members import Settings
-from scuttled.node import Node
-from scuttled.storage import Damaged, SavedModel, Storage
+from scuttled.node.membership import Settings
+from scuttled.node.node import Node
+from scuttled.replica.hlc import Author
+from scuttled.replica.update import timestamp_of
 from scuttled.storage.directory import FILE
+from scuttled.storage.storage import Damaged, SavedModel, Storage
 
 PAGE = 4096
 HEADER = 100  # bytes; a shorter file is an empty one
@@ -32,9 +32,15 @@ NOW_MS = 1_795_401_400_000
 class DatabaseDoor(Door):
     name = "database"
     rooms = (
-        "storage/__init__.py", "storage/database.py", "storage/schema.py", "storage/directory.py",
-        "storage/faults.py", "storage/batch.py", "unsaved.py", "core/log.py",
-    )  # fmt: skip
+        "storage/storage.py",
+        "storage/database.py",
+        "storage/schema.py",
+        "storage/directory.py",
+        "storage/errors.py",
+        "replica/checkpoint.py",
+        "replica/unsaved.py",
+        "replica/arrival_log.py",
+    )
 
     def corpus(self) -> list[bytes]:
         files = sorted((CORPUS / self.name).iterdir())

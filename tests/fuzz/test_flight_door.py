@@ -14,11 +14,11 @@ from scenes import Line, node_id, save
 from soundness import check_link, check_node, read_as_npm
 from test_link_door import NOW, VICTIM, LinkDoor, Settled, a_node, lower_maxima, split, write
 
-from scuttled.core import link as link_room
-from scuttled.core.messages import Ask
 from scuttled.errors import RemoteProtocolError
-from scuttled.node import Node
-from scuttled.simulation.heap import Disk
+from scuttled.node.node import Node
+from scuttled.protocol import link as link_room
+from scuttled.protocol.messages import Ask
+from scuttled.simulation.nodes import Disk
 
 FRIEND = 0xCC  # of the one in between, it does not know that
 STEPS_MAX = 150

@@ -14,11 +14,11 @@ from scenes import NOW, WALL, a_door, a_node
 from soundness import check_node
 from test_link_door import lower_maxima
 
-from scuttled.cli.contents import Contents
-from scuttled.cli.import_ import _batches
+from scuttled.cli.commands.import_ import _batches
+from scuttled.cli.import_contents import Contents
+from scuttled.control.operations import Answer, Requests
 from scuttled.errors import DataError
 from scuttled.models.map import Map
-from scuttled.requests import Answer, Requests
 
 
 class Quiet:
@@ -30,7 +30,13 @@ class Quiet:
 
 class ImportDoor(Door):
     name = "imports"
-    rooms = ("cli/load.py", "cli/contents.py", "cli/text.py", "loading.py", "models/values.py")
+    rooms = (
+        "cli/import_format.py",
+        "cli/import_contents.py",
+        "cli/formatting.py",
+        "control/bulk_load.py",
+        "models/payload.py",
+    )
 
     def mutated(self, m: Mutator, data: bytes, corpus: list[bytes]) -> bytes:
         m.known = (

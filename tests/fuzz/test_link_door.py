@@ -16,22 +16,24 @@ from mutate import Mutator
 from scenes import Line, default, node_id, save, state
 from soundness import MODELS_MAX, SOURCES_MAX, STOPPED_MAX, check_link, check_node, read_as_npm
 
-import scuttled.node
-from scuttled.core import link as link_room
-from scuttled.core import session as session_room
-from scuttled.core import sources, wire
-from scuttled.core.changes import KIND_AT, LENGTH_AT, SLOT_AT, TEXT
-from scuttled.core.hlc import Author
-from scuttled.core.link import Link
-from scuttled.core.messages import ClockMessage
-from scuttled.core.security import Doubt
-from scuttled.core.update import TICKS_PER_MS, Instant, timestamp_of
+import scuttled.node.node
 from scuttled.errors import RemoteProtocolError
-from scuttled.members import Settings
-from scuttled.node import Node
-from scuttled.npm import lines, talk
-from scuttled.signing import check_with_ed25519
-from scuttled.simulation.heap import Disk
+from scuttled.node.membership import Settings
+from scuttled.node.node import Node
+from scuttled.npm import codec as npm_codec
+from scuttled.npm import session as npm_session
+from scuttled.protocol import codec
+from scuttled.protocol import link as link_room
+from scuttled.protocol import session as session_room
+from scuttled.protocol.link import Link
+from scuttled.protocol.messages import ClockMessage
+from scuttled.replica import sources
+from scuttled.replica.change import KIND_AT, LENGTH_AT, SLOT_AT, TEXT
+from scuttled.replica.hlc import Author
+from scuttled.replica.signatures import Doubt
+from scuttled.replica.update import TICKS_PER_MS, Instant, timestamp_of
+from scuttled.runtime.keys import check_with_ed25519
+from scuttled.simulation.nodes import Disk
 
 WHEN_MS = int((CORPUS / "when" / "link").read_text())
 NOW = Instant(1000.0, WHEN_MS)
@@ -73,11 +75,23 @@ def write(node: Node, key: str, wall_ms: int) -> bytes:
 class LinkDoor(Door):
     name = "link"
     rooms = (
-        "core/wire.py", "core/messages.py", "core/link.py", "core/session.py", "core/handshake.py",
-        "core/receipts.py", "core/flight.py", "core/pulse.py", "core/slots.py", "core/changes.py",
-        "core/scuttlebutt.py", "core/sources.py", "core/update.py", "core/security.py",
-        "verifying.py", "rejoining.py",
-    )  # fmt: skip
+        "protocol/codec.py",
+        "protocol/messages.py",
+        "protocol/link.py",
+        "protocol/session.py",
+        "protocol/handshake.py",
+        "protocol/acks.py",
+        "protocol/in_flight.py",
+        "protocol/heartbeat.py",
+        "replica/slots.py",
+        "replica/change.py",
+        "replica/scuttlebutt.py",
+        "replica/sources.py",
+        "replica/update.py",
+        "replica/signatures.py",
+        "node/consistency.py",
+        "replica/rejoin.py",
+    )
 
     # --- what the peer says ---
 
@@ -87,7 +101,7 @@ class LinkDoor(Door):
         if m.rng.random() < 0.02:  # more models than there can be, or many of no known type
             kind = m.rng.choice(("map", "set", "none"))
             names = [f"m{n}" for n in range(2 * MODELS_MAX)]
-            frames += [wire.encode(ClockMessage(name, kind, {}, {}, 1)) for name in names]
+            frames += [codec.encode(ClockMessage(name, kind, {}, {}, 1)) for name in names]
         if m.rng.random() < 0.1:
             return m.bytes(data, corpus)
         others = list(split(m.rng.choice(corpus)))
@@ -221,7 +235,7 @@ class LinkDoor(Door):
         again = Node(Author(node_id(VICTIM), disk.life), node.settings, stored=True)
         again.begin(disk.load(), WHEN_MS)
         for name, model in node.models.items():
-            if name != scuttled.node.MEMBERS:  # a node that starts writes its rows anew
+            if name != scuttled.node.node.MEMBERS:  # a node that starts writes its rows anew
                 assert state(again.models[name]) == state(model), f"{name} is another on disk"
 
     def _meets_another(self, node: Node, now: Instant) -> None:
@@ -278,10 +292,10 @@ def lower_maxima(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sources, "SOURCES_MAX", SOURCES_MAX)
     patch.setattr(sources, "BRIDGED_SOURCES_MAX", SOURCES_MAX * 3 // 4)
     patch.setattr(sources, "SOURCES_MANY", SOURCES_MAX // 2)
-    for room in (session_room, lines, talk):
+    for room in (session_room, npm_codec, npm_session):
         patch.setattr(room, "SOURCES_MAX", SOURCES_MAX)
     patch.setattr(link_room, "STOPPED_MAX", STOPPED_MAX)
-    patch.setattr(scuttled.node, "MODELS_MAX", MODELS_MAX)
+    patch.setattr(scuttled.node.node, "MODELS_MAX", MODELS_MAX)
 
 
 def test_whatever_a_peer_says_a_node_stays_sound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +305,7 @@ def test_whatever_a_peer_says_a_node_stays_sound(monkeypatch: pytest.MonkeyPatch
 
 def test_the_corpus_holds_every_message_there_is() -> None:
     frames = [frame for data in LinkDoor().corpus() for frame in split(data) if len(frame) > 5]
-    known = {message for message in wire._READERS if message != wire.ERROR}
+    known = {message for message in codec._READERS if message != codec.ERROR}
     seen = {
         msgpack.unpackb(frame[4:], strict_map_key=False)[0]
         for frame in frames

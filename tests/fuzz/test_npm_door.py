@@ -14,14 +14,14 @@ from scenes import node_id, save
 from soundness import SOURCES_MAX, check_node, hear_all, read_as_npm
 from test_link_door import lower_maxima
 
-from scuttled.core.hlc import Author
-from scuttled.core.update import Instant
 from scuttled.errors import RemoteProtocolError
-from scuttled.members import Settings
-from scuttled.node import Node
-from scuttled.npm import lines, talk
+from scuttled.node.membership import Settings
+from scuttled.node.node import Node
+from scuttled.npm import codec, session
 from scuttled.npm.bridge import Bridge
-from scuttled.npm.talk import Talk
+from scuttled.npm.session import Talk
+from scuttled.replica.hlc import Author
+from scuttled.replica.update import Instant
 
 NOW = Instant(1000.0, 1_795_401_400_000)  # a little after what the corpus says
 TARGETS = (
@@ -38,8 +38,8 @@ TARGETS = (
 class NpmDoor(Door):
     name = "npm"
     rooms = (
-        "npm/lines.py", "npm/talk.py", "npm/dialects.py", "npm/bridge.py", "npm/hazards.py",
-        "npm/names.py", "npm/removals.py", "npm/shared.py", "core/following.py",
+        "npm/codec.py", "npm/session.py", "npm/translation.py", "npm/bridge.py", "npm/hazards.py",
+        "npm/names.py", "npm/removals.py", "npm/shared.py", "replica/subscription.py",
     )  # fmt: skip
 
     def mutated(self, m: Mutator, data: bytes, corpus: list[bytes]) -> bytes:
@@ -94,15 +94,15 @@ class NpmDoor(Door):
         save(node)
         check_node(node, NOW)
         self._check_lines(
-            b"".join(lines.write_line(line) for line in hear_all(Talk(bridge, NOW), NOW))
+            b"".join(codec.write_line(line) for line in hear_all(Talk(bridge, NOW), NOW))
         )
         read_as_npm(node, NOW)
 
     def _check_talk(self, conversation: Talk) -> None:
         """It remembers no more than is named (I7)."""
-        assert len(conversation._lines._rest) <= lines.LINE_BYTES_MAX
+        assert len(conversation._lines._rest) <= codec.LINE_BYTES_MAX
         assert len(conversation._heard) <= SOURCES_MAX + 1
-        assert len(conversation.left_out) <= talk.CAUSES_MAX + 1
+        assert len(conversation.left_out) <= session.CAUSES_MAX + 1
         assert all(len(why) < 1000 for why in conversation.left_out)
 
     def _check_lines(self, said: bytes) -> None:

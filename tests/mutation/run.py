@@ -1,7 +1,7 @@
 """Breaks the code, one line at a time, and looks whether a test notices. Run by hand:
 
     python tests/mutation/run.py --count 60 --seed 7
-    python tests/mutation/run.py --only core/session.py --count 20
+    python tests/mutation/run.py --only protocol/session.py --count 20
     python tests/mutation/run.py --named                    # what once survived, and must not again
 
 In a copy of the tree, never in the tree. Of each file only the tests that cover it are run, up to

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from scuttled.core.hlc import Author
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.update import NodeId, Stamp, stamp
+from scuttled.replica.hlc import Author
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.update import NodeId, Stamp, stamp
 
 EVER = Stamp(stamp(2**62))
 

@@ -11,11 +11,11 @@ from exchange import author, pull, pull_all
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scuttled.core.clock import Clock
 from scuttled.models.counter import Counter
 from scuttled.models.log import Log
 from scuttled.models.set import Set
 from scuttled.models.value import HISTORY_MAX, Value
+from scuttled.replica.version_vector import Clock
 
 REPLICAS = range(3)
 

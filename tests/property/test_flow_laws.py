@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scuttled.core.flow import DAEMON, PAPER, Flow, Laws, Rates, exchange
+from scuttled.protocol.rate_law import DAEMON, PAPER, Flow, Laws, Rates, exchange
 
 some = st.floats(0, 1e6)
 rates = st.builds(Rates, some | st.just(inf), some)

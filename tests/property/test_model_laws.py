@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scuttled.core.changes import TEXT
-from scuttled.core.clock import Clock
-from scuttled.core.hlc import Author
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.update import NodeId, Source, Update, make_source, stamp
-from scuttled.models import MODELS
 from scuttled.models.map import Map
 from scuttled.models.operations import call
+from scuttled.models.registry import MODELS
+from scuttled.replica.change import TEXT
+from scuttled.replica.hlc import Author
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.update import NodeId, Source, Update, make_source, stamp
+from scuttled.replica.version_vector import Clock
 
 ALL_TIME = stamp(2**63 - 1)
 SOURCES = [make_source(NodeId(bytes([n]) * 8), 1) for n in range(3)]

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from scenes import examples, state
 
-from scuttled.core.changes import CLEAR, OWN, TEXT, slot_of
-from scuttled.core.hlc import Author
-from scuttled.core.link import Link
-from scuttled.core.update import Instant, NodeId, Update
 from scuttled.models.map import Map
-from scuttled.node import DEFAULT_MODEL, Node, Settings
-from scuttled.simulation.heap import Disk
+from scuttled.node.node import DEFAULT_MODEL, Node, Settings
+from scuttled.protocol.link import Link
+from scuttled.replica.change import CLEAR, OWN, TEXT, slot_of
+from scuttled.replica.hlc import Author
+from scuttled.replica.update import Instant, NodeId, Update
 from scuttled.simulation.history import History
+from scuttled.simulation.nodes import Disk
 
 NAMES = "abc"
 PAIRS = ["ab", "ac", "bc"]

@@ -16,18 +16,12 @@ from typing import NamedTuple
 
 import pytest
 
-from scuttled.core.changes import TEXT, slot_of
-from scuttled.core.hlc import Author
-from scuttled.core.messages import Delta
-from scuttled.core.session import Session
-from scuttled.core.update import (
-    Instant,
-    NodeId,
-    Source,
-    outranks,
-    timestamp_of,
-)
 from scuttled.models.map import Map
+from scuttled.protocol.messages import Delta
+from scuttled.protocol.session import Session
+from scuttled.replica.change import TEXT, slot_of
+from scuttled.replica.hlc import Author
+from scuttled.replica.update import Instant, NodeId, Source, outranks, timestamp_of
 
 NODES = (0, 1, 2)
 NOW = Instant(0.0, 1_000)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from scuttled import future
-from scuttled.core.hlc import Author
-from scuttled.core.link import Link
-from scuttled.core.update import Instant
-from scuttled.simulation.heap.futures import Futures, run_until_violated
-from scuttled.timekeeping import Timekeeping
+from scuttled.node import future
+from scuttled.node.timekeeping import Timekeeping
+from scuttled.protocol.link import Link
+from scuttled.replica.hlc import Author
+from scuttled.replica.update import Instant
+from scuttled.simulation.nodes.futures import Futures, run_until_violated
 
 RUNS = int(os.environ.get("SCUTTLED_FUTURES", "600"))
 BLOCK = 200

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from scuttled import unsaved
-from scuttled.core import flight, link, log, session, slots
-from scuttled.core.hlc import Hlc
-from scuttled.core.log import ArrivalLog
-from scuttled.core.messages import Delta
-from scuttled.core.scuttlebutt import Received, Scuttlebutt
-from scuttled.core.session import Session
-from scuttled.core.update import TICKS_PER_MS, Instant, timestamp_of
-from scuttled.node import Node
-from scuttled.simulation.heap import FAULTS, Cluster, Violation, network
+from scuttled.node.node import Node
+from scuttled.protocol import in_flight, link, session
+from scuttled.protocol.messages import Delta
+from scuttled.protocol.session import Session
+from scuttled.replica import arrival_log, slots, unsaved
+from scuttled.replica.arrival_log import ArrivalLog
+from scuttled.replica.hlc import Hlc
+from scuttled.replica.scuttlebutt import Received, Scuttlebutt
+from scuttled.replica.update import TICKS_PER_MS, Instant, timestamp_of
+from scuttled.simulation.nodes import FAULTS, Cluster, Violation, network
 
 SEEDS = [
     line.split(maxsplit=3)
@@ -32,14 +32,14 @@ SEEDS = [
 
 # So small that every limit is met all the time.
 CRAMPED = [
-    (log, "SEGMENT_ENTRIES", 8),
-    (log, "TOPS_SOURCES_MAX", 2),
+    (arrival_log, "SEGMENT_ENTRIES", 8),
+    (arrival_log, "TOPS_SOURCES_MAX", 2),
     (session, "SKIPS_MAX", 2),
     (session, "SCAN_ENTRIES_MAX", 5),
     (session, "COMMIT_SOURCES_MAX", 1),
     (link, "DRAW_BYTES", 150),
-    (flight, "FLIGHT_MAX", 2),
-    (flight, "WINDOW_BYTES", 400),
+    (in_flight, "FLIGHT_MAX", 2),
+    (in_flight, "WINDOW_BYTES", 400),
     (unsaved, "SAVE_ENTRIES_MAX", 3),
     (slots, "GRAVES_PER_CALL_MAX", 2),
     (slots, "EXPIRED_PER_CALL_MAX", 2),
@@ -112,7 +112,7 @@ def test_what_failed_once_does_not_fail_again(
 
 
 def test_the_same_seed_gives_the_same_trace_in_any_process() -> None:
-    script = "from scuttled.simulation.heap import Cluster; print(Cluster(11).run().trace)"
+    script = "from scuttled.simulation.nodes import Cluster; print(Cluster(11).run().trace)"
     again = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONHASHSEED": "7"},

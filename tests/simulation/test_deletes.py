@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from scuttled import rejoining
-from scuttled.core import session
-from scuttled.core.link import Link
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.session import Session
-from scuttled.core.slots import Slots
-from scuttled.members import Members
-from scuttled.simulation.heap.meetings import Meetings, run_all, run_until_violated
+from scuttled.node.membership import Members
+from scuttled.protocol import session
+from scuttled.protocol.link import Link
+from scuttled.protocol.session import Session
+from scuttled.replica import rejoin
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.slots import Slots
+from scuttled.simulation.nodes.meetings import Meetings, run_all, run_until_violated
 
 RUNS = int(os.environ.get("SCUTTLED_DELETES", "3000"))
 BLOCK = 250
@@ -53,7 +53,7 @@ def test_runs_come_to_what_they_are_about() -> None:
 # --- each rule, broken on purpose ----------------------------------------------------------------
 # (What random runs do not come to is in unit/test_members and unit/test_rejoining.)
 
-_stability, _next_delta, _rejoin = Members.stability, Session.next_delta, rejoining.rejoin
+_stability, _next_delta, _rejoin = Members.stability, Session.next_delta, rejoin.rejoin
 
 
 def _without_rows(self: Members, model: Scuttlebutt, links: Iterable[Link], ms: int) -> object:

@@ -12,23 +12,23 @@ from typing import Any
 
 import pytest
 
-from scuttled.core import slots
-from scuttled.core.hlc import Hlc
-from scuttled.core.log import ArrivalLog, Piece
-from scuttled.core.messages import Delta
-from scuttled.core.scuttlebutt import Received, Scuttlebutt
-from scuttled.core.session import Session
-from scuttled.core.slots import Slots
-from scuttled.core.turns import Turns
-from scuttled.core.update import TICKS_PER_MS, Instant, Source
-from scuttled.dialling import Dialler, Target
 from scuttled.errors import UsageError
-from scuttled.future import _Part
-from scuttled.members import Members
-from scuttled.node import Node
+from scuttled.gossip.dialer import Dialler, Target
+from scuttled.node.future import _Part
+from scuttled.node.membership import Members
+from scuttled.node.node import Node
+from scuttled.node.timekeeping import Timekeeping
+from scuttled.protocol.messages import Delta
+from scuttled.protocol.send_order import Turns
+from scuttled.protocol.session import Session
+from scuttled.replica import slots
+from scuttled.replica.arrival_log import ArrivalLog, Piece
+from scuttled.replica.hlc import Hlc
+from scuttled.replica.scuttlebutt import Received, Scuttlebutt
+from scuttled.replica.slots import Slots
+from scuttled.replica.update import TICKS_PER_MS, Instant, Source
 from scuttled.simulation import ALL, WORDS, Faults, Plan, Summary, Trial, Violation, run_many
-from scuttled.storage import Storage
-from scuttled.timekeeping import Timekeeping
+from scuttled.storage.storage import Storage
 
 SEEDS = [
     int(line.split()[0])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scuttled import rpc
+from scuttled.client import protocol
 
 NODE = "9f3ac21b44d0e713"
 MS = 1_795_400_461_123
@@ -122,7 +122,7 @@ class ScriptedDaemon:
         """Sends a frame more to whoever asked `op` last."""
         self.await_request(op)
         connection, number = self._last[op]
-        connection.sendall(rpc.encode({"id": number, **frame}))
+        connection.sendall(protocol.encode({"id": number, **frame}))
 
     def _accept(self) -> None:
         while True:
@@ -136,7 +136,7 @@ class ScriptedDaemon:
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        frames = rpc.Frames()
+        frames = protocol.Frames()
         try:
             while data := connection.recv(1 << 20):
                 messages = list(frames.feed(data))
@@ -165,7 +165,7 @@ class ScriptedDaemon:
             if isinstance(frame, bytes):
                 connection.sendall(frame)
             else:
-                connection.sendall(rpc.encode({"id": request["id"], **frame}))
+                connection.sendall(protocol.encode({"id": request["id"], **frame}))
         return True
 
     # -- one model

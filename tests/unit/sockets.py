@@ -8,15 +8,15 @@ from typing import Any
 import trio
 from scenes import node_id
 
-from scuttled.core.hlc import Author
-from scuttled.core.update import NodeId
-from scuttled.dialling import Dialler, Peer, Target
-from scuttled.gossip import Gossip
+from scuttled.gossip.dialer import Dialler, Peer, Target
+from scuttled.gossip.gossip import Gossip
 from scuttled.models.map import Map
-from scuttled.node import DEFAULT_MODEL, Node, Settings
-from scuttled.outside import Outside
-from scuttled.transport import bound_address, open_listeners
-from scuttled.waking import read_clocks
+from scuttled.node.node import DEFAULT_MODEL, Node, Settings
+from scuttled.replica.hlc import Author
+from scuttled.replica.update import NodeId
+from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.environment import Outside
+from scuttled.runtime.streams import bound_address, open_listeners
 
 PATIENCE_S = 20.0
 POLL_S = 0.005

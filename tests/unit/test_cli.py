@@ -11,7 +11,7 @@ import click
 import pytest
 from scripted_daemon import ScriptedDaemon, Scuttled, ok
 
-from scuttled.cli import COMMANDS, cli
+from scuttled.cli.cli import COMMANDS, cli
 
 
 def leaves(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from scripted_daemon import ScriptedDaemon, Scuttled, ok
 
-from scuttled.cli.completion import _bash_keeps, _split
+from scuttled.cli.commands.completion import _bash_keeps, _split
 
 # Asks like bash does when Tab is pressed at the end of a line.
 _TAB = r"""

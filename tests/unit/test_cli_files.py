@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from scripted_daemon import ScriptedDaemon, Scuttled, error, ok
 
-from scuttled.cli.contents import Contents
 from scuttled.cli.files import LINE_BYTES_MAX
+from scuttled.cli.import_contents import Contents
 from scuttled.cli.progress import Progress
 from scuttled.cli.settings import Settings
 from scuttled.errors import StorageError

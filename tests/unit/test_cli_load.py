@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scuttled import loading
-from scuttled.cli import load
-from scuttled.cli.export import Lines
-from scuttled.cli.load import Entry, JsonLines, Section, TabLines
+from scuttled.cli import import_format
+from scuttled.cli.commands.export import Lines
+from scuttled.cli.import_format import Entry, JsonLines, Section, TabLines
 from scuttled.cli.output import plain_line
-from scuttled.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
+from scuttled.client.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
+from scuttled.control import bulk_load
 from scuttled.errors import DataError
-from scuttled.models import map, values
+from scuttled.models import map, payload
 
 keys = st.text(min_size=1, max_size=20).filter(lambda key: not key.startswith("\0"))
 json_texts = st.recursive(
@@ -146,8 +146,14 @@ def test_a_bad_line_of_a_model_is_named(line: str, what: str) -> None:
 
 
 def test_what_a_file_may_hold_is_what_the_daemon_takes() -> None:
-    assert (load.KEY_BYTES_MAX, load.VALUE_BYTES_MAX) == (map.KEY_BYTES_MAX, values.VALUE_BYTES_MAX)
-    assert (load.TTL_MS_MAX, load.MS_MAX) == (map.TTL_MS_MAX, loading.EXPIRES_MS_MAX)
+    assert (import_format.KEY_BYTES_MAX, import_format.VALUE_BYTES_MAX) == (
+        map.KEY_BYTES_MAX,
+        payload.VALUE_BYTES_MAX,
+    )
+    assert (import_format.TTL_MS_MAX, import_format.MS_MAX) == (
+        map.TTL_MS_MAX,
+        bulk_load.EXPIRES_MS_MAX,
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \n\n"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scuttled.cli import output, text
+from scuttled.cli import formatting, output
 from scuttled.errors import DataError, RemoteProtocolError
 
 # -- escapes
@@ -24,25 +24,25 @@ from scuttled.errors import DataError, RemoteProtocolError
 def test_a_field_of_a_line_holds_nothing_that_could_be_taken_for_more(
     value: bytes, line: str
 ) -> None:
-    assert text.escape(value) == line
-    assert text.unescape(line.encode()) == value
+    assert formatting.escape(value) == line
+    assert formatting.unescape(line.encode()) == value
 
 
 @given(st.binary())
 def test_escaping_any_bytes_gives_one_printable_line_and_comes_back(value: bytes) -> None:
-    line = text.escape(value)
+    line = formatting.escape(value)
     assert not set(line) & set("\t\n\r\x1b\x00")
-    assert text.unescape(line.encode()) == value
+    assert formatting.unescape(line.encode()) == value
 
 
 @pytest.mark.parametrize("field", [rb"\q", rb"C:\dir", rb"\x4", rb"\xzz", b"end\\"])
 def test_a_backslash_that_no_output_of_ours_holds_is_refused(field: bytes) -> None:
     with pytest.raises(DataError, match="is no escape"):
-        text.unescape(field)
+        formatting.unescape(field)
 
 
 def test_a_value_on_a_terminal_keeps_its_lines_but_can_not_command_it() -> None:
-    assert text.printable(b"a\tb\nc\\\x1b[2J\xff") == "a\tb\nc\\\\x1b[2J\\xff"
+    assert formatting.printable(b"a\tb\nc\\\x1b[2J\xff") == "a\tb\nc\\\\x1b[2J\\xff"
 
 
 # -- revisions and times
@@ -50,22 +50,22 @@ def test_a_value_on_a_terminal_keeps_its_lines_but_can_not_command_it() -> None:
 
 def test_a_revision_tells_its_node_and_time() -> None:
     rev = f"{1_795_400_461_123 << 12 | 7}.9f3ac21b44d0e713.2"
-    assert text.revision(rev) == ("9f3ac21b44d0e713", 1_795_400_461_123)
+    assert formatting.revision(rev) == ("9f3ac21b44d0e713", 1_795_400_461_123)
 
 
 @pytest.mark.parametrize("rev", ["", "12", "x.9f.1", "-1.9f.1", "12."])
 def test_a_malformed_revision_is_the_daemons_mistake(rev: str) -> None:
     with pytest.raises(RemoteProtocolError):
-        text.revision(rev)
+        formatting.revision(rev)
 
 
 def test_times_are_rfc_3339_in_utc_with_milliseconds() -> None:
-    assert text.rfc3339(1_795_400_461_003) == "2026-11-23T02:21:01.003Z"
-    assert text.rfc3339(0) == "1970-01-01T00:00:00.000Z"
+    assert formatting.rfc3339(1_795_400_461_003) == "2026-11-23T02:21:01.003Z"
+    assert formatting.rfc3339(0) == "1970-01-01T00:00:00.000Z"
 
 
 def test_a_time_beyond_all_calendars_is_still_shown() -> None:
-    assert text.rfc3339(1 << 52) == f"@{1 << 52}ms"
+    assert formatting.rfc3339(1 << 52) == f"@{1 << 52}ms"
 
 
 # -- JSON
@@ -87,7 +87,7 @@ def test_a_time_beyond_all_calendars_is_still_shown() -> None:
 def test_a_value_is_text_or_base64_and_never_both(
     kind: str, value: bytes, fields: dict[str, object]
 ) -> None:
-    assert text.value_fields(kind, value) == fields
+    assert formatting.value_fields(kind, value) == fields
 
 
 @given(st.text(st.characters()) | st.just("\ud800"))
@@ -98,7 +98,7 @@ def test_a_json_line_is_one_line_of_utf8_whatever_it_holds(value: str) -> None:
 
 
 def test_json_of_unbounded_depth_is_no_json() -> None:
-    assert text.parse_json("[" * 100_000) is None
+    assert formatting.parse_json("[" * 100_000) is None
 
 
 # -- lines and tables

@@ -70,8 +70,8 @@ def test_what_makes_no_sense_is_2_before_anything_is_run(args: list[str]) -> Non
 
 def test_a_figure_that_can_not_be_written_is_73(tmp_path: Path) -> None:
     from scuttled.errors import CantCreate
-    from scuttled.paper.drawing import draw
     from scuttled.paper.experiments import Experiment
+    from scuttled.paper.figures import draw
     from scuttled.paper.gossip import run_fig2
     from scuttled.paper.orders import ORDERS
 

@@ -9,9 +9,10 @@ import pytest
 from scripted_daemon import HANG_UP, NODE, ScriptedDaemon, error, ok
 from unprivileged import unprivileged
 
-from scuttled import errors, rpc
-from scuttled.client import Client, socket_paths
-from scuttled.refusals import unreachable
+from scuttled import errors
+from scuttled.client import protocol
+from scuttled.client.client import Client, socket_paths
+from scuttled.client.explanations import unreachable
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_a_call_is_one_round_trip(daemon: ScriptedDaemon, client: Client) -> Non
     assert client.request("get", model="default", key="k")["value"] == b"v"
     assert daemon.writes == [2]
     assert [request["op"] for request in daemon.requests] == ["hello", "get"]
-    assert daemon.requests[0]["protocol"] == list(rpc.VERSIONS)
+    assert daemon.requests[0]["protocol"] == list(protocol.VERSIONS)
     assert client.daemon["node"] == NODE
 
 
@@ -151,7 +152,7 @@ def test_without_a_common_protocol_the_first_request_says_so(
         client.request("get", model="default", key="k")
 
 
-@pytest.mark.parametrize("part", [b"", b"\0\0", rpc.encode({"id": 1, "ok": {}})[:-1]])
+@pytest.mark.parametrize("part", [b"", b"\0\0", protocol.encode({"id": 1, "ok": {}})[:-1]])
 def test_a_daemon_that_goes_away_is_unavailable(
     daemon: ScriptedDaemon, client: Client, part: bytes
 ) -> None:
@@ -257,7 +258,7 @@ def test_rows_wait_while_another_request_is_answered(
 
 
 def test_poll_does_not_wait_for_the_rest_of_a_frame(daemon: ScriptedDaemon, client: Client) -> None:
-    frame = rpc.encode({"id": 1, "rows": [["row"]]})
+    frame = protocol.encode({"id": 1, "rows": [["row"]]})
     daemon.answers["watch"] = lambda request: [frame[:5]]
     stream = client.stream("watch", live=True)
     client.hello()

@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import source
 
-from scuttled.core.clock import Clock
-from scuttled.core.update import Source
+from scuttled.replica.update import Source
+from scuttled.replica.version_vector import Clock
 
 A, B, C = source(1), source(2), source(3)
 times = st.dictionaries(st.sampled_from([A, B, C]), st.integers(1, 9))

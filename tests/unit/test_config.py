@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from unprivileged import unprivileged
 
-from scuttled.config import (
+from scuttled.config.config import (
     SETTINGS,
     Address,
     Config,
@@ -24,7 +24,7 @@ from scuttled.config import (
 )
 from scuttled.config.settings import TYPES_KNOWN
 from scuttled.errors import CONFIG, ConfigError
-from scuttled.models import MODELS
+from scuttled.models.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """
     for variable in [name for name in os.environ if name.startswith("XDG_")]:
         monkeypatch.delenv(variable)
-    monkeypatch.setattr("scuttled.config.places.SITE_FILE", str(tmp_path / "etc" / "scuttled.toml"))
+    monkeypatch.setattr(
+        "scuttled.config.locations.SITE_FILE", str(tmp_path / "etc" / "scuttled.toml")
+    )
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="home") as directory:
         monkeypatch.setenv("HOME", directory)
         yield Path(directory)

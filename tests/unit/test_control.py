@@ -15,22 +15,17 @@ import trio.lowlevel
 from scenes import a_door, save
 from sockets import Member, on_sockets, socket_pair, until
 
-from scuttled import control as control_room
-from scuttled import rpc
-from scuttled.control import (
-    ANSWERS_BYTES_MAX,
-    CALLERS_MAX,
-    STREAMS_MAX,
-    Control,
-)
-from scuttled.control_socket import open_control_socket
+from scuttled.client import protocol
+from scuttled.control import server as control_room
+from scuttled.control.backpressure import Pacing
+from scuttled.control.operations import Requests
+from scuttled.control.server import ANSWERS_BYTES_MAX, CALLERS_MAX, STREAMS_MAX, Control
 from scuttled.errors import DATAERR, CantCreate, ConfigError
-from scuttled.pacing import Pacing
-from scuttled.requests import Requests
-from scuttled.transport import bytes_unread
-from scuttled.waking import read_clocks
+from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.streams import bytes_unread
+from scuttled.runtime.unix_socket import open_control_socket
 
-HELLO = {"id": 0, "op": "hello", "protocol": list(rpc.VERSIONS)}
+HELLO = {"id": 0, "op": "hello", "protocol": list(protocol.VERSIONS)}
 
 
 class Caller:
@@ -38,13 +33,13 @@ class Caller:
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
-        self._frames = rpc.Frames()
-        self._unread: list[rpc.Message] = []
+        self._frames = protocol.Frames()
+        self._unread: list[protocol.Message] = []
 
     async def say(self, *requests: dict[str, Any]) -> None:
-        await self.stream.send_all(b"".join(rpc.encode(request) for request in requests))
+        await self.stream.send_all(b"".join(protocol.encode(request) for request in requests))
 
-    async def heard(self) -> rpc.Message | None:
+    async def heard(self) -> protocol.Message | None:
         """The next message; None at the end."""
         while not self._unread:
             data = await self.stream.receive_some()
@@ -53,7 +48,7 @@ class Caller:
             self._unread += self._frames.feed(bytes(data))
         return self._unread.pop(0)
 
-    async def rest(self) -> list[rpc.Message]:
+    async def rest(self) -> list[protocol.Message]:
         found = []
         while (message := await self.heard()) is not None:
             found.append(message)
@@ -100,7 +95,7 @@ def _set(i: int, key: str = "key", value: bytes = b"value") -> dict[str, Any]:
 async def test_requests_are_answered_in_order_however_the_bytes_come(room: Room) -> None:
     async with room.caller() as caller:
         frames = b"".join(
-            rpc.encode(_set(i)) + rpc.encode({"id": i + 1, "op": "get", "key": "key"})
+            protocol.encode(_set(i)) + protocol.encode({"id": i + 1, "op": "get", "key": "key"})
             for i in range(1, 200, 2)
         )
         for start in range(0, len(frames), 333):
@@ -197,7 +192,7 @@ async def test_writes_that_wait_for_the_disk_stop_the_reading_of_requests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else a caller that never reads could fill the memory while the disk is slow."""
-    monkeypatch.setattr("scuttled.control.UNSAVED_MAX", 50)
+    monkeypatch.setattr("scuttled.control.server.UNSAVED_MAX", 50)
     room = Room(stored=True)
     async with room.caller() as caller:
         await caller.say(*(_set(i) for i in range(1, 201)))
@@ -205,7 +200,7 @@ async def test_writes_that_wait_for_the_disk_stop_the_reading_of_requests(
         await until(serving._is_full)
         await trio.testing.wait_all_tasks_blocked()
         assert len(serving._unsaved) == 51
-        answers: list[rpc.Message | None] = []
+        answers: list[protocol.Message | None] = []
         async with trio.open_nursery() as nursery:
 
             @nursery.start_soon
@@ -288,7 +283,7 @@ async def test_one_caller_too_many_is_hung_up_on(
     room: Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert CALLERS_MAX > 100
-    monkeypatch.setattr("scuttled.control.CALLERS_MAX", 1)
+    monkeypatch.setattr("scuttled.control.server.CALLERS_MAX", 1)
     async with room.caller(), room.caller(greet=False) as caller:
         assert await caller.heard() is None
     assert "control connection closed: 1 are open" in caplog.text
@@ -539,10 +534,10 @@ async def test_a_request_nested_too_deep_to_be_shown_is_refused_and_ends_nothing
 def test_a_clock_that_does_not_fit_beside_its_rows_comes_behind_the_last_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rpc, "FRAME_BYTES_MAX", 150)
+    monkeypatch.setattr(protocol, "FRAME_BYTES_MAX", 150)
     rows = [["set", "x" * 40], ["set", "y" * 40], ["set", "z" * 40]]
     clock = {"one": {"s" * 60: 1}, "two": {"t" * 60: 2}}
-    parts = list(rpc.Frames().feed(control_room._row_frames(7, rows, clock)))
+    parts = list(protocol.Frames().feed(control_room._row_frames(7, rows, clock)))
     assert [row for part in parts for row in part["rows"]] == rows
     told = [at for at, part in enumerate(parts) if "clock" in part]
     last = max(at for at, part in enumerate(parts) if part["rows"])

@@ -18,12 +18,7 @@ from scenes import (
 )
 from scenes import sync as sync_models
 
-from scuttled.core.changes import TEXT
-from scuttled.core.clock import Clock
-from scuttled.core.log import Marks
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.update import Instant, Update, source_text, stamp
-from scuttled.cursors import (
+from scuttled.control.cursors import (
     CLOCK_ENTRIES_MAX,
     Clocks,
     check_clocks,
@@ -32,10 +27,15 @@ from scuttled.cursors import (
     read_cursor,
     split_cursor,
 )
+from scuttled.control.watch import Row, Watch, log_of
 from scuttled.errors import UsageError
-from scuttled.node import Node
-from scuttled.simulation.heap import Disk
-from scuttled.watching import Row, Watch, log_of
+from scuttled.node.node import Node
+from scuttled.replica.arrival_log import Marks
+from scuttled.replica.change import TEXT
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.update import Instant, Update, source_text, stamp
+from scuttled.replica.version_vector import Clock
+from scuttled.simulation.nodes import Disk
 
 LOG = "9f3ac21b44d0e713.1.3610a686"
 OP, MODEL, KEY, KIND, VALUE, REV, NAME, CURSOR, TIME = range(9)

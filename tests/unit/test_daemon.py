@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from scuttled import config as configuration
-from scuttled import rpc
-from scuttled.client import Client
-from scuttled.daemon import Daemon, serve
-from scuttled.dialling import TARGETS_MAX
+from scuttled.client import protocol
+from scuttled.client.client import Client
+from scuttled.config import config as configuration
+from scuttled.daemon.daemon import Daemon, serve
 from scuttled.errors import (
     CantCreate,
     ConfigError,
@@ -22,8 +21,9 @@ from scuttled.errors import (
     StorageError,
     UsageError,
 )
-from scuttled.signals import HEEDED
-from scuttled.storage import Storage
+from scuttled.gossip.dialer import TARGETS_MAX
+from scuttled.runtime.signals import HEEDED
+from scuttled.storage.storage import Storage
 
 PATIENCE_S = 20.0
 Script = Callable[[Client], None]
@@ -146,7 +146,7 @@ def test_a_second_ctrl_c_does_not_wait_for_callers(place: Place) -> None:
             client._sock.settimeout(0.05)
             try:
                 client._sock.send(
-                    rpc.encode({"id": number, "op": "get", "model": "default", "key": "large"})
+                    protocol.encode({"id": number, "op": "get", "model": "default", "key": "large"})
                 )
             except TimeoutError:
                 break
@@ -301,7 +301,7 @@ def test_a_disk_that_fails_to_the_end_is_told_with_what_is_not_on_it(
 
 
 def test_the_first_error_of_many_is_what_is_told() -> None:
-    from scuttled.daemon import _first
+    from scuttled.daemon.daemon import _first
 
     error = StorageError("the disk")
     assert _first(BaseExceptionGroup("", [BaseExceptionGroup("", [error]), OSError()])) is error

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from scuttled.cli import demo as command
-from scuttled.cli.demo import Objects, Screen, Sentences
+from scuttled.cli.commands import demo as command
+from scuttled.cli.commands.demo import Objects, Screen, Sentences
 from scuttled.demo import inventory
 from scuttled.demo.inventory import read_packages
 from scuttled.demo.nodes import Nodes, State, differing, digest, free_ports

@@ -12,11 +12,11 @@ import trio
 from sockets import Member, listening, on_sockets, until
 from test_gossip import NOWHERE, UNKNOWN, Impatient, Names
 
-from scuttled.dialling import PEERS_MAX
+from scuttled.daemon.peering import JOINED, Peering
 from scuttled.errors import ConfigError, Refused
-from scuttled.peering import JOINED, Peering
-from scuttled.storage import Storage
-from scuttled.transport import bound_address, dial, has_address, look_up, open_listeners
+from scuttled.gossip.dialer import PEERS_MAX
+from scuttled.runtime.streams import bound_address, dial, has_address, look_up, open_listeners
+from scuttled.storage.storage import Storage
 
 PLACES = ("127.0.0.2", "127.0.0.3")
 
@@ -122,7 +122,7 @@ async def test_a_name_that_leads_to_more_addresses_than_may_be_dialled_is_bounde
 async def test_a_resolver_that_hangs_holds_up_neither_other_dials_nor_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("scuttled.dialling.LOOK_UP_S", 0.05)
+    monkeypatch.setattr("scuttled.gossip.dialer.LOOK_UP_S", 0.05)
     caplog.set_level(logging.INFO)
     hung, resolve = threading.Event(), socket.getaddrinfo
 
@@ -132,7 +132,7 @@ async def test_a_resolver_that_hangs_holds_up_neither_other_dials_nor_the_end(
             raise UNKNOWN
         return resolve(host, *hints, **more)
 
-    monkeypatch.setattr("scuttled.transport.socket.getaddrinfo", hang)
+    monkeypatch.setattr("scuttled.runtime.streams.socket.getaddrinfo", hang)
     a, b = Member(1), Member(2)
     try:
         async with listening(b) as nursery:
@@ -153,7 +153,7 @@ async def test_a_resolver_that_hangs_holds_up_neither_other_dials_nor_the_end(
 async def test_a_dial_that_we_would_refuse_opens_no_connection(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("scuttled.transport.is_loopback", lambda host: False)
+    monkeypatch.setattr("scuttled.runtime.streams.is_loopback", lambda host: False)
     caplog.set_level(logging.INFO)
     a = Member(1)
     listener, *_ = await open_listeners("127.0.0.1:0")
@@ -236,7 +236,7 @@ async def test_all_addresses_of_a_name_are_found_once(monkeypatch: pytest.Monkey
         (socket.AF_INET, 1, 6, "", ("10.0.0.1", 7960)),
         (socket.AF_INET, 1, 6, "", ("10.0.0.1", 7960)),
     ]
-    monkeypatch.setattr("scuttled.transport.socket.getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr("scuttled.runtime.streams.socket.getaddrinfo", lambda *_, **__: found)
     assert await look_up("db1") == ["[fe80::1%3]:7960", "10.0.0.1:7960"]
 
 

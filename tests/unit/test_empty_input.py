@@ -8,9 +8,9 @@ import click
 import pytest
 from scripted_daemon import Scuttled
 
-from scuttled.cli import COMMANDS, cli
-from scuttled.client import socket_paths
-from scuttled.config import SETTINGS, load
+from scuttled.cli.cli import COMMANDS, cli
+from scuttled.client.client import socket_paths
+from scuttled.config.config import SETTINGS, load
 from scuttled.errors import UsageError
 
 TEXT = {"default"}  # of `get`: what to give instead, and nothing is something

@@ -3,14 +3,14 @@
 import pytest
 from scenes import node_id
 
-from scuttled.core.changes import BYTES, parse
-from scuttled.core.clock import Clock
-from scuttled.core.following import SCAN_ENTRIES_MAX
-from scuttled.core.hlc import Author
-from scuttled.core.update import Stamp, stamp
 from scuttled.errors import DataError, UsageError
+from scuttled.models.event_listener import LOOKED_AT_MAX, Listener, read_cursor
 from scuttled.models.events import NAME_BYTES_MAX, Events
-from scuttled.models.listening import LOOKED_AT_MAX, Listener, read_cursor
+from scuttled.replica.change import BYTES, parse
+from scuttled.replica.hlc import Author
+from scuttled.replica.subscription import SCAN_ENTRIES_MAX
+from scuttled.replica.update import Stamp, stamp
+from scuttled.replica.version_vector import Clock
 
 EVER = Stamp(stamp(2**62))
 

@@ -4,8 +4,8 @@ from importlib import metadata
 
 import pytest
 
-from scuttled import signing
 from scuttled.errors import UNAVAILABLE, Unavailable, not_installed
+from scuttled.runtime import keys
 
 
 def test_the_hint_installs_what_the_extra_stands_for_into_this_very_python() -> None:
@@ -26,7 +26,7 @@ def test_without_an_installation_there_is_no_hint(monkeypatch: pytest.MonkeyPatc
     assert not_installed("signing", "secure").hint == ""
 
 
-@pytest.mark.parametrize("use", [signing.check_with_ed25519, lambda: signing.make_seal(bytes(32))])
+@pytest.mark.parametrize("use", [keys.check_with_ed25519, lambda: keys.make_seal(bytes(32))])
 def test_whoever_signs_or_verifies_without_the_extra_is_told_of_it(
     use: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

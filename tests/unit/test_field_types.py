@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from scenes import NOW, a_door, a_node, default, write
 
-from scuttled.cli.load import Entry, JsonLines, Section, TabLines
-from scuttled.config import SETTINGS, load
-from scuttled.core.scuttlebutt import Scuttlebutt
+from scuttled.cli.import_format import Entry, JsonLines, Section, TabLines
+from scuttled.config.config import SETTINGS, load
+from scuttled.control.operations import Requests
 from scuttled.errors import ConfigError, DataError, ScuttledError
-from scuttled.models import MODELS
 from scuttled.models.operations import operations
-from scuttled.requests import Requests
+from scuttled.models.registry import MODELS
+from scuttled.replica.scuttlebutt import Scuttlebutt
 
 JSON_TYPES: dict[str, Any] = {
     "null": None,

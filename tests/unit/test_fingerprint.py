@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import TICKS, WALL, a_map, examples, put, record, source
 
-from scuttled.core import fingerprint as room
-from scuttled.core.changes import DELETED, TEXT, make_change
-from scuttled.core.fingerprint import TOUCHED_MAX, bucket_of, fingerprint, hash_of, rows
-from scuttled.core.log import SEGMENT_ENTRIES
-from scuttled.core.slots import Slots
-from scuttled.core.update import Stamp, stamp
-from scuttled.core.wire import BUCKETS
 from scuttled.models.map import Map
+from scuttled.protocol.codec import BUCKETS
+from scuttled.replica import fingerprint as room
+from scuttled.replica.arrival_log import SEGMENT_ENTRIES
+from scuttled.replica.change import DELETED, TEXT, make_change
+from scuttled.replica.fingerprint import TOUCHED_MAX, bucket_of, fingerprint, hash_of, rows
+from scuttled.replica.slots import Slots
+from scuttled.replica.update import Stamp, stamp
 
 T = TypeVar("T")
 EVER = Stamp(stamp(2**62))

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from scripted_daemon import ScriptedDaemon, Scuttled
 
-from scuttled import signing
-from scuttled.cli.load import JsonLines
-from scuttled.core.update import NodeId
+from scuttled.cli.import_format import JsonLines
 from scuttled.errors import DataError, StorageError
-from scuttled.storage.batch import Identity
+from scuttled.replica.checkpoint import Identity
+from scuttled.replica.update import NodeId
+from scuttled.runtime import keys
 from scuttled.storage.directory import IDENTITY, LOCK, Directory
 
 SEED = bytes(range(32))
@@ -69,8 +69,8 @@ def test_a_mark_that_is_neither_there_nor_not_is_taken_for_one(tmp_path: Path) -
 
 
 def test_a_key_is_the_one_that_was_written_or_an_error_that_names_the_file(tmp_path: Path) -> None:
-    signing.write_key(tmp_path, SEED)
-    assert signing.read_key(tmp_path) == SEED
+    keys.write_key(tmp_path, SEED)
+    assert keys.read_key(tmp_path) == SEED
     key, check = tmp_path / "key", tmp_path / "key.check"
     assert {file.stat().st_mode & 0o777 for file in (key, check)} == {0o600}
     for file in (key, check):
@@ -82,28 +82,28 @@ def test_a_key_is_the_one_that_was_written_or_an_error_that_names_the_file(tmp_p
                 file == key and bad.strip().lower() == whole.strip()
             )
             if same:
-                assert signing.read_key(tmp_path) == SEED
+                assert keys.read_key(tmp_path) == SEED
             else:
                 with pytest.raises(StorageError, match="key is damaged"):
-                    signing.read_key(tmp_path)
+                    keys.read_key(tmp_path)
         file.write_bytes(whole)
 
 
 def test_another_key_comes_with_another_check(tmp_path: Path) -> None:
-    signing.write_key(tmp_path, SEED)
-    signing.write_key(tmp_path, SEED[::-1])
-    assert signing.read_key(tmp_path) == SEED[::-1]
+    keys.write_key(tmp_path, SEED)
+    keys.write_key(tmp_path, SEED[::-1])
+    assert keys.read_key(tmp_path) == SEED[::-1]
 
 
 def test_a_key_from_before_there_was_a_check_is_read_and_given_one(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(SEED.hex() + "\n")
-    assert signing.read_key(tmp_path) == SEED
-    assert not signing.has_check(tmp_path)
-    signing.write_check(tmp_path, SEED)
-    assert signing.read_key(tmp_path) == SEED
+    assert keys.read_key(tmp_path) == SEED
+    assert not keys.has_check(tmp_path)
+    keys.write_check(tmp_path, SEED)
+    assert keys.read_key(tmp_path) == SEED
     (tmp_path / "key").write_text(SEED.hex().replace("1f", "1e") + "\n")
     with pytest.raises(StorageError, match="it is not the key that"):
-        signing.read_key(tmp_path)
+        keys.read_key(tmp_path)
 
 
 @pytest.mark.parametrize("args", [[], ["--all-models"]], ids=["one model", "all models"])

@@ -3,7 +3,7 @@ from math import inf
 
 import pytest
 
-from scuttled.core.flow import DAEMON, PAPER, Flow, Rates, exchange
+from scuttled.protocol.rate_law import DAEMON, PAPER, Flow, Rates, exchange
 
 
 def rounds(flow: Flow, count: int, *, over: bool = False) -> None:

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
-from scuttled.core.changes import CLEAR, TEXT, make_change, parse
-from scuttled.core.clock import Clock
-from scuttled.core.hlc import Author
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.update import TICKS_PER_MS, NodeId, make_source, stamp
-from scuttled.future import TakenBack, take_back
 from scuttled.models.counter import Counter
 from scuttled.models.events import Events
 from scuttled.models.log import Log
 from scuttled.models.map import Map
-from scuttled.rejoining import Rejoin, Rejoined, rejoin
+from scuttled.node.future import TakenBack, take_back
+from scuttled.replica.change import CLEAR, TEXT, make_change, parse
+from scuttled.replica.hlc import Author
+from scuttled.replica.rejoin import Rejoin, Rejoined, rejoin
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.update import TICKS_PER_MS, NodeId, make_source, stamp
+from scuttled.replica.version_vector import Clock
 
 WALL = 1_700_000_000_000
 YEAR = 365 * 86_400_000

@@ -10,15 +10,15 @@ import trio
 from scenes import node_id
 from sockets import Member, listening, on_sockets, until
 
-from scuttled.core import wire
-from scuttled.core.link import Link
-from scuttled.core.messages import PROTOCOL, Bye, ClockMessage, Code, Hello
-from scuttled.core.update import Instant
-from scuttled.gossip import PARTING_S
-from scuttled.node import DEFAULT_MODEL
-from scuttled.outside import Outside
-from scuttled.transport import dial, open_listeners
-from scuttled.waking import read_clocks
+from scuttled.gossip.gossip import PARTING_S
+from scuttled.node.node import DEFAULT_MODEL
+from scuttled.protocol import codec
+from scuttled.protocol.link import Link
+from scuttled.protocol.messages import PROTOCOL, Bye, ClockMessage, Code, Hello
+from scuttled.replica.update import Instant
+from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.environment import Outside
+from scuttled.runtime.streams import dial, open_listeners
 
 NOWHERE = "127.0.0.1:1"
 
@@ -154,7 +154,7 @@ async def test_who_is_refused_again_and_again_is_told_of_once(
 async def test_plain_tcp_that_is_not_allowed_is_a_refusal(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("scuttled.transport.is_loopback", lambda host: False)
+    monkeypatch.setattr("scuttled.runtime.streams.is_loopback", lambda host: False)
     a, b = Member(1), Member(2)
     async with listening(b) as nursery:
         peer = a.dial(nursery, b.address)
@@ -219,10 +219,10 @@ async def test_a_peer_that_reads_nothing_does_not_hold_up_the_end_of_its_link() 
         async with listener, stuck:
             now_ms, node = read_clocks().wall_ms, node_id(3)
             hello = Hello(*PROTOCOL, "default", node, b"incarnat", "n3", "", "", now_ms)
-            await stuck.send_all(wire.encode(hello))
+            await stuck.send_all(codec.encode(hello))
             await stuck.receive_some(1)
             clock = ClockMessage(DEFAULT_MODEL, "map", {}, {}, 1)
-            await stuck.send_all(wire.encode(clock))
+            await stuck.send_all(codec.encode(clock))
             await until(lambda: a.node.links)
             (link,) = a.node.links.values()
             await until(lambda: link.bytes_out > 100_000 and not link.wants_to_send(read_clocks()))
@@ -254,13 +254,13 @@ def test_a_link_that_is_over_wants_to_send_its_last_words_and_nothing_else() -> 
     link = Link(a.node, dialled="", now=now)
     hello = Hello(*PROTOCOL, "default", node_id(3), b"incarnat", "n3", "", "", now.wall_ms)
     clock = ClockMessage(DEFAULT_MODEL, "map", {}, {}, 1)
-    link.receive(wire.encode(hello) + wire.encode(clock), now)
+    link.receive(codec.encode(hello) + codec.encode(clock), now)
     link.draw(now)
     a.put("key", b"2")
     assert link.wants_to_send(now)
     link.close(Code.LEAVING, "n1 stops")
     assert link.wants_to_send(now)
-    assert link.draw(now) == wire.encode(Bye(Code.LEAVING, "n1 stops"))
+    assert link.draw(now) == codec.encode(Bye(Code.LEAVING, "n1 stops"))
     a.put("key", b"3")
     assert not link.wants_to_send(now)
 
@@ -288,7 +288,7 @@ async def test_a_link_that_was_silent_too_long_takes_nothing_more() -> None:
 async def test_too_many_connections_are_closed_at_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("scuttled.gossip.LINKS_MAX", 2)
+    monkeypatch.setattr("scuttled.gossip.gossip.LINKS_MAX", 2)
     a = Member(1)
     async with listening(a):
         streams = [await dial(a.address, insecure=False) for _ in range(3)]

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import examples, node_id, source
 
-from scuttled.core.handshake import lies_below, replaced, who_resets
-from scuttled.core.messages import ClockMessage, Code, Hello
-from scuttled.core.update import Source
+from scuttled.protocol.handshake import lies_below, replaced, who_resets
+from scuttled.protocol.messages import ClockMessage, Code, Hello
+from scuttled.replica.update import Source
 
 A, B = source(1), source(2)
 

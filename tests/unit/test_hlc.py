@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import WALL, a_map, node_id, put, sync, values
 
-from scuttled.core.hlc import Author, Hlc
-from scuttled.core.update import TICKS_PER_MS
+from scuttled.replica.hlc import Author, Hlc
+from scuttled.replica.update import TICKS_PER_MS
 
 HOUR_MS = 3_600_000
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from scuttled import Counter, Map, Set, StateDirectory, new_author, save, signing_author
-from scuttled.core.hlc import Author
 from scuttled.errors import CantCreate, DataError, UsageError
+from scuttled.replica.hlc import Author
 
 
 def run_once(path: Path, key: str = "k", value: object = 1) -> Author:

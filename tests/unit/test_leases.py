@@ -2,11 +2,11 @@
 
 import pytest
 
-from scuttled.core.changes import TEXT
-from scuttled.core.hlc import Author
-from scuttled.core.update import NodeId
-from scuttled.leases import renew_leases
 from scuttled.models.map import Map
+from scuttled.node.leases import renew_leases
+from scuttled.replica.change import TEXT
+from scuttled.replica.hlc import Author
+from scuttled.replica.update import NodeId
 
 WALL = 1_700_000_000_000
 YEAR = 365 * 86_400_000

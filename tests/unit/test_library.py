@@ -24,9 +24,9 @@ from scuttled import (
     replicate,
     save,
 )
-from scuttled.core import sources
-from scuttled.core.update import TIMESTAMP_MAX, stamp
 from scuttled.errors import DataError, Refused, RemoteProtocolError, UsageError
+from scuttled.replica import sources
+from scuttled.replica.update import TIMESTAMP_MAX, stamp
 
 EVER = stamp(TIMESTAMP_MAX)
 DOCS = Path(scuttled.__file__).with_name("docs") / "library.md"

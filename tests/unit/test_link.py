@@ -22,11 +22,13 @@ from scenes import (
     write,
 )
 
-from scuttled.core import flight, link, pulse, session, sources, wire
-from scuttled.core.changes import TEXT
-from scuttled.core.handshake import Refusal, check_hello
-from scuttled.core.link import Link
-from scuttled.core.messages import (
+from scuttled.errors import Refused, RemoteProtocolError
+from scuttled.models.registry import MODELS
+from scuttled.node.node import MODELS_MAX, Node
+from scuttled.protocol import codec, heartbeat, in_flight, link, session
+from scuttled.protocol.handshake import Refusal, check_hello
+from scuttled.protocol.link import Link
+from scuttled.protocol.messages import (
     Ask,
     Bye,
     ClockMessage,
@@ -39,10 +41,9 @@ from scuttled.core.messages import (
     Ping,
     Pong,
 )
-from scuttled.core.update import Instant, stamp
-from scuttled.errors import Refused, RemoteProtocolError
-from scuttled.models import MODELS
-from scuttled.node import MODELS_MAX, Node
+from scuttled.replica import sources
+from scuttled.replica.change import TEXT
+from scuttled.replica.update import Instant, stamp
 
 
 def linked(one: Node | None = None, two: Node | None = None) -> Line:
@@ -55,13 +56,13 @@ def linked(one: Node | None = None, two: Node | None = None) -> Line:
 
 def tell(line: Line, end: int, *messages: Message, now: Instant = NOW) -> None:
     """As if the other end had said that to this one."""
-    line.links[end].receive(b"".join(map(wire.encode, messages)), now)
+    line.links[end].receive(b"".join(map(codec.encode, messages)), now)
 
 
 def said(line: Line, end: int, now: Instant = NOW) -> list[Message]:
     """What this end has to say by now, which is then lost."""
     line.draw(end, now)
-    frames = wire.Frames()
+    frames = codec.Frames()
     frames.trust()
     data, line.under_way[end] = line.under_way[end], b""
     return list(frames.feed(data))
@@ -124,7 +125,7 @@ def test_a_second_hello_is_nonsense() -> None:
 
 def test_a_large_frame_is_taken_from_who_has_shaken_hands_and_from_no_other() -> None:
     line = Line(a_node(1), a_node(2))
-    large = wire.encode(Delta("default", 1, [(source(1), [bytes(9)] * 9000)], 1, None))
+    large = codec.encode(Delta("default", 1, [(source(1), [bytes(9)] * 9000)], 1, None))
     with pytest.raises(RemoteProtocolError, match="at most 4096"):
         line.links[1].receive(large, NOW)
 
@@ -195,7 +196,7 @@ def test_words_longer_than_a_peer_takes_are_cut() -> None:
     line = linked()
     line.links[0].close(Code.PROTOCOL, "x" * 5000)
     (error,) = said(line, 0)
-    assert error == ErrorMessage(Code.PROTOCOL, "x" * wire.WORDS_MAX)
+    assert error == ErrorMessage(Code.PROTOCOL, "x" * codec.WORDS_MAX)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +277,7 @@ def test_one_model_more_than_there_can_be_is_refused_and_the_link_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     line = linked()
-    monkeypatch.setattr("scuttled.node.MODELS_MAX", 2)
+    monkeypatch.setattr("scuttled.node.node.MODELS_MAX", 2)
     tell(line, 1, ClockMessage("third", "map", {}, {}, 1))
     (error,) = said(line, 1)
     assert isinstance(error, ErrorMessage)
@@ -321,7 +322,7 @@ def test_no_bytes_of_a_peer_raise_anything_but_a_protocol_error(data: st.DataObj
     ]
     try:
         for message in data.draw(st.lists(st.sampled_from(kinds), max_size=9)):
-            body = bytearray(wire.encode(message))
+            body = bytearray(codec.encode(message))
             if data.draw(st.booleans()):
                 body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
             line.links[1].receive(bytes(body), NOW)
@@ -481,12 +482,12 @@ def test_an_idle_link_is_pinged_and_measures_its_round_trip() -> None:
     line = linked()
     line.pass_time(0.0, 1.0)
     for end in line.links:
-        end.tick(at(pulse.PING_IDLE_S + 1.5))
-    pings = said(line, 0, at(pulse.PING_IDLE_S + 1.5))
+        end.tick(at(heartbeat.PING_IDLE_S + 1.5))
+    pings = said(line, 0, at(heartbeat.PING_IDLE_S + 1.5))
     assert [type(message) for message in pings] == [Ping]
     tell(line, 1, *pings, now=at(5.0))
     pongs = [m for m in said(line, 1, at(5.0)) if isinstance(m, Pong)]
-    tell(line, 0, *pongs, now=at(pulse.PING_IDLE_S + 2.0))
+    tell(line, 0, *pongs, now=at(heartbeat.PING_IDLE_S + 2.0))
     assert line.links[0].pulse.rtt_s == pytest.approx(0.5)
 
 
@@ -538,7 +539,7 @@ def test_clocks_that_differ_without_reason_start_the_models_afresh() -> None:
 
 
 def test_clocks_are_given_time_anew_after_a_start() -> None:
-    beats, differ = pulse.Pulse(at(0.0)), (bytes(8), b"other...")
+    beats, differ = heartbeat.Pulse(at(0.0)), (bytes(8), b"other...")
     for second in (10.0, 20.0):
         beats.ping(at(second), lambda: bytes(8))
     assert not beats.out_of_step(*differ)
@@ -617,7 +618,7 @@ def test_a_pause_is_as_long_as_the_round_trip_asks_for() -> None:
     line.links[0].tick(at(6.0))
     pings = said(line, 0, at(6.0))
     tell(line, 0, Pong(pings[0].sent_ms, WALL), now=at(6.5))  # type: ignore[union-attr]
-    assert line.links[0].sessions["default"].flight.stall_s == flight.STALL_S + 1.0
+    assert line.links[0].sessions["default"].flight.stall_s == in_flight.STALL_S + 1.0
 
 
 # --- a peer that floods --------------------------------------------------------------------------

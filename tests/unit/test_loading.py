@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 from scenes import WALL, a_map, put
 
-from scuttled.core.changes import BYTES, JSON, TEXT
+from scuttled.control.bulk_load import EXPIRES_MS_MAX, read_load
 from scuttled.errors import DataError, ScuttledError, UsageError
-from scuttled.loading import EXPIRES_MS_MAX, read_load
 from scuttled.models.map import Map
+from scuttled.replica.change import BYTES, JSON, TEXT
 
 
 def load(model: Map | None, *pairs: object, **fields: Any) -> tuple[int, int, int]:

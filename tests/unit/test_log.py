@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from scenes import a_map, entries, put, record, source
 
-from scuttled.core import log as room
-from scuttled.core.log import HEIRS_SEGMENTS, SEGMENT_ENTRIES, ArrivalLog, Marks
-from scuttled.core.update import Source, Stamp, stamp
+from scuttled.replica import arrival_log as room
+from scuttled.replica.arrival_log import HEIRS_SEGMENTS, SEGMENT_ENTRIES, ArrivalLog, Marks
+from scuttled.replica.update import Source, Stamp, stamp
 
 A, B = source(1), source(2)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from scuttled.logs import stderr_is_journal
+from scuttled.runtime.logs import stderr_is_journal
 
 SCRIPT = """
 import logging, sys, warnings
-from scuttled.logs import set_up_logging
+from scuttled.runtime.logs import set_up_logging
 set_up_logging("debug", "text")
 set_up_logging(*sys.argv[1:3])
-logger = logging.getLogger("scuttled.gossip")
+logger = logging.getLogger("scuttled.gossip.gossip")
 exec(sys.argv[3])
 """
 
@@ -47,7 +47,7 @@ def test_json_is_one_object_a_line() -> None:
     assert fields == {
         "v": 1,
         "level": "warning",
-        "logger": "scuttled.gossip",
+        "logger": "scuttled.gossip.gossip",
         "message": "dropped\n3",
     }
 
@@ -83,7 +83,9 @@ def test_a_warning_of_python_is_a_message() -> None:
 
 def test_auto_is_text_unless_stderr_itself_is_the_journals(tmp_path: Path) -> None:
     """The variable names a stream; one that was inherited and then redirected does not count."""
-    code = "import logging; from scuttled.logs import set_up_logging as s; s('info', 'auto')"
+    code = (
+        "import logging; from scuttled.runtime.logs import set_up_logging as s; s('info', 'auto')"
+    )
     code += "; logging.info('m')"
     log = tmp_path / "stderr"
     for place, form in [("same", r"<6>m\n"), ("other", r"..:..:.. info  m\n")]:

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import WALL, a_map, put, values
 
-from scuttled.core.changes import BYTES, JSON, OPTIONS, OWN, TEXT, Slot
 from scuttled.errors import DataError, UsageError
 from scuttled.models.map import KEY_BYTES_MAX, TTL_MS_MAX, Map, key_slot
 from scuttled.models.operations import call
-from scuttled.models.values import VALUE_BYTES_MAX, check_value, plain_value
+from scuttled.models.payload import VALUE_BYTES_MAX, check_value, plain_value
+from scuttled.replica.change import BYTES, JSON, OPTIONS, OWN, TEXT, Slot
 
 DEEP = b"[" * 100_000
 

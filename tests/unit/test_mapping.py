@@ -11,9 +11,9 @@ import pytest
 
 import scuttled
 from scuttled import GONE, Author, Clock, Events, Map, Scuttlebutt, Slots, Update, UpdateEvent
-from scuttled.core.update import NodeId
 from scuttled.errors import DataError, UsageError
-from scuttled.models import MODELS
+from scuttled.models.registry import MODELS
+from scuttled.replica.update import NodeId
 
 TYPES = list(MODELS.values())
 

@@ -6,11 +6,11 @@ from math import inf
 import pytest
 from scenes import Line, a_node, at
 
-from scuttled.core.sharing import LEAST_PER_S
-from scuttled.core.update import Instant
-from scuttled.measuring import JUDGED_S, Measure
 from scuttled.models.log import Log
-from scuttled.node import Node
+from scuttled.node.node import Node
+from scuttled.node.throughput import JUDGED_S, Measure
+from scuttled.protocol.flow_control import LEAST_PER_S
+from scuttled.replica.update import Instant
 
 STEP_S = 0.05
 ENTRY = "x" * 100

@@ -19,13 +19,8 @@ from scenes import (
     write,
 )
 
-from scuttled.core import wire
-from scuttled.core.changes import BYTES, DELETED, JSON, make_change
-from scuttled.core.clock import Clock
-from scuttled.core.hlc import Author
-from scuttled.core.messages import ClockMessage, Code
-from scuttled.core.update import NodeId, Stamp, Update, stamp
-from scuttled.members import (
+from scuttled.models.map import Map
+from scuttled.node.membership import (
     COLLECT_AGE_MS,
     FRESH_MS,
     MEMBERS,
@@ -35,9 +30,14 @@ from scuttled.members import (
     Members,
     Settings,
 )
-from scuttled.models.map import Map
-from scuttled.node import DEFAULT_MODEL, Node
-from scuttled.simulation.heap import Disk
+from scuttled.node.node import DEFAULT_MODEL, Node
+from scuttled.protocol import codec
+from scuttled.protocol.messages import ClockMessage, Code
+from scuttled.replica.change import BYTES, DELETED, JSON, make_change
+from scuttled.replica.hlc import Author
+from scuttled.replica.update import NodeId, Stamp, Update, stamp
+from scuttled.replica.version_vector import Clock
+from scuttled.simulation.nodes import Disk
 from scuttled.version import __version__
 
 EVER = Stamp(stamp(2**62))
@@ -668,7 +668,7 @@ def test_a_model_that_is_stopped_on_a_link_does_not_wait_for_that_peer() -> None
     line.settle()
     other = one.model_to_write("other", "map")
     assert one.members.stability(other, [line.links[0]], LATE) is None
-    line.links[0].receive(wire.encode(ClockMessage("other", "log", {}, {}, 1)), NOW)
+    line.links[0].receive(codec.encode(ClockMessage("other", "log", {}, {}, 1)), NOW)
     assert list(line.links[0].stopped) == ["other"]
     assert one.members.stability(other, [line.links[0]], LATE) is not None
 

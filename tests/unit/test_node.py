@@ -23,15 +23,15 @@ from scenes import (
     write,
 )
 
-from scuttled.core.changes import JSON, TEXT, make_change
-from scuttled.core.clock import Clock
-from scuttled.core.messages import Code
-from scuttled.core.slots import Slots
-from scuttled.core.update import Instant, make_source, stamp
 from scuttled.errors import DataError, Refused
 from scuttled.models.map import Map
-from scuttled.node import DEFAULT_MODEL, MEMBERS, Node
-from scuttled.simulation.heap import Disk
+from scuttled.node.node import DEFAULT_MODEL, MEMBERS, Node
+from scuttled.protocol.messages import Code
+from scuttled.replica.change import JSON, TEXT, make_change
+from scuttled.replica.slots import Slots
+from scuttled.replica.update import Instant, make_source, stamp
+from scuttled.replica.version_vector import Clock
+from scuttled.simulation.nodes import Disk
 
 DEEP = b"[" * 100_000
 
@@ -87,7 +87,7 @@ def test_a_model_that_is_not_there_or_of_another_type_is_refused() -> None:
 
 
 def test_there_is_a_most_of_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scuttled.node.MODELS_MAX", 3)
+    monkeypatch.setattr("scuttled.node.node.MODELS_MAX", 3)
     node = a_node(1)
     node.create("one", "map")
     with pytest.raises(Refused, match="there are 3 models already"):
@@ -220,7 +220,7 @@ def test_a_clock_may_be_saved_later_than_the_updates_but_never_before() -> None:
 
 
 def test_the_clock_comes_with_the_last_part_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scuttled.unsaved.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 4)
     node = a_node(1, stored=True)
     for n in range(10):
         put(default(node), f"k{n}")
@@ -236,7 +236,7 @@ def test_what_is_no_longer_there_goes_to_disk_with_what_replaced_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else a kill between two parts would take a saved value and leave neither."""
-    monkeypatch.setattr("scuttled.unsaved.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 4)
     disk = Disk(node_id(1))
     node = a_node(1, disk=disk)
     write(node, "k", "saved")
@@ -254,7 +254,7 @@ def test_what_is_no_longer_there_goes_to_disk_with_what_replaced_it(
 def test_what_was_acknowledged_is_on_disk_even_if_it_was_overwritten_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scuttled.unsaved.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 4)
     disk = Disk(node_id(1))
     node = a_node(1, disk=disk)
     write(node, "k", "first")

@@ -7,18 +7,18 @@ from scenes import NOW, WALL, a_node, default, values
 from test_npm_ids import header, meet, say, updates
 
 from scuttled.config.settings import BRIDGES
-from scuttled.core.changes import JSON, TEXT
-from scuttled.core.slots import Slots
 from scuttled.errors import ConfigError, RemoteProtocolError
 from scuttled.models.log import Log
-from scuttled.npm import lines as lines_room
+from scuttled.npm import codec as lines_room
 from scuttled.npm import removals as removals_room
 from scuttled.npm.bridge import Bridge, Target
-from scuttled.npm.dialects import name_of
+from scuttled.npm.codec import LeftOut, Lines, read_line
 from scuttled.npm.hazards import INHERITED, INTERNAL, NESTING_MAX, Unsayable, nesting
-from scuttled.npm.lines import LeftOut, Lines, read_line
 from scuttled.npm.removals import Removals
-from scuttled.npm.talk import Talk
+from scuttled.npm.session import Talk
+from scuttled.npm.translation import name_of
+from scuttled.replica.change import JSON, TEXT
+from scuttled.replica.slots import Slots
 
 LONG = "a line of more than 1048576 bytes"
 

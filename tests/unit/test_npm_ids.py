@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from scenes import NOW, SKEW_MS, WALL, a_node, default, sync, values
 
-from scuttled.core.slots import Slots
-from scuttled.core.update import Instant, life_of, source_text
 from scuttled.models.value import Value
-from scuttled.node import Node
+from scuttled.node.node import Node
 from scuttled.npm import shared as shared_room
 from scuttled.npm.bridge import Bridge
+from scuttled.npm.session import LOOKED_AT_MAX, Talk
 from scuttled.npm.shared import Shared
-from scuttled.npm.talk import LOOKED_AT_MAX, Talk
+from scuttled.replica.slots import Slots
+from scuttled.replica.update import Instant, life_of, source_text
 
 
 def header(npm: str = "Q", **clock: float) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from scenes import a_node
 from sockets import on_sockets
 
 from scuttled.npm.bridge import Bridge
-from scuttled.npm.serving import NpmDoor
-from scuttled.transport import (
+from scuttled.npm.server import NpmDoor
+from scuttled.runtime.streams import (
     KEEP_ALIVE_COUNT,
     KEEP_ALIVE_IDLE_S,
     KEEP_ALIVE_INTERVAL_S,

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from scenes import NOW, WALL, a_node, default, put, values, write
 
-from scuttled.core import sources
-from scuttled.core.changes import JSON
 from scuttled.errors import RemoteProtocolError
-from scuttled.node import Node
-from scuttled.npm import talk as room
+from scuttled.node.node import Node
+from scuttled.npm import session as room
 from scuttled.npm.bridge import Bridge
-from scuttled.npm.lines import Lines, ticks_of
-from scuttled.npm.talk import CAUSES_MAX, Talk
+from scuttled.npm.codec import Lines, ticks_of
+from scuttled.npm.session import CAUSES_MAX, Talk
+from scuttled.replica import sources
+from scuttled.replica.change import JSON
 
 HEADER = {"id": "A", "clock": {}}
 

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from scenes import a_node, at
 
+from scuttled.control.backpressure import Gate, Pacing, Ticket, cost
 from scuttled.errors import TimedOut
-from scuttled.node import Node
-from scuttled.pacing import Gate, Pacing, Ticket, cost
+from scuttled.node.node import Node
 
 EMIT: dict[str, Any] = {"id": 1, "op": "emit", "name": "n"}
 APPEND: dict[str, Any] = {"id": 1, "op": "call", "model": "m", "operation": "append", "args": ["x"]}

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from scuttled.errors import UsageError
-from scuttled.paper import drawing, telling
-from scuttled.paper.copies import Copies
-from scuttled.paper.course import Course
+from scuttled.paper import figures, report
 from scuttled.paper.experiments import Experiment
 from scuttled.paper.gossip import FLOW_S, FlowRun, run_fig2, run_flow
+from scuttled.paper.measurements import Course
 from scuttled.paper.orders import BY_VECTOR, ORDERS, choose
-from scuttled.paper.points import FIG2, FLOW, Point, rows
+from scuttled.paper.reference_points import FIG2, FLOW, Point, rows
+from scuttled.paper.replicas import Copies
+from scuttled.paper.schedule import FIG2_S, LIMITED_FROM_S, Timetable, rate_per_s
 from scuttled.paper.sessions import Knows, Sessions, run_sessions
 from scuttled.paper.spread import spread
-from scuttled.paper.timetable import FIG2_S, LIMITED_FROM_S, Timetable, rate_per_s
 
 LUCK = np.random.default_rng(1)
 LESS = 0.25  # of scuttle-depth's peak staleness, that ours is below it at least
@@ -173,7 +173,7 @@ def test_a_figure_is_the_same_bytes_each_time_and_small(
 ) -> None:
     paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
     for path in paths:
-        drawing.draw(small, path)
+        figures.draw(small, path)
     one, two = (path.read_bytes() for path in paths)
     assert one == two
     assert len(one) < 200_000
@@ -182,11 +182,11 @@ def test_a_figure_is_the_same_bytes_each_time_and_small(
 
 def test_a_figure_of_another_kind_is_refused_before_anything_is_run() -> None:
     with pytest.raises(UsageError, match=r"written as \.svg or \.png"):
-        drawing.check_path("figure.pdf")
+        figures.check_path("figure.pdf")
 
 
 def test_an_answer_says_what_was_read_off_and_what_was_not(small: Experiment) -> None:
-    answer = telling.told(small)
+    answer = report.told(small)
     assert len(answer.rows) == len(answer.lines) == len(answer.objects) - 1 == 35
     by_order = {fields["order"]: fields for fields in answer.objects if "order" in fields}
     assert by_order["depth"]["read_off"] == 24

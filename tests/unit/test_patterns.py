@@ -2,8 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scuttled.patterns import at_least, escaped, is_pattern, prefix_of, split_at_equals, unescaped
-from scuttled.watching import matcher
+from scuttled.client.patterns import (
+    at_least,
+    escaped,
+    is_pattern,
+    prefix_of,
+    split_at_equals,
+    unescaped,
+)
+from scuttled.control.watch import matcher
 
 odd = st.text("ab*?\\/=-", max_size=8)
 

@@ -21,16 +21,16 @@ import pytest
 from scenes import default, node_id, values, write
 from test_storage import RNG, begun, kept
 
-from scuttled.storage import FILE, Damaged, Identity, Storage
+from scuttled.storage.storage import FILE, Damaged, Identity, Storage
 
 WRITER = """
 import random, sys
 from pathlib import Path
 from scenes import default, write
 from test_storage import begun, kept
-import scuttled.storage
-scuttled.storage.CHECKPOINT_BYTES = 200_000
-storage = scuttled.storage.Storage(Path(sys.argv[1]), sys.argv[2])
+import scuttled.storage.storage
+scuttled.storage.storage.CHECKPOINT_BYTES = 200_000
+storage = scuttled.storage.storage.Storage(Path(sys.argv[1]), sys.argv[2])
 storage.begin("before", random.Random(1).getrandbits)
 node = begun(storage)
 n = 0

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scuttled.cli import output, text
-from scuttled.config import load
-from scuttled.core import wire
-from scuttled.core.messages import PROTOCOL, Bye, ErrorMessage, Hello
-from scuttled.core.update import NodeId
+from scuttled.cli import formatting, output
+from scuttled.config.config import load
 from scuttled.errors import RemoteProtocolError
-from scuttled.npm.lines import is_id
+from scuttled.npm.codec import is_id
 from scuttled.printable import UNSAFE, has_control, one_line
+from scuttled.protocol import codec
+from scuttled.protocol.messages import PROTOCOL, Bye, ErrorMessage, Hello
+from scuttled.replica.update import NodeId
 
 COMMANDS = [
     "\x1b[2J",
@@ -53,7 +53,7 @@ def test_a_sentence_is_one_line_and_commands_nothing(odd: str) -> None:
 
 
 def read_again(**changes: Any) -> Any:
-    return wire.decode(wire.encode(replace(HELLO, **changes))[4:])
+    return codec.decode(codec.encode(replace(HELLO, **changes))[4:])
 
 
 @pytest.mark.parametrize("field", ["name", "address", "version", "cluster", "features"])
@@ -74,7 +74,7 @@ def test_an_odd_but_harmless_name_is_let_in(odd: str) -> None:
 @pytest.mark.parametrize("odd", [*COMMANDS, *TURNERS])
 def test_the_words_of_an_end_are_never_refused_but_escaped(odd: str) -> None:
     for end in (Bye(9, f"a{odd} stops"), ErrorMessage(1, f"a{odd} stops")):
-        read = wire.decode(wire.encode(end)[4:])
+        read = codec.decode(codec.encode(end)[4:])
         assert isinstance(read, Bye | ErrorMessage)
         assert read.code == end.code
         assert read.words == one_line(end.words)
@@ -83,21 +83,21 @@ def test_the_words_of_an_end_are_never_refused_but_escaped(odd: str) -> None:
 @pytest.mark.parametrize(
     "frame",
     [
-        [wire.CLOCK, "m\n", "map", {}, {}, 1, 1, 0, False, False],
-        [wire.CLOCK, "m", "map\x1b", {}, {}, 1, 1, 0, False, False],
-        [wire.DELTA, "m\u2028", 1, [], 0, None, False],
-        [wire.RESET, "m\n", 1, [], 0, None],
-        [wire.HAVE, "m\n", 1, {}, 0],
-        [wire.ASK, 1, "m\n", 0, []],
-        [wire.TELL, 1, "m\n", b"h" * 8, [], [], {}],
-        [wire.ERROR, 1, "words", "m\n"],
-        [wire.PING, 1, 1, b"", {"map\n": [1.0, None, [], 1]}],
+        [codec.CLOCK, "m\n", "map", {}, {}, 1, 1, 0, False, False],
+        [codec.CLOCK, "m", "map\x1b", {}, {}, 1, 1, 0, False, False],
+        [codec.DELTA, "m\u2028", 1, [], 0, None, False],
+        [codec.RESET, "m\n", 1, [], 0, None],
+        [codec.HAVE, "m\n", 1, {}, 0],
+        [codec.ASK, 1, "m\n", 0, []],
+        [codec.TELL, 1, "m\n", b"h" * 8, [], [], {}],
+        [codec.ERROR, 1, "words", "m\n"],
+        [codec.PING, 1, 1, b"", {"map\n": [1.0, None, [], 1]}],
     ],
     ids=lambda frame: str(frame[0]),
 )
 def test_models_and_data_types_are_names_too(frame: list[Any]) -> None:
     with pytest.raises(RemoteProtocolError):
-        wire.decode(msgpack.packb(frame))
+        codec.decode(msgpack.packb(frame))
 
 
 # --- cells, lines and JSON -----------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_cells_lines_and_json_hold_nothing_that_a_terminal_obeys(value: str | by
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_was_escaped_is_read_back_exactly(value: str) -> None:
-    assert text.unescape(text.escape(value).encode()) == value.encode()
+    assert formatting.unescape(formatting.escape(value).encode()) == value.encode()
 
 
 @pytest.mark.parametrize("half", ["\ud800", "a\udfffb"])
@@ -129,8 +129,8 @@ def test_half_of_a_pair_can_be_written(half: str, capfdbinary: Any) -> None:
 
 
 def test_a_mark_at_the_start_of_a_cell_does_not_leave_it() -> None:
-    assert text.escape("\u0301a") == "\\xcc\\x81a"
-    assert text.escape("e\u0301") == "e\u0301"
+    assert formatting.escape("\u0301a") == "\\xcc\\x81a"
+    assert formatting.escape("e\u0301") == "e\u0301"
 
 
 def test_marks_take_no_column() -> None:

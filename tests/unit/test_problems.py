@@ -1,6 +1,6 @@
 """Problems are said once in the log, each time they come."""
 
-from scuttled.problems import Problem, ProblemLog
+from scuttled.node.problems import Problem, ProblemLog
 
 ALONE = Problem("alone", "no link", "scuttled join ADDR")
 PEER = Problem("peer", "peer db1 is down", about="db1")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scuttled.readiness import inherited_sockets, notify, watchdog_interval_s
+from scuttled.runtime.systemd import inherited_sockets, notify, watchdog_interval_s
 
 # Puts the sockets where systemd would, for systemd starts from a clean slate and pytest does not.
 CHILD = """
@@ -21,7 +21,7 @@ for at, fd in enumerate(map(int, sys.argv[1].split(","))):
     os.dup2(fd, 30 + at)
 for at in range(int(os.environ["LISTEN_FDS"])):
     os.dup2(30 + at, 3 + at)
-from scuttled.readiness import inherited_sockets
+from scuttled.runtime.systemd import inherited_sockets
 os.environ["LISTEN_PID"] = os.environ["LISTEN_PID"] or str(os.getpid())
 given = inherited_sockets(os.environ, os.getpid())
 print(json.dumps({

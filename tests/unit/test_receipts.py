@@ -1,7 +1,7 @@
 from scenes import NOW, a_map, drain, put, saved, sessions, source, sync
 
-from scuttled.core.messages import Have
-from scuttled.core.receipts import Receipts
+from scuttled.protocol.acks import Receipts
+from scuttled.protocol.messages import Have
 
 
 def receipts(*, stored: bool = True) -> Receipts:

@@ -25,18 +25,18 @@ from scenes import (
     write,
 )
 
-from scuttled.core import sources
-from scuttled.core.changes import CLEAR, TEXT, slot_of
-from scuttled.core.messages import Code, Have, Reset
-from scuttled.core.scuttlebutt import Scuttlebutt
-from scuttled.core.session import Session
-from scuttled.core.update import Instant, Stamp, stamp
 from scuttled.errors import RemoteProtocolError
-from scuttled.measuring import Measure
 from scuttled.models.map import Map
-from scuttled.node import MEMBERS, Node
-from scuttled.rejoining import KEYS_BYTES_MAX, KEYS_MAX, NAMED_MAX, Rejoin, Rejoined, rejoin
-from scuttled.simulation.heap import Disk
+from scuttled.node.node import MEMBERS, Node
+from scuttled.node.throughput import Measure
+from scuttled.protocol.messages import Code, Have, Reset
+from scuttled.protocol.session import Session
+from scuttled.replica import sources
+from scuttled.replica.change import CLEAR, TEXT, slot_of
+from scuttled.replica.rejoin import KEYS_BYTES_MAX, KEYS_MAX, NAMED_MAX, Rejoin, Rejoined, rejoin
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.update import Instant, Stamp, stamp
+from scuttled.simulation.nodes import Disk
 
 EVER = Stamp(stamp(2**62))
 LATER = WALL + 1000  # when the RESET comes
@@ -552,7 +552,7 @@ def test_writes_during_the_gathering_are_not_lost() -> None:
 def test_storage_gets_the_whole_in_one_batch_and_links_see_nothing_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scuttled.unsaved.SAVE_ENTRIES_MAX", 2)
+    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 2)
     disk = Disk(node_id(1))
     one, two = a_node(1, disk=disk), a_node(2)
     write(one, "mine")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from scuttled import logs
-from scuttled.repeats import (
+from scuttled.runtime import logs
+from scuttled.runtime.repeats import (
     FROM_STRANGERS,
     KINDS_MAX,
     MINUTE_S,
@@ -129,7 +129,7 @@ def _fail(logger: logging.Logger) -> None:
         logger.exception("accept failed")
 
 
-@pytest.mark.parametrize("name", ["trio.serve_listeners", "scuttled.gossip"])
+@pytest.mark.parametrize("name", ["trio.serve_listeners", "scuttled.gossip.gossip"])
 def test_whoever_logs_there_is_no_traceback_and_no_flood(
     stderr: Callable[[], str], name: str
 ) -> None:

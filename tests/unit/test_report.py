@@ -8,18 +8,18 @@ import pytest
 from scenes import Line, a_node, node_id, source
 from sockets import Member, listening, on_sockets, until
 
-from scuttled.config import Config
-from scuttled.core.changes import JSON, make_change
-from scuttled.core.messages import Code
-from scuttled.core.update import TICKS_PER_MS, Instant, Stamp, stamp
-from scuttled.dialling import Peer
+from scuttled.config.config import Config
+from scuttled.control.backpressure import Pacing
+from scuttled.daemon.status import LAG_S, Report
+from scuttled.gossip.dialer import Peer
 from scuttled.npm.bridge import Bridge
 from scuttled.npm.guests import GONE_TOLD_S, Dialled, Guest, Guests
-from scuttled.npm.talk import Talk
-from scuttled.pacing import Pacing
-from scuttled.report import LAG_S, Report
-from scuttled.storage import Storage
-from scuttled.waking import read_clocks
+from scuttled.npm.session import Talk
+from scuttled.protocol.messages import Code
+from scuttled.replica.change import JSON, make_change
+from scuttled.replica.update import TICKS_PER_MS, Instant, Stamp, stamp
+from scuttled.runtime.bell import read_clocks
+from scuttled.storage.storage import Storage
 
 BEGAN = Instant(100.0, 1_700_000_000_000)
 LATER = Instant(112.5, 1_700_000_012_500)

@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import NOW, WALL, Line, a_node, default, examples, node_id, put, save, values, write
 
-from scuttled import rpc
-from scuttled.core.changes import TEXT
-from scuttled.core.update import Instant
+from scuttled.client import protocol as rpc
+from scuttled.control.backup_operations import ROW_BYTES, UPDATES_BYTES_MAX
+from scuttled.control.operations import Answer, Daemon, Requests, Waiting
+from scuttled.control.scan import Listing
+from scuttled.control.watch import Watch
 from scuttled.errors import (
     DataError,
     NoCommonProtocol,
@@ -17,15 +19,13 @@ from scuttled.errors import (
     TimedOut,
     UsageError,
 )
-from scuttled.listing import Listing
 from scuttled.models.map import Map
 from scuttled.models.operations import operation
-from scuttled.models.values import VALUE_BYTES_MAX
-from scuttled.node import Node
-from scuttled.requests import Answer, Daemon, Requests, Waiting
-from scuttled.requests.backup import ROW_BYTES, UPDATES_BYTES_MAX
+from scuttled.models.payload import VALUE_BYTES_MAX
+from scuttled.node.node import Node
+from scuttled.replica.change import TEXT
+from scuttled.replica.update import Instant
 from scuttled.version import __version__
-from scuttled.watching import Watch
 
 DEEP = b"[" * 100_000
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from scuttled import Author, Map, Scuttlebutt, Set, load, save
-from scuttled.core.update import NodeId
 from scuttled.errors import DataError, UsageError
-from scuttled.library import UncheckedFile
+from scuttled.library.models import UncheckedFile
+from scuttled.replica.update import NodeId
 
 # What was saved before files had a check: {"price": 100, "name": "apple"}, and a deletion.
 OLD = bytes.fromhex(

@@ -9,12 +9,12 @@ import trio
 from scenes import WALL, default, write
 from test_storage import RNG, begun
 
-from scuttled.core.update import Instant
 from scuttled.errors import StorageError
-from scuttled.node import Node
-from scuttled.outside import Outside
-from scuttled.saving import ANEW_S, Saving
-from scuttled.storage import Damaged, Storage
+from scuttled.node.node import Node
+from scuttled.replica.update import Instant
+from scuttled.runtime.environment import Outside
+from scuttled.storage.flusher import ANEW_S, Saving
+from scuttled.storage.storage import Damaged, Storage
 
 T = TypeVar("T")
 

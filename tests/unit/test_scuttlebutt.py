@@ -24,13 +24,13 @@ from scenes import (
     values,
 )
 
-from scuttled.core.changes import SEAL_BYTES, SLOT_BYTES_MAX, TEXT, make_change
-from scuttled.core.clock import Clock
-from scuttled.core.hlc import Author
-from scuttled.core.scuttlebutt import COMPACT_ENTRIES_MIN, Scuttlebutt
-from scuttled.core.sources import SOURCES_MAX
-from scuttled.core.update import CHANGE_BYTES_MAX, RECORD_BYTES_MAX, Stamp, Update, stamp
 from scuttled.errors import DataError, RemoteProtocolError
+from scuttled.replica.change import SEAL_BYTES, SLOT_BYTES_MAX, TEXT, make_change
+from scuttled.replica.hlc import Author
+from scuttled.replica.scuttlebutt import COMPACT_ENTRIES_MIN, Scuttlebutt
+from scuttled.replica.sources import SOURCES_MAX
+from scuttled.replica.update import CHANGE_BYTES_MAX, RECORD_BYTES_MAX, Stamp, Update, stamp
+from scuttled.replica.version_vector import Clock
 
 EVER = Stamp(stamp(2**62))
 

@@ -3,12 +3,14 @@
 import pytest
 from scenes import node_id
 
-from scuttled.core.changes import DELETED, ORIGIN, SEAL_BYTES, SIGNED, make_change
-from scuttled.core.clock import Clock
-from scuttled.core.hlc import Author
-from scuttled.core.security import Doubt, Seal, bridged_source, id_of_key, unsealed
-from scuttled.core.session import Session
-from scuttled.core.update import (
+from scuttled.models.map import Map
+from scuttled.models.set import Set
+from scuttled.protocol.session import Session
+from scuttled.replica.change import DELETED, ORIGIN, SEAL_BYTES, SIGNED, make_change
+from scuttled.replica.hlc import Author
+from scuttled.replica.rejoin import Rejoin, Rejoined, rejoin
+from scuttled.replica.signatures import Doubt, Seal, bridged_source, id_of_key, unsealed
+from scuttled.replica.update import (
     TICKS_PER_MS,
     Instant,
     Run,
@@ -18,10 +20,8 @@ from scuttled.core.update import (
     make_source,
     stamp,
 )
-from scuttled.models.map import Map
-from scuttled.models.set import Set
-from scuttled.rejoining import Rejoin, Rejoined, rejoin
-from scuttled.signing import check_with_ed25519, make_seal
+from scuttled.replica.version_vector import Clock
+from scuttled.runtime.keys import check_with_ed25519, make_seal
 
 WALL = 1_700_000_000_000
 LIMIT = Stamp(stamp((WALL + 60_000) * TICKS_PER_MS))

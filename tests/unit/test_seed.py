@@ -29,8 +29,8 @@ from scuttled import (
     save,
     signing_author,
 )
-from scuttled.core.update import Stamp, make_source, stamp
 from scuttled.errors import DataError
+from scuttled.replica.update import Stamp, make_source, stamp
 
 EVER = Stamp(stamp(2**62))
 

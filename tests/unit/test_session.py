@@ -25,14 +25,14 @@ from scenes import (
     values,
 )
 
-from scuttled.core import flight, session, turns, wire
-from scuttled.core.changes import slot_of
-from scuttled.core.log import SEGMENT_ENTRIES
-from scuttled.core.messages import Delta, Have
-from scuttled.core.session import Session
-from scuttled.core.update import RECORD_BYTES_MAX, Instant, Stamp, stamp
 from scuttled.errors import RemoteProtocolError
 from scuttled.models.map import Map
+from scuttled.protocol import codec, in_flight, send_order, session
+from scuttled.protocol.messages import Delta, Have
+from scuttled.protocol.session import Session
+from scuttled.replica.arrival_log import SEGMENT_ENTRIES
+from scuttled.replica.change import slot_of
+from scuttled.replica.update import RECORD_BYTES_MAX, Instant, Stamp, stamp
 
 EVER = Stamp(stamp(2**62))
 
@@ -157,7 +157,7 @@ def test_one_draw_looks_at_a_bounded_part_of_the_log() -> None:
 
 def test_far_behind_half_of_a_frame_is_the_oldest_and_half_the_newest() -> None:
     a, _ = sessions(filled(100), a_map(2))
-    cost = len(record("k00")) + turns.RECORD_OVERHEAD
+    cost = len(record("k00")) + send_order.RECORD_OVERHEAD
     first = keys(a.next_delta(10 * cost, NOW))
     assert first[:4] == ["k0", "k1", "k2", "k3"]
     assert "k99" in first
@@ -187,7 +187,7 @@ def test_what_was_sent_early_is_not_sent_again() -> None:
 def test_a_key_that_is_written_again_while_it_waits_keeps_its_place_in_line() -> None:
     one = filled(100)
     a, _ = sessions(one, a_map(2))
-    budget = 10 * (len(record("k00")) + turns.RECORD_OVERHEAD)
+    budget = 10 * (len(record("k00")) + send_order.RECORD_OVERHEAD)
     assert "k4" in keys(a.next_delta(budget, NOW))
     for n in range(20):
         put(one, f"more{n}")
@@ -276,15 +276,15 @@ def test_the_largest_record_and_the_longest_commit_each_fit_in_a_frame() -> None
     while a.behind:
         for delta in drain(a):
             b.receive_delta(delta, NOW)
-            assert len(wire.encode(delta)) <= wire.FRAME_BYTES_MAX
+            assert len(codec.encode(delta)) <= codec.FRAME_BYTES_MAX
         a.flight.delivered(NOW.mono_s)
     assert two.clock == one.clock
     assert two.count == 3
-    assert len(wire.encode(b.clock_message())) <= wire.FRAME_BYTES_MAX
+    assert len(codec.encode(b.clock_message())) <= codec.FRAME_BYTES_MAX
     b.theirs.clear()
     saved(two)
     have = Have("m", 1, b.model.clock.copy_times(), 1)
-    assert len(wire.encode(have)) <= wire.FRAME_BYTES_MAX
+    assert len(codec.encode(have)) <= codec.FRAME_BYTES_MAX
 
 
 # --- the commit ----------------------------------------------------------------------------------
@@ -546,7 +546,7 @@ def test_a_sender_pauses_when_a_window_full_is_under_way() -> None:
     under_way = sum(len(r) for _, r in sent(deltas))
     assert a.paused(NOW)
     assert a.behind
-    assert flight.WINDOW_BYTES <= under_way <= flight.WINDOW_BYTES + PLENTY
+    assert in_flight.WINDOW_BYTES <= under_way <= in_flight.WINDOW_BYTES + PLENTY
     b.receive_delta(deltas[0], NOW)
     have = b.receipts.next(b.round)
     assert have is not None
@@ -559,9 +559,9 @@ def test_a_sender_pauses_when_what_it_sent_is_not_acknowledged_for_long() -> Non
     a, _ = sessions(one, a_map(2))
     assert a.next_delta(PLENTY, at(0.0)) is not None
     put(one, "new")
-    assert a.has_something(at(flight.STALL_S))
-    assert not a.has_something(at(flight.STALL_S + 0.01))
-    assert a.flight.stall_at() == flight.STALL_S
+    assert a.has_something(at(in_flight.STALL_S))
+    assert not a.has_something(at(in_flight.STALL_S + 0.01))
+    assert a.flight.stall_at() == in_flight.STALL_S
     a.flight.delivered(0.0)
     assert a.has_something(at(9.0))
 
@@ -584,13 +584,13 @@ def test_a_peer_that_does_not_read_finds_the_latest_value_when_it_does() -> None
 def test_what_is_remembered_of_deltas_under_way_is_bounded() -> None:
     one, two = a_map(1), a_map(2)
     a, b = sessions(one, two)
-    for n in range(3 * flight.FLIGHT_MAX):
+    for n in range(3 * in_flight.FLIGHT_MAX):
         put(one, f"k{n}")
         delta = a.next_delta(PLENTY, NOW)
         assert delta is not None
         b.receive_delta(delta, NOW)
         a.flight.delivered(NOW.mono_s)
-    assert len(a.flight._drawn) <= flight.FLIGHT_MAX
+    assert len(a.flight._drawn) <= in_flight.FLIGHT_MAX
     assert len(a._skips) <= session.SKIPS_MAX
     have = b.receipts.next(b.round)
     assert have is not None

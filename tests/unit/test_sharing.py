@@ -4,12 +4,12 @@ from math import inf
 import pytest
 from scenes import NOW, WALL, Line, a_node, at, node_id
 
-from scuttled.core import wire
-from scuttled.core.flow import Rates
-from scuttled.core.messages import Ping, Pong, Strait, Told
-from scuttled.core.sharing import FRESH_S, HOLD_S, KNOWN_S, LEAST_PER_S, Course, Sharing
-from scuttled.core.told import STRAITS_MAX, TYPES_MAX
-from scuttled.node import Node
+from scuttled.node.node import Node
+from scuttled.protocol import codec
+from scuttled.protocol.flow_codec import STRAITS_MAX, TYPES_MAX
+from scuttled.protocol.flow_control import FRESH_S, HOLD_S, KNOWN_S, LEAST_PER_S, Course, Sharing
+from scuttled.protocol.messages import Ping, Pong, Strait, Told
+from scuttled.protocol.rate_law import Rates
 
 
 def strait(per_s: float, *, number: int = 1, at_ms: int = WALL) -> Strait:
@@ -215,7 +215,7 @@ def pings(line: Line, start_s: int, seconds: int) -> int:
         for end in (0, 1):
             line.links[end].tick(now)
             line.draw(end, now)
-            frames = wire.Frames()
+            frames = codec.Frames()
             frames.trust()
             count += sum(isinstance(m, Ping) for m in frames.feed(line.under_way[end]))
             line.deliver(end, now)
@@ -236,13 +236,13 @@ def test_a_peer_that_knows_nothing_of_rates_is_told_nothing() -> None:
     line, one, _two = linked()
     limit(one, 10)
     line.links[0].pulse.sharing = None  # as after a HELLO without the feature
-    line.links[0].receive(wire.encode(Ping(1, WALL, b"")), NOW)
+    line.links[0].receive(codec.encode(Ping(1, WALL, b"")), NOW)
     line.draw(0)
-    frames = wire.Frames()
+    frames = codec.Frames()
     frames.trust()
     said = [m for m in frames.feed(line.under_way[0]) if isinstance(m, Ping | Pong)]
     assert [message.flows for message in said] == [{}]
-    assert wire.encode(Pong(1, 2))[4:5] == b"\x93"  # an array of three, as ever
+    assert codec.encode(Pong(1, 2))[4:5] == b"\x93"  # an array of three, as ever
 
 
 def test_two_nodes_say_that_they_know_of_rates() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from scuttled.signals import HEEDED, Signals, StopAsked
+from scuttled.runtime.signals import HEEDED, Signals, StopAsked
 
 
 @pytest.fixture(autouse=True)

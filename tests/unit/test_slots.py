@@ -3,8 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import TICKS, WALL, a_map, entries, examples, put, record, source, state, sync, values
 
-from scuttled.core import slots as room
-from scuttled.core.changes import (
+from scuttled.errors import RemoteProtocolError
+from scuttled.models.map import Map
+from scuttled.replica import slots as room
+from scuttled.replica.change import (
     BYTES,
     CLEAR,
     DELETED,
@@ -17,10 +19,8 @@ from scuttled.core.changes import (
     parse,
     slot_of,
 )
-from scuttled.core.clock import Clock
-from scuttled.core.update import RECORD_BYTES_MAX, Instant, Stamp, Update, outranks, stamp
-from scuttled.errors import RemoteProtocolError
-from scuttled.models.map import Map
+from scuttled.replica.update import RECORD_BYTES_MAX, Instant, Stamp, Update, outranks, stamp
+from scuttled.replica.version_vector import Clock
 
 EVER = Stamp(stamp(2**62))
 S2 = source(2)

@@ -24,13 +24,13 @@ from scenes import (
     write,
 )
 
-from scuttled.core.changes import TEXT
-from scuttled.core.hlc import Author
 from scuttled.errors import CantCreate, StorageError
-from scuttled.node import DEFAULT_MODEL, Node, Settings
-from scuttled.simulation.heap import Disk
-from scuttled.storage import FILE, SCHEMA, Batch, Identity, ModelBatch, Storage
+from scuttled.node.node import DEFAULT_MODEL, Node, Settings
+from scuttled.replica.change import TEXT
+from scuttled.replica.hlc import Author
+from scuttled.simulation.nodes import Disk
 from scuttled.storage.directory import PEERS_BYTES_MAX
+from scuttled.storage.storage import FILE, SCHEMA, Batch, Identity, ModelBatch, Storage
 
 ME = Identity(node_id(1), 1)
 RNG = random.Random(1)
@@ -152,7 +152,7 @@ def test_a_kill_at_any_time_loses_nothing_that_was_saved(
 def test_a_kill_between_two_batches_leaves_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scuttled.unsaved.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 4)
     storage = opened(tmp_path / "state")
     node = begun(storage)
     updates = [put(default(node), f"k{n}") for n in range(10)]
@@ -186,7 +186,7 @@ def test_a_saved_clock_never_covers_an_unsaved_update(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After each and every transaction."""
-    monkeypatch.setattr("scuttled.unsaved.SAVE_ENTRIES_MAX", 3)
+    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 3)
     storage = opened(tmp_path / "state")
     node = begun(storage)
     history = []
@@ -328,7 +328,7 @@ def test_the_write_ahead_log_is_folded_in(tmp_path: Path, monkeypatch: pytest.Mo
     kept(node, storage)
     before = storage.bytes
     assert before > 400_000
-    monkeypatch.setattr("scuttled.storage.CHECKPOINT_BYTES", 100_000)
+    monkeypatch.setattr("scuttled.storage.storage.CHECKPOINT_BYTES", 100_000)
     assert storage.wants_checkpoint
     storage.checkpoint()
     storage.close()

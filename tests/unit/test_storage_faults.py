@@ -13,13 +13,15 @@ import trio.lowlevel
 from scenes import NOW, TICKS, WALL, a_node, default, node_id, record, source, state, write
 from test_storage import RNG, begun, kept, opened
 
-from scuttled.core.hlc import Author
-from scuttled.core.update import TIMESTAMP_MAX, make_source, stamp
 from scuttled.errors import StorageError
-from scuttled.node import HLC_AHEAD_TICKS, Node, Settings
-from scuttled.outside import Outside
-from scuttled.saving import Saving
-from scuttled.storage import (
+from scuttled.node.node import HLC_AHEAD_TICKS, Node, Settings
+from scuttled.replica.hlc import Author
+from scuttled.replica.update import TIMESTAMP_MAX, make_source, stamp
+from scuttled.runtime.environment import Outside
+from scuttled.storage import schema
+from scuttled.storage.directory import LOCK
+from scuttled.storage.flusher import Saving
+from scuttled.storage.storage import (
     FILE,
     RANDOM_LIFE,
     Batch,
@@ -29,9 +31,7 @@ from scuttled.storage import (
     ModelBatch,
     Storage,
     another_life,
-    schema,
 )
-from scuttled.storage.directory import LOCK
 
 SCHEMA_1 = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -517,7 +517,7 @@ def test_the_write_ahead_log_stays_bounded_under_constant_writes(
 ) -> None:
     """A checkpoint that stops nobody never empties a log that is written to all the time."""
     limit = 1 << 20
-    monkeypatch.setattr("scuttled.storage.CHECKPOINT_BYTES", limit)
+    monkeypatch.setattr("scuttled.storage.storage.CHECKPOINT_BYTES", limit)
     storage = Storage(tmp_path, "off", WALL)
     begin(storage)
     node = begun(storage)
@@ -535,7 +535,7 @@ def test_the_write_ahead_log_stays_bounded_under_constant_writes(
                 most.append(storage._database.wal_bytes)
             nursery.cancel_scope.cancel()
 
-    monkeypatch.setattr("scuttled.saving.CHECKPOINT_S", 0.01)
+    monkeypatch.setattr("scuttled.storage.flusher.CHECKPOINT_S", 0.01)
     trio.run(write_on)
     # writers wait from 3 times the limit on; a batch may be under way, here of 2 to 3 MiB
     assert max(most) < 6 * limit

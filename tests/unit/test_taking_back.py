@@ -3,13 +3,13 @@
 import pytest
 from scenes import NOW, SKEW_MS, WALL, Line, a_node, at, default, put, save, values, write
 
-from scuttled.core.messages import Code
-from scuttled.core.update import Instant
+from scuttled.control.write_concern import Holders
 from scuttled.errors import TimedOut
-from scuttled.holding import Holders
-from scuttled.node import Node
-from scuttled.simulation.heap import Disk
-from scuttled.timekeeping import SETTLE_S
+from scuttled.node.node import Node
+from scuttled.node.timekeeping import SETTLE_S
+from scuttled.protocol.messages import Code
+from scuttled.replica.update import Instant
+from scuttled.simulation.nodes import Disk
 
 DAY = 86_400_000
 AGREED = at(SETTLE_S + 0.1)

@@ -2,11 +2,11 @@ from collections import Counter
 
 from scenes import NOW, WALL, a_node, default, put, write
 
-from scuttled.core.changes import TEXT
-from scuttled.core.update import Instant
+from scuttled.control.tally import SLICE, Tally
 from scuttled.models.map import Map
-from scuttled.node import Node
-from scuttled.tally import SLICE, Tally
+from scuttled.node.node import Node
+from scuttled.replica.change import TEXT
+from scuttled.replica.update import Instant
 
 LATER = Instant(10.0, WALL + 10_000)
 

@@ -2,9 +2,16 @@
 
 import pytest
 
-from scuttled.core.link import Link
-from scuttled.core.update import Instant, NodeId
-from scuttled.timekeeping import DOUBT_S, HEARD_MAX, HEARD_S, PLAUSIBLE_MS, SETTLE_S, Timekeeping
+from scuttled.node.timekeeping import (
+    DOUBT_S,
+    HEARD_MAX,
+    HEARD_S,
+    PLAUSIBLE_MS,
+    SETTLE_S,
+    Timekeeping,
+)
+from scuttled.protocol.link import Link
+from scuttled.replica.update import Instant, NodeId
 
 WALL = 1_700_000_000_000
 YEAR = 365 * 86_400_000

@@ -8,7 +8,7 @@ import trio
 from sockets import on_sockets, socket_pair
 
 from scuttled.errors import CantCreate, ConfigError
-from scuttled.transport import bound_address, bytes_unread, dial, open_listeners, remote_name
+from scuttled.runtime.streams import bound_address, bytes_unread, dial, open_listeners, remote_name
 
 
 async def _talk(address: str) -> None:

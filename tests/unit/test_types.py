@@ -8,21 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import node_id
 
-from scuttled.core.changes import JSON, TEXT, make_change, parse
-from scuttled.core.clock import Clock
-from scuttled.core.hlc import Author
-from scuttled.core.slots import Slots
-from scuttled.core.update import Stamp, Update, make_source, stamp
 from scuttled.errors import DataError, RemoteProtocolError, UsageError
-from scuttled.models import MODELS
 from scuttled.models.counter import TOTAL_MAX, Counter
 from scuttled.models.doc import Doc
 from scuttled.models.log import Log
 from scuttled.models.operations import call
+from scuttled.models.payload import check_value, exact, unpack
+from scuttled.models.registry import MODELS
 from scuttled.models.sequence import Sequence
 from scuttled.models.set import ELEMENT_BYTES_MAX, Set
 from scuttled.models.value import HISTORY_MAX, Value
-from scuttled.models.values import check_value, exact, unpack
+from scuttled.replica.change import JSON, TEXT, make_change, parse
+from scuttled.replica.hlc import Author
+from scuttled.replica.slots import Slots
+from scuttled.replica.update import Stamp, Update, make_source, stamp
+from scuttled.replica.version_vector import Clock
 
 EVER = Stamp(stamp(2**62))
 OTHERS = sorted(set(MODELS) - {"map"})

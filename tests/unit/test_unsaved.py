@@ -1,8 +1,8 @@
 from scenes import WALL, a_map, put, saved
 
 from scuttled.models.map import Map
-from scuttled.storage import Batch
-from scuttled.unsaved import SAVE_ENTRIES_MAX, model_batch, note_saved
+from scuttled.replica.unsaved import SAVE_ENTRIES_MAX, model_batch, note_saved
+from scuttled.storage.storage import Batch
 
 
 def stored(*keys: str) -> Map:

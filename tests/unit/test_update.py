@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import record, source
 
-from scuttled.core import update
-from scuttled.core.update import NodeId, Update, make_source, outranks
 from scuttled.errors import RemoteProtocolError
+from scuttled.replica import update
+from scuttled.replica.update import NodeId, Update, make_source, outranks
 
 times = st.integers(0, update.TIMESTAMP_MAX)
 sources = st.builds(make_source, st.binary(min_size=8, max_size=8), st.integers(0, 2**32 - 1))

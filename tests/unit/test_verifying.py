@@ -1,13 +1,13 @@
 import pytest
 from scenes import NOW, WALL, Line, a_node, default, node_id, save, write
 
-from scuttled.core import wire
-from scuttled.core.fingerprint import bucket_of
-from scuttled.core.messages import Ask, Tell
-from scuttled.core.slots import Slots
-from scuttled.core.wire import BUCKETS
-from scuttled.node import Node
-from scuttled.verifying import BUCKETS_ASKED_MAX, JOBS_MAX, ROWS_BYTES_MAX, Check, Finding
+from scuttled.node.consistency import BUCKETS_ASKED_MAX, JOBS_MAX, ROWS_BYTES_MAX, Check, Finding
+from scuttled.node.node import Node
+from scuttled.protocol import codec
+from scuttled.protocol.codec import BUCKETS
+from scuttled.protocol.messages import Ask, Tell
+from scuttled.replica.fingerprint import bucket_of
+from scuttled.replica.slots import Slots
 
 
 def two_nodes(count: int = 30) -> tuple[Node, Node, Line]:
@@ -102,8 +102,8 @@ def test_of_too_many_keys_that_differ_it_says_that_there_are_more() -> None:
 def test_what_a_peer_has_no_room_to_tell_is_not_taken_for_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scuttled.verifying.BUCKETS_ASKED_MAX", BUCKETS)
-    monkeypatch.setattr("scuttled.verifying.ROWS_BYTES_MAX", 5000)
+    monkeypatch.setattr("scuttled.node.consistency.BUCKETS_ASKED_MAX", BUCKETS)
+    monkeypatch.setattr("scuttled.node.consistency.ROWS_BYTES_MAX", 5000)
     _, two, line = two_nodes(2000)
     damage(two, "k0")
     finding = checked(line)
@@ -119,7 +119,7 @@ def test_what_a_peer_has_no_room_to_tell_is_not_taken_for_missing(
 
 
 def test_keys_are_named_as_far_as_an_answer_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scuttled.verifying.KEYS_BYTES_MAX", 7)
+    monkeypatch.setattr("scuttled.node.consistency.KEYS_BYTES_MAX", 7)
     _, two, line = two_nodes()
     for key in ("k1", "k2", "k3", "k4"):
         damage(two, key)
@@ -189,4 +189,4 @@ def test_all_that_one_answer_may_tell_fits_in_a_frame(size: int) -> None:
     count = ROWS_BYTES_MAX // (size + 12)
     told = {n.to_bytes(8, "big")[-size:].rjust(size, b"k"): 2**64 - 1 for n in range(count)}
     told |= {b"k" * (size - 1) + bytes((n,)) + b"!" * 12: 2**64 - 1 for n in range(5)}
-    assert wire.encode(Tell(1, "m" * 64, bytes(8), list(range(256)), [], told))
+    assert codec.encode(Tell(1, "m" * 64, bytes(8), list(range(256)), [], told))

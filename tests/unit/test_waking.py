@@ -8,7 +8,7 @@ import trio
 import trio.testing
 from sockets import on_sockets, socket_pair
 
-from scuttled.waking import AT_ONCE_BYTES, Bell, Outlet, read_clocks
+from scuttled.runtime.bell import AT_ONCE_BYTES, Bell, Outlet, read_clocks
 
 
 async def test_a_bell_that_was_rung_before_is_heard_at_once_and_once() -> None:

@@ -16,15 +16,15 @@ from scenes import (
     write,
 )
 
-from scuttled import listing as listing_room
-from scuttled import watching
-from scuttled.core.changes import TEXT
-from scuttled.core.update import Instant, stamp
+from scuttled.control import scan as listing_room
+from scuttled.control import watch as watching
+from scuttled.control.scan import Listing
+from scuttled.control.watch import Row, Watch, any_matcher, matcher
 from scuttled.errors import UsageError
-from scuttled.listing import Listing
 from scuttled.models.map import Map
-from scuttled.node import Node
-from scuttled.watching import Row, Watch, any_matcher, matcher
+from scuttled.node.node import Node
+from scuttled.replica.change import TEXT
+from scuttled.replica.update import Instant, stamp
 
 OP, MODEL, KEY, KIND, VALUE, REV, NAME, CURSOR, TIME = range(9)
 

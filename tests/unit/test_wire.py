@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import examples, record, source
 
-from scuttled.core import wire
-from scuttled.core.flow import Rates
-from scuttled.core.messages import (
+from scuttled.errors import RemoteProtocolError
+from scuttled.printable import one_line
+from scuttled.protocol import codec
+from scuttled.protocol.messages import (
     Ask,
     Bye,
     ClockMessage,
@@ -26,9 +27,8 @@ from scuttled.core.messages import (
     Tell,
     Told,
 )
-from scuttled.core.update import RECORD_BYTES_MAX, TIMESTAMP_MAX, NodeId, make_source
-from scuttled.errors import RemoteProtocolError
-from scuttled.printable import one_line
+from scuttled.protocol.rate_law import Rates
+from scuttled.replica.update import RECORD_BYTES_MAX, TIMESTAMP_MAX, NodeId, make_source
 
 plain = st.characters().filter(lambda char: one_line(char) == char)
 text = st.text(plain, max_size=255)
@@ -93,9 +93,9 @@ def frame(fields: Any) -> bytes:
 @given(data=st.data())
 def test_a_message_is_read_as_it_was_sent(kind: str, data: st.DataObject) -> None:
     message = data.draw(MESSAGES[kind])
-    frames = wire.Frames()
+    frames = codec.Frames()
     frames.trust()
-    assert list(frames.feed(wire.encode(message))) == [message]
+    assert list(frames.feed(codec.encode(message))) == [message]
     assert frames.halfway == 0
 
 
@@ -103,9 +103,9 @@ def test_a_message_is_read_as_it_was_sent(kind: str, data: st.DataObject) -> Non
 def test_messages_arrive_in_order_however_the_bytes_are_cut(
     sent: list[Message], data: st.DataObject
 ) -> None:
-    stream = b"".join(map(wire.encode, sent))
+    stream = b"".join(map(codec.encode, sent))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    frames, received = wire.Frames(), []
+    frames, received = codec.Frames(), []
     frames.trust()
     for start, end in pairwise([0, *cuts, len(stream)]):
         received += frames.feed(stream[start:end])
@@ -114,8 +114,8 @@ def test_messages_arrive_in_order_however_the_bytes_are_cut(
 
 def test_records_are_the_same_bytes_on_the_wire_as_at_rest() -> None:
     delta = Delta("m", 1, [(source(1), [record("k"), record("j")])], 2, None)
-    assert record("k") in wire.encode(delta)
-    assert record("j") in wire.encode(delta)
+    assert record("k") in codec.encode(delta)
+    assert record("j") in codec.encode(delta)
 
 
 # --- what makes no sense -------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def test_records_are_the_same_bytes_on_the_wire_as_at_rest() -> None:
 def decode(body: bytes) -> Message | None:
     """A message, or None for a RemoteProtocolError; anything else is a bug."""
     try:
-        return wire.decode(body)
+        return codec.decode(body)
     except RemoteProtocolError:
         return None
 
@@ -156,7 +156,7 @@ anything = st.recursive(
 def test_random_msgpack_is_a_message_or_a_protocol_error(kind: int, fields: list[Any]) -> None:
     message = decode(frame([kind, *fields]))
     if message is not None:
-        assert decode(wire.encode(message)[4:]) == message
+        assert decode(codec.encode(message)[4:]) == message
 
 
 @examples(300)
@@ -164,7 +164,7 @@ def test_random_msgpack_is_a_message_or_a_protocol_error(kind: int, fields: list
 def test_a_message_in_which_one_thing_is_wrong_is_a_message_or_a_protocol_error(
     message: Message, data: st.DataObject
 ) -> None:
-    fields = msgpack.unpackb(wire.encode(message)[4:], strict_map_key=False)
+    fields = msgpack.unpackb(codec.encode(message)[4:], strict_map_key=False)
     at = data.draw(st.integers(0, len(fields) - 1))
     fields[at] = data.draw(anything)
     decode(frame(fields))
@@ -175,7 +175,7 @@ def test_a_message_in_which_one_thing_is_wrong_is_a_message_or_a_protocol_error(
 def test_a_flipped_bit_is_another_message_or_a_protocol_error(
     message: Message, data: st.DataObject
 ) -> None:
-    body = bytearray(wire.encode(message)[4:])
+    body = bytearray(codec.encode(message)[4:])
     body[data.draw(st.integers(0, len(body) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     decode(bytes(body))
 
@@ -196,7 +196,7 @@ GOOD = {
 
 @pytest.mark.parametrize("kind", GOOD)
 def test_each_sample_below_is_good_but_for_what_is_wrong_with_it(kind: str) -> None:
-    assert wire.decode(frame(GOOD[kind]))
+    assert codec.decode(frame(GOOD[kind]))
 
 
 def bad(kind: str, at: int, value: object) -> list[object]:
@@ -272,7 +272,7 @@ def bad(kind: str, at: int, value: object) -> list[object]:
 )
 def test_every_malformed_shape_is_named(fields: object, words: str) -> None:
     with pytest.raises(RemoteProtocolError, match=words):
-        wire.decode(frame(fields))
+        codec.decode(frame(fields))
 
 
 @pytest.mark.parametrize(
@@ -282,17 +282,17 @@ def test_every_malformed_shape_is_named(fields: object, words: str) -> None:
 )
 def test_what_is_no_msgpack_is_told(body: bytes) -> None:
     with pytest.raises(RemoteProtocolError, match="not msgpack"):
-        wire.decode(body)
+        codec.decode(body)
 
 
 def test_text_that_is_no_utf8_is_refused() -> None:
     body = frame(GOOD["bye"]).replace(b"words", b"w\xffrds")
     with pytest.raises(RemoteProtocolError, match="not msgpack"):
-        wire.decode(body)
+        codec.decode(body)
 
 
 def test_a_later_hello_may_say_more_at_its_end() -> None:
-    message = wire.decode(frame([*GOOD["hello"], "new", {"and": "more"}]))
+    message = codec.decode(frame([*GOOD["hello"], "new", {"and": "more"}]))
     assert isinstance(message, Hello)
     assert message.name == "name"
 
@@ -301,18 +301,18 @@ def test_a_later_hello_may_say_more_at_its_end() -> None:
 
 
 def test_before_hello_only_small_frames_are_taken() -> None:
-    stream = (wire.HELLO_BYTES_MAX + 1).to_bytes(4, "big")
+    stream = (codec.HELLO_BYTES_MAX + 1).to_bytes(4, "big")
     with pytest.raises(RemoteProtocolError, match="frame of 4097 bytes, at most 4096"):
-        list(wire.Frames().feed(stream))
-    trusting = wire.Frames()
+        list(codec.Frames().feed(stream))
+    trusting = codec.Frames()
     trusting.trust()
     assert list(trusting.feed(stream)) == []
 
 
 def test_a_frame_over_the_maximum_is_refused_before_its_body_comes() -> None:
-    frames = wire.Frames()
+    frames = codec.Frames()
     frames.trust()
-    stream = frames.feed(wire.encode(Pong(1, 2)) + (wire.FRAME_BYTES_MAX + 1).to_bytes(4, "big"))
+    stream = frames.feed(codec.encode(Pong(1, 2)) + (codec.FRAME_BYTES_MAX + 1).to_bytes(4, "big"))
     assert next(stream) == Pong(1, 2)
     with pytest.raises(RemoteProtocolError, match="frame of 1048577 bytes, at most 1048576"):
         next(stream)
@@ -328,13 +328,13 @@ def test_a_frame_over_the_maximum_is_refused_before_its_body_comes() -> None:
 )
 def test_who_speaks_another_protocol_is_told_so(data: bytes, words: str) -> None:
     with pytest.raises(RemoteProtocolError, match=words):
-        list(wire.Frames().feed(data))
+        list(codec.Frames().feed(data))
 
 
 def test_trust_counts_from_the_next_frame_on_even_within_one_chunk() -> None:
-    frames = wire.Frames()
+    frames = codec.Frames()
     large = Delta("m", 1, [(S, [record("k", value=b"x" * 9000)])], 1, None)
-    stream = frames.feed(wire.encode(Pong(1, 2)) + wire.encode(large))
+    stream = frames.feed(codec.encode(Pong(1, 2)) + codec.encode(large))
     assert next(stream) == Pong(1, 2)
     frames.trust()
     assert next(stream) == large
@@ -343,27 +343,27 @@ def test_trust_counts_from_the_next_frame_on_even_within_one_chunk() -> None:
 def test_a_message_too_large_for_a_frame_is_our_own_bug() -> None:
     huge = Delta("m", 1, [(S, [bytes(9)] * 100_000)], 1, None)
     with pytest.raises(AssertionError, match="made a frame of"):
-        wire.encode(huge)
+        codec.encode(huge)
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ([wire.CLOCK, "m", "map", {}, {}, 1, 1, 0, 1, False], "again 1, expected true or false"),
-        ([wire.DELTA, "m", 1, [], 1, None, None], "hurry None, expected true or false"),
-        ([wire.RESET, "m", 1, [], 1, [{}]], "expected clock and floor"),
-        ([wire.RESET, "m", 1, [], 1, [{}, 5]], "a clock that is a int"),
-        ([wire.ASK, 1, "m", 1, [256]], "expected numbers below 256"),
-        ([wire.ASK, 1, "m", 1, [True]], "expected numbers below 256"),
-        ([wire.TELL, 1, "m", b"x" * 8, [], [1], {}], "expected 256 of 64 bits"),
-        ([wire.TELL, 1, "m", b"x" * 8, [], [2**64 - 1, -1] * 128, {}], "expected 256 of 64 bits"),
-        ([wire.TELL, 1, "m", b"x" * 8, [], [], {b"k": "h"}], "expected key and hash"),
-        ([wire.TELL, 1, "m", b"x", [], [], {}], "hash"),
+        ([codec.CLOCK, "m", "map", {}, {}, 1, 1, 0, 1, False], "again 1, expected true or false"),
+        ([codec.DELTA, "m", 1, [], 1, None, None], "hurry None, expected true or false"),
+        ([codec.RESET, "m", 1, [], 1, [{}]], "expected clock and floor"),
+        ([codec.RESET, "m", 1, [], 1, [{}, 5]], "a clock that is a int"),
+        ([codec.ASK, 1, "m", 1, [256]], "expected numbers below 256"),
+        ([codec.ASK, 1, "m", 1, [True]], "expected numbers below 256"),
+        ([codec.TELL, 1, "m", b"x" * 8, [], [1], {}], "expected 256 of 64 bits"),
+        ([codec.TELL, 1, "m", b"x" * 8, [], [2**64 - 1, -1] * 128, {}], "expected 256 of 64 bits"),
+        ([codec.TELL, 1, "m", b"x" * 8, [], [], {b"k": "h"}], "expected key and hash"),
+        ([codec.TELL, 1, "m", b"x", [], [], {}], "hash"),
     ],
 )
 def test_every_malformed_shape_of_the_rarer_messages_is_named(fields: object, words: str) -> None:
     with pytest.raises(RemoteProtocolError, match=words):
-        wire.decode(frame(fields))
+        codec.decode(frame(fields))
 
 
 DEEP = b"\x91" * 1015 + b"\xc0"
@@ -377,5 +377,5 @@ DEEP = b"\x91" * 1015 + b"\xc0"
 def test_what_is_nested_too_deep_to_be_shown_is_told(body: bytes) -> None:
     """msgpack takes 1,024 levels; to show so many is more than Python 3.11 does, which says so."""
     with pytest.raises(RemoteProtocolError, match=r"nested too deep|\[{20}") as caught:
-        wire.decode(body)
+        codec.decode(body)
     assert len(caught.value.message) < 200

@@ -1,0 +1,181 @@
+"""Holds writers back to the rate that flow control allows: gates at the doorway of control.
+
+A gate is a bucket of tokens that fills at the allowed rate. A request takes as many as it writes
+updates; who finds none waits for its turn, in the order in which requests came. Its connection is
+not read meanwhile: what the caller sends after it stays in the socket, so no queue grows here, and
+the answers come late, and in order. Nothing is refused, but for one case: a caller that has said
+how long it waits (`hold_ms`) is told in time that nothing was written, so a timeout is no riddle.
+
+A request that writes many updates at once goes as soon as it finds one token; those after it pay.
+Where there's no limit a request costs a look into a dictionary.
+
+Plain and synchronous: it's control that sleeps.
+"""
+
+from collections.abc import Iterable, Mapping
+from math import inf
+from typing import Any
+
+from scuttled.errors import TimedOut
+from scuttled.models.events import Events
+from scuttled.models.map import Map
+from scuttled.models.operations import operations
+from scuttled.node.node import DEFAULT_MODEL, Node
+from scuttled.node.throughput import Measure
+from scuttled.protocol.flow_control import Course
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.update import Instant
+from scuttled.units import format_duration
+
+BURST_S = 0.25  # of the allowed rate, that may be written at once
+WAKE_S = 0.25  # until who is held back looks again: rates change
+MARGIN = 0.1  # of what a caller waits: so much earlier it's told
+IDLE_S = 3600.0  # for which a bucket fills at most
+
+
+class Gate:
+    """The bucket of one data type. Counts tokens from the start on."""
+
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self.granted = 0.0
+        self.asked = 0.0
+        self.waiting = 0  # callers
+        self.unhinged = False  # the daemon stops: whoever waits is let through
+        self._at_s = -inf
+
+    @property
+    def is_open(self) -> bool:
+        return self.unhinged or not self.course.flow.limited
+
+    def fill(self, now_s: float) -> None:
+        per_s, since_s = self.course.per_s, min(now_s - self._at_s, IDLE_S)
+        most = self.asked + max(1.0, per_s * BURST_S)
+        self.granted, self._at_s = min(self.granted + per_s * since_s, most), now_s
+
+
+class Ticket:
+    """The turn of a request that may have to wait. `leave` it, whatever comes of it."""
+
+    def __init__(self, gate: Gate, request: Mapping[str, Any], now: Instant) -> None:
+        self._gate = gate
+        hold_ms = request.get("hold_ms")
+        hold_s = hold_ms / 1000 * (1 - MARGIN) if type(hold_ms) is int else inf
+        self._began_s, self._deadline_s = now.mono_s, now.mono_s + hold_s
+        gate.fill(now.mono_s)
+        self._turn = gate.asked + 1  # the token that it waits for
+        self._cost = cost(request)
+        gate.asked += self._cost
+        gate.waiting += 1
+
+    def wait_s(self, now: Instant) -> float:
+        """For how long to sleep before asking again; 0: it may go. Raises TimedOut."""
+        gate = self._gate
+        if gate.is_open:
+            return 0.0
+        gate.fill(now.mono_s)
+        lacking = self._turn - gate.granted
+        if lacking <= 0:
+            return 0.0
+        gate.course.held = True
+        if now.mono_s >= self._deadline_s:
+            raise self._too_late(now)
+        return min(max(lacking / gate.course.per_s, 0.001), WAKE_S, self._deadline_s - now.mono_s)
+
+    def leave(self, *, done: bool) -> None:
+        """It was let through or, if not `done`, goes away: who is behind need not wait for it."""
+        self._gate.waiting -= 1
+        if not done:
+            self._gate.granted += self._cost
+
+    def _too_late(self, now: Instant) -> TimedOut:
+        held_s, per_s = now.mono_s - self._began_s, self._gate.course.per_s
+        return TimedOut(
+            f"not written: held back for {held_s:.1f} s, "
+            f"flow control allows {per_s:,.1f} updates/s here",
+            hint="scuttled status tells why; --timeout waits longer",
+        )
+
+
+class Pacing:
+    """The gates of one daemon, and what there is to tell of its flows."""
+
+    def __init__(self, node: Node, enforced: Iterable[str]) -> None:
+        self.node = node
+        self.measure = Measure(node)
+        self.enforced = frozenset(enforced)
+        self._gates: dict[str, Gate] = {}
+
+    def gate(self, request: Mapping[str, Any]) -> Gate | None:
+        """What the request has to pass; None in the common case. A bad request passes."""
+        data_type = self._type_of(request)
+        if data_type not in self.enforced:
+            return None
+        course = self.node.sharing.courses.get(data_type)
+        if course is None or not course.flow.limited or not self._writes(request):
+            return None
+        return self._gates.setdefault(data_type, Gate(course))
+
+    def _type_of(self, request: Mapping[str, Any]) -> str:
+        """Of the model that the request writes to; "" if it writes to none."""
+        match request.get("op"):
+            case "set" | "del" | "load":
+                return Map.data_type
+            case "emit":
+                return Events.data_type
+            case "call":
+                model = self._called(request)
+                return model.data_type if model is not None else ""
+        return ""
+
+    def _called(self, request: Mapping[str, Any]) -> Scuttlebutt | None:
+        return self.node.models.get(str(request.get("model", DEFAULT_MODEL)))
+
+    def _writes(self, request: Mapping[str, Any]) -> bool:
+        if request.get("op") != "call":
+            return not request.get("dry_run")
+        name, model = request.get("operation"), self._called(request)
+        return any(op.writes and op.name == name for op in operations(type(model)))
+
+    def unhinge(self) -> None:
+        """The daemon stops: whoever waits is let through, one request of each caller."""
+        for gate in self._gates.values():
+            gate.unhinged = True
+
+    def facts(self, now: Instant) -> list[dict[str, Any]]:
+        """Of each data type, for `status`."""
+        return [
+            {
+                "type": name,
+                "enforced": name in self.enforced,
+                "wanted_per_s": round(course.flow.wanted, 1),
+                "allowed_per_s": round(course.per_s, 1) if course.flow.limited else None,
+                "total_per_s": round(course.total_per_s, 1),
+                "held": self._gates[name].waiting if name in self._gates else 0,
+                "why": self._why(name, course, now),
+            }
+            for name, course in sorted(self.node.sharing.courses.items())
+        ]
+
+    def _why(self, name: str, course: Course, now: Instant) -> str:
+        if behind := self.measure.behind(name):
+            words = [f"{who} is behind for {_since(at_s, now)}" for who, at_s in behind]
+            return "the link to " + ", to ".join(words)
+        if strait := course.narrowest(now.mono_s):
+            who = self.node.members.names.get(strait.node_id) or strait.node_id.hex()
+            return f"from {who} no more than {strait.per_s:,.1f}/s get through to a peer"
+        if course.flow.limited:
+            return f"rising: nothing was too slow for {course.flow.quiet_rounds} s"
+        return "no limit"
+
+
+def _since(at_s: float, now: Instant) -> str:
+    return format_duration(round(max(now.mono_s - at_s, 0)))
+
+
+def cost(request: Mapping[str, Any]) -> int:
+    """How many updates a request may write."""
+    keys, pairs = request.get("keys"), request.get("pairs")
+    if request.get("op") == "load" and isinstance(pairs, list):
+        return max(len(pairs) // 2, 1)
+    return max(len(keys), 1) if isinstance(keys, list) else 1

@@ -1,0 +1,186 @@
+"""How many others have what was just written: `set --wait`, and how far members are behind.
+
+A member has it when it said so: by HAVE where it is linked (on disk there), else by its row in
+`_members`, which a waiting writer makes go out at once.
+"""
+
+from typing import Any
+
+from scuttled.errors import Refused, TimedOut, UsageError
+from scuttled.node.membership import FRESH_MS, Member
+from scuttled.node.node import Node
+from scuttled.node.timekeeping import CLOCK_HINT
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.slots import Slots
+from scuttled.replica.update import TICKS_PER_MS, NodeId, stamp
+from scuttled.units import format_duration
+from scuttled.version import __version__
+
+ALL, MAJORITY = "all", "majority"
+OTHERS_MAX = 10_000
+NAMED_MAX = 5  # of the members that a late writer waits for; the rest is counted
+
+
+def check_level(level: object) -> int | str:
+    """How many others are wanted: a number, `majority` or `all`. Raises UsageError."""
+    if level in (ALL, MAJORITY):
+        return str(level)
+    if type(level) is int and 0 < level <= OTHERS_MAX:
+        return level
+    raise UsageError(f"wait {level!r:.40}, allowed are 1 to {OTHERS_MAX}, majority and all")
+
+
+def check_can_hold(node: Node, level: int | str, wall_ms: int) -> None:
+    """Before anything is written: raises Refused if there are not so many other members."""
+    others = node.members.count(wall_ms) - 1
+    if isinstance(level, int) and level > others and not node.holds_back:
+        there = f"is {_members(1)}" if others == 1 else f"are {_members(others)}"
+        raise Refused(
+            f"not written: it was to be on disk on {_members(level)}, and there {there}",
+            hint="scuttled members",
+        )
+
+
+class Holders:
+    """Who has on disk what this node's model holds by now."""
+
+    def __init__(self, node: Node, model: Scuttlebutt, level: int | str) -> None:
+        self.node = node
+        self.model = model
+        self.level = level
+        self._aim()
+
+    def _aim(self) -> None:
+        """At all that the model holds now."""
+        self.log = self.model.log
+        self.position = self.log.end
+        self.source = self.node.author.source
+        self.time = self.model.clock[self.source]
+        self.node.hurry(self.model)
+
+    def count(self, wall_ms: int) -> int:
+        if self.log is not self.model.log:
+            # A RESET, or a future that was taken back: what was written stands elsewhere now.
+            self._aim()
+        return sum(self._holds(member) for member in self.node.members.others(wall_ms))
+
+    def _holds(self, member: Member) -> bool:
+        link = self.node.links.get(member.node_id)
+        session = link.sessions.get(self.model.name) if link is not None else None
+        if session is not None and session.open and session.acked >= self.position:
+            return True
+        return member.covers(self.model.name, self.source, self.time)
+
+    def needed(self, wall_ms: int) -> int:
+        """How many others there must be."""
+        members = self.node.members.count(wall_ms)
+        if self.level == ALL:
+            return members - 1
+        return members // 2 if self.level == MAJORITY else int(self.level)
+
+    def enough(self, wall_ms: int) -> bool:
+        """Never while nobody takes what is written here: not even who is there is known then."""
+        return not self.node.holds_back and self.count(wall_ms) >= self.needed(wall_ms)
+
+    def facts(self, wall_ms: int) -> dict[str, int]:
+        return {"held": self.count(wall_ms), "members": self.node.members.count(wall_ms)}
+
+    def too_late(self, wall_ms: int) -> TimedOut:
+        """Time is over: how far it came, and on whom it waits."""
+        count, needed = self.count(wall_ms), self.needed(wall_ms)
+        others = self.node.members.count(wall_ms) - 1
+        waits = [m for m in self.node.members.others(wall_ms) if not self._holds(m)]
+        names = [self._waits_for(member, wall_ms) for member in waits[:NAMED_MAX]]
+        more = len(waits) - NAMED_MAX
+        missing = ", ".join(names) + (f" and {more} more" if more > 0 else "")
+        goes_on = f"goes on to {missing or 'the rest'}"
+        if why := self.node.time.trouble:
+            goes_on = f"can't go on to {missing or 'the rest'} yet: {why}"
+        return TimedOut(
+            f"written here, and {count} of {others} other members have it on disk by now; it was "
+            f"to be {needed}: the write stands, and {goes_on}",
+            hint=CLOCK_HINT if why else "",
+        )
+
+    def _waits_for(self, member: Member, wall_ms: int) -> str:
+        """A member that does not have it, and what is known of why."""
+        name = member.name or member.node_id.hex()
+        link = self.node.links.get(member.node_id)
+        if link is None:
+            silent_s = max(wall_ms - member.seen_ms, 0) / 1000
+            return f"{name} (not linked, heard of {format_duration(round(silent_s))} ago)"
+        if why := link.stopped.get(self.model.name):
+            return f"{name} (stopped: {why})"
+        return f"{name} (linked, not acknowledged)"
+
+
+def _members(count: int) -> str:
+    return "1 other member" if count == 1 else f"{count} other members"
+
+
+def member_rows(node: Node, wall_ms: int) -> list[dict[str, Any]]:
+    """Every node of the cluster: who, where, since when silent, how far behind this node."""
+    mine = node.settings
+    rows = [
+        {
+            "node": node.author.node_id.hex(), "name": mine.name, "address": mine.address,
+            "state": "self", "lag": 0, "behind": {}, "seen_ms": wall_ms, "life": node.author.life,
+            "version": __version__,
+        }
+    ]  # fmt: skip
+    for member in sorted(node.members.known.values(), key=lambda member: member.name):
+        if member.node_id != node.author.node_id and member.listed:
+            behind = _behind(node, member)
+            rows.append(
+                {
+                    "node": member.node_id.hex(), "name": member.name, "address": member.address,
+                    "state": state_of(node, member, wall_ms), "lag": sum(behind.values()),
+                    "behind": behind, "seen_ms": _seen_ms(node, member), "life": member.life,
+                    "version": member.version,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def state_of(node: Node, member: Member, wall_ms: int) -> str:
+    """up (linked), seen (its row is fresh, so others are), silent, or forgotten (for long)."""
+    if member.node_id in node.links:
+        return "up"
+    silent_ms = wall_ms - member.seen_ms
+    if not node.members.counts(member, wall_ms):
+        return "forgotten"
+    return "seen" if silent_ms < FRESH_MS else "silent"
+
+
+def _seen_ms(node: Node, member: Member) -> int:
+    link = node.links.get(member.node_id)
+    return link.heard_at.wall_ms if link is not None else member.seen_ms
+
+
+def _behind(node: Node, member: Member) -> dict[str, int]:
+    """By model, how many updates of ours it does not have on disk, as far as we know."""
+    link = node.links.get(member.node_id)
+    behind = {}
+    for model in node.user_models():
+        session = link.sessions.get(model.name) if link is not None else None
+        if session is not None and session.open:
+            behind[model.name] = session.lag
+        else:
+            times = member.clocks.get(model.name, {})
+            behind[model.name] = model.log.count_missing({s: stamp(t) for s, t in times.items()})
+    return {name: count for name, count in behind.items() if count}
+
+
+def graves(node: Node, wall_ms: int) -> dict[str, Any]:
+    """What waits to be forgotten: how many, since when, and who has not seen it."""
+    count, oldest_ms = 0, 0
+    waits: dict[NodeId, str] = {}
+    for model in node.user_models():
+        if isinstance(model, Slots) and (oldest := model.graves()):
+            count += model.grave_count
+            first = min(oldest, key=lambda grave: grave.timestamp)
+            age_ms = wall_ms - (first.expires_ms or first.timestamp // TICKS_PER_MS)
+            oldest_ms = max(oldest_ms, age_ms)
+            for member in node.members.holding_up(model, first, wall_ms):
+                waits[member.node_id] = member.name or member.node_id.hex()
+    return {"count": count, "oldest_ms": oldest_ms, "held_up_by": sorted(waits.values())}

@@ -1,0 +1,1 @@
+"""Links to peers over streams: who dials, and what is pumped through (trio)."""

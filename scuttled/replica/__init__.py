@@ -1,0 +1,5 @@
+"""What a node holds: version vectors, arrival logs, slots. No I/O, no clock, no randomness.
+
+Read in this order: `update`, `version_vector`, `hlc`, `arrival_log`, `scuttlebutt`, `slots`.
+Nothing in here knows that there are peers.
+"""
