@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from scuttled.replica.observers import GONE as GONE
     from scuttled.replica.observers import UpdateEvent as UpdateEvent
     from scuttled.replica.scuttlebutt import Scuttlebutt as Scuttlebutt
-    from scuttled.replica.signatures import Doubt as Doubt
-    from scuttled.replica.signatures import Seal as Seal
+    from scuttled.replica.signatures import Signer as Signer
+    from scuttled.replica.signatures import Verifier as Verifier
     from scuttled.replica.slots import Slots as Slots
     from scuttled.replica.update import Update as Update
     from scuttled.replica.version_vector import Clock as Clock
@@ -50,7 +50,6 @@ _ROOMS = {
     "Counter": "models.counter",
     "DataError": "errors",
     "Doc": "models.doc",
-    "Doubt": "replica.signatures",
     "Events": "models.events",
     "Header": "library.replicate",
     "Log": "models.log",
@@ -60,9 +59,9 @@ _ROOMS = {
     "Replicated": "library.replicate",
     "Scuttlebutt": "replica.scuttlebutt",
     "ScuttledError": "errors",
-    "Seal": "replica.signatures",
     "Sequence": "models.sequence",
     "Set": "models.set",
+    "Signer": "replica.signatures",
     "Slots": "replica.slots",
     "StateDirectory": "library.persistence",
     "UncheckedFile": "library.models",
@@ -70,6 +69,7 @@ _ROOMS = {
     "UpdateEvent": "replica.observers",
     "UsageError": "errors",
     "Value": "models.value",
+    "Verifier": "replica.signatures",
     "load": "library.models",
     "new_author": "library.models",
     "operation": "models.operations",
@@ -79,6 +79,8 @@ _ROOMS = {
     "signing_author": "library.models",
 }
 
+_FORMER = {"Seal": "Signer", "Doubt": "Verifier"}  # names of 0.1 that programs may still say
+
 __all__ = [*_ROOMS]
 
 
@@ -87,6 +89,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
+    name = _FORMER.get(name, name)
     if name not in _ROOMS:
         raise AttributeError(f"module 'scuttled' has no attribute {name!r}")
     from importlib import import_module

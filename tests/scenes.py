@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from hypothesis import settings
 
-from scuttled.control.operations import Daemon
+from scuttled.control.results import DaemonDoor
 from scuttled.models.map import Map
-from scuttled.node.node import DEFAULT_MODEL, Node, Settings
+from scuttled.node.node import DEFAULT_MODEL, Node, NodeSettings
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import Delta
 from scuttled.protocol.session import Session
@@ -47,9 +47,9 @@ def record(key: str, time: int = TICKS, value: bytes = b"v", kind: int = TEXT) -
     return Update(make_change(key.encode(), kind, value), time, source(0)).record
 
 
-def a_door() -> Daemon:
+def a_door() -> DaemonDoor:
     """What a control room may ask of the daemon around its node, where there is none."""
-    return Daemon(
+    return DaemonDoor(
         facts=lambda now: {},
         peers=lambda now: [],
         join=lambda addresses, save: {"added": addresses, "known": []},
@@ -158,7 +158,7 @@ def a_node(
     cluster: str = "test",
 ) -> Node:
     """A node that has begun, from a disk if it has one."""
-    settings = Settings(f"n{number}", cluster, incarnation or bytes([number]) * 8)
+    settings = NodeSettings(f"n{number}", cluster, incarnation or bytes([number]) * 8)
     author = Author(node_id(number), disk.life if disk is not None else 1)
     node = Node(author, settings, stored=stored or disk is not None)
     node.begin(disk.load() if disk is not None else (), wall_ms)

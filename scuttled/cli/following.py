@@ -91,7 +91,7 @@ def stdout_fd() -> int:
     return sys.stdout.fileno()
 
 
-class Outlet:
+class LineWriter:
     """stdout, line by line: a line is out as a whole or not begun, unless it is a long one."""
 
     def __init__(self, fd: int, patience: Patience) -> None:

@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from scuttled.cli.files import lines_of
-from scuttled.cli.import_format import DATA_TYPE, Entry, Header, JsonLines, Section, TabLines
+from scuttled.cli.import_format import (
+    DATA_TYPE,
+    ImportEntry,
+    ImportHeader,
+    JsonLinesReader,
+    Section,
+    TabLinesReader,
+)
 from scuttled.cli.progress import Progress
 from scuttled.client.client import KEY_BYTES_MAX
 from scuttled.errors import DataError, StorageError
@@ -40,7 +47,7 @@ class Part:
 class Contents:
     def __init__(self, file: IO[bytes], path: str, *, tsv: bool = False, under: str = "") -> None:
         self.parts: dict[str, Part] = {}  # by model; "" in a file of one model
-        self.header: Header | None = None
+        self.header: ImportHeader | None = None
         self.size = file.seek(0, os.SEEK_END)
         self._file = file
         self._path = path
@@ -77,7 +84,9 @@ class Contents:
         if not self.all_models:
             self.parts[""] = part
 
-    def entries(self, names: Container[str], progress: Progress) -> Iterator[tuple[str, Entry]]:
+    def entries(
+        self, names: Container[str], progress: Progress
+    ) -> Iterator[tuple[str, ImportEntry]]:
         """Each key of these parts, once, and the name of its part. Of a key that comes twice the
         last counts. Raises StorageError if the file is no longer what it was."""
         reader = self._open(progress)
@@ -94,10 +103,10 @@ class Contents:
             words = f"changed while it was imported, which is done in part: {error.message}"
             raise StorageError(f"{self._path} {words}") from error
 
-    def _open(self, progress: Progress) -> TabLines | JsonLines:
+    def _open(self, progress: Progress) -> TabLinesReader | JsonLinesReader:
         self._file.seek(0)
         lines = progress.over(lines_of(self._file, self._path))
-        return TabLines(lines) if self._tsv else JsonLines(lines)
+        return TabLinesReader(lines) if self._tsv else JsonLinesReader(lines)
 
     def _whole_key(self, key: str, number: int) -> str:
         whole = self._under + key

@@ -32,7 +32,7 @@ _KINDS = ("text", "bytes", "json")
 _SEEN_MAX = 60  # characters of a bad line that are shown
 
 
-class Header(NamedTuple):
+class ImportHeader(NamedTuple):
     """What the first line of an export says."""
 
     all_models: bool
@@ -50,14 +50,14 @@ class Section(NamedTuple):
     own: dict[str, Any] | None = None  # the whole line, of a type that is somebody else's
 
 
-class Entry(NamedTuple):
+class ImportEntry(NamedTuple):
     key: str
     kind: str
     value: bytes
     expires_ms: int | None  # 0: never; None: nothing is said of it
 
 
-class TabLines:
+class TabLinesReader:
     """Lines of KEY, a tab and VALUE, with the escapes of our own output. Empty lines are nothing.
 
     A carriage return at the end of a line is the line's, not the value's, and a byte order mark at
@@ -70,14 +70,14 @@ class TabLines:
         self.number = 0  # of the line that was read last
         self._lines = lines
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[ImportEntry]:
         for whole in _without_mark(self._lines):
             self.number += 1
             line = whole.removesuffix(b"\n").removesuffix(b"\r")
             if line:
                 yield self._entry(line)
 
-    def _entry(self, line: bytes) -> Entry:
+    def _entry(self, line: bytes) -> ImportEntry:
         if cause := import_hints.of_any(line):
             raise _mistaken(self.number, cause, line)
         if line.startswith(import_hints.UTF8_MARK):
@@ -90,11 +90,11 @@ class TabLines:
             key, value = map(unescape, columns)
         except DataError as error:
             raise _wrong(self.number, error.message, line) from None
-        entry = Entry(_key(self.number, key, line), kind_of(value), value, None)
+        entry = ImportEntry(_key(self.number, key, line), kind_of(value), value, None)
         return _checked(self.number, entry, line)
 
 
-class JsonLines:
+class JsonLinesReader:
     """JSON objects with "key" and "value" or "value_b64". An export is checked to be whole.
 
     The newline of an export's last line may be missing: all that it says is there.
@@ -103,7 +103,7 @@ class JsonLines:
     def __init__(self, lines: Iterable[bytes]) -> None:
         from hashlib import sha256
 
-        self.header: Header | None = None  # known once the first line was read
+        self.header: ImportHeader | None = None  # known once the first line was read
         self.number = 0  # of the line that was read last
         self._lines = lines
         self._models: set[str] = set()
@@ -111,7 +111,7 @@ class JsonLines:
         self._ended = False
         self._digest = sha256()
 
-    def __iter__(self) -> Iterator[Section | Entry]:
+    def __iter__(self) -> Iterator[Section | ImportEntry]:
         blank = True
         for whole in _without_mark(self._lines):
             self.number += 1
@@ -133,7 +133,7 @@ class JsonLines:
                 f" here are {len(self._models)}"
             )
 
-    def _items(self, line: bytes) -> Iterator[Section | Entry]:
+    def _items(self, line: bytes) -> Iterator[Section | ImportEntry]:
         """What this line says; nothing, if it tells of the file itself."""
         fields = _object(self.number, line)
         if self._ended:
@@ -154,7 +154,7 @@ class JsonLines:
             self._count += 1
             yield self._entry(fields, line)
 
-    def _entry(self, fields: dict[str, Any], line: bytes) -> Entry:
+    def _entry(self, fields: dict[str, Any], line: bytes) -> ImportEntry:
         key = fields.get("key")
         if "key" not in fields:
             raise _mistaken(self.number, import_hints.of_object(list(fields)), line)
@@ -168,7 +168,7 @@ class JsonLines:
             raise _wrong(self.number, f'"expires_ms" is no whole number from 0 to {MS_MAX}', line)
         _check_version(self.number, fields, line)
         kind, value = _held(self.number, fields, line)
-        return _checked(self.number, Entry(name, kind, value, expires_ms), line)
+        return _checked(self.number, ImportEntry(name, kind, value, expires_ms), line)
 
     def _check_trailer(self, fields: dict[str, Any], line: bytes) -> None:
         _check_version(self.number, fields, line)
@@ -206,7 +206,7 @@ def _check_version(number: int, fields: dict[str, Any], line: bytes) -> None:
         raise _wrong(number, f'"v" is {version!r:.40}; this program reads {FORMAT}', line)
 
 
-def _header(number: int, fields: dict[str, Any], line: bytes) -> Header:
+def _header(number: int, fields: dict[str, Any], line: bytes) -> ImportHeader:
     if number != 1:
         raise _wrong(number, "the first line of another export", line)
     seen = fields["scuttled_export"]
@@ -224,7 +224,7 @@ def _header(number: int, fields: dict[str, Any], line: bytes) -> Header:
         prefix.encode()
     except UnicodeEncodeError:
         raise _wrong(number, 'half a surrogate pair in "prefix"', line) from None
-    return Header("models" in fields, prefix, fields.get("models"))
+    return ImportHeader("models" in fields, prefix, fields.get("models"))
 
 
 def _section(number: int, fields: dict[str, Any], line: bytes) -> Section:
@@ -356,7 +356,7 @@ def _key(number: int, key: bytes, line: bytes) -> str:
         raise _wrong(number, "key that is not UTF-8", line) from None
 
 
-def _checked(number: int, entry: Entry, line: bytes) -> Entry:
+def _checked(number: int, entry: ImportEntry, line: bytes) -> ImportEntry:
     size = len(entry.value)
     if size > VALUE_BYTES_MAX:
         raise _wrong(number, f"value of {size} bytes, at most {VALUE_BYTES_MAX}", line)

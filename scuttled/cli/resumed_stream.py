@@ -22,7 +22,7 @@ CLOCK_CHARS_IN_LINE = 4096  # about 100 sources; a cursor file has the whole clo
 RETRY_S = (0.05, 1.0)  # between looks for a daemon that went away, doubling
 
 
-class Place(NamedTuple):
+class ResumePoint(NamedTuple):
     """Up to where rows were dealt with."""
 
     cursor: str
@@ -59,7 +59,7 @@ class Sink:
         with noted.named():
             cursor, self._clocks = split_cursor(start)
         self._clock_text = clocks_text(self._clocks)
-        self.place = Place(cursor, self._clock_text)
+        self.place = ResumePoint(cursor, self._clock_text)
         self.noted = noted
         self._limit = limit
 
@@ -75,9 +75,9 @@ class Sink:
     def learn(self, clock: Clocks) -> None:
         """The clock rose, and all that it covers is dealt with."""
         self._merge(clock)
-        self.place = Place(self.place.cursor, self._clock_text)
+        self.place = ResumePoint(self.place.cursor, self._clock_text)
 
-    def behind(self, row: Row, clock: Clocks) -> Place:
+    def behind(self, row: Row, clock: Clocks) -> ResumePoint:
         """The place behind that row, which is dealt with next."""
         if row[0] == "reset":  # what was dealt with before counts no more
             self._clocks = {}
@@ -87,7 +87,7 @@ class Sink:
             self.awaits_live = False
         if clock:
             self._merge(clock)
-        return Place(row[7], self._clock_text)
+        return ResumePoint(row[7], self._clock_text)
 
     def _merge(self, clock: Clocks) -> None:
         merge_clocks(self._clocks, clock)

@@ -88,7 +88,7 @@ class Client:
         self.daemon: Fields = {}
         """What the daemon said of itself (node, name, version, ...); filled by the first answer."""
         self._sock = sock
-        self._frames = protocol.Frames()
+        self._frames = protocol.ControlFrames()
         self._unread: dict[int, deque[protocol.Message]] = {}  # of each request in flight
         self._last_id = _HELLO
         self._ahead = protocol.encode(

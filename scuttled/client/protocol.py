@@ -28,7 +28,7 @@ def encode(message: Message) -> bytes:
     return len(body).to_bytes(_HEADER, "big") + body
 
 
-class Frames:
+class ControlFrames:
     """Takes bytes as they come and gives the maps they hold, in order.
 
     Raises RemoteProtocolError at a frame over FRAME_BYTES_MAX or one that is not a msgpack map;

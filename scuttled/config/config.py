@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from scuttled.config.address import PORT, Address, is_loopback, parse_address
-from scuttled.config.file import Entry, read_file, template
+from scuttled.config.file import FileSetting, read_file, template
 from scuttled.config.locations import NO_HOME, default_place, find_file, paths
 from scuttled.config.settings import SETTINGS, TYPES_KNOWN, Setting, did_you_mean, toml
 from scuttled.errors import ConfigError, ScuttledError, UsageError
@@ -139,7 +139,7 @@ def _said(
     setting: Setting,
     environ: Mapping[str, str],
     flags: Mapping[str, object],
-    written: Mapping[str, Entry],
+    written: Mapping[str, FileSetting],
 ) -> Iterator[tuple[object, str]]:
     """Everything that was said about one setting, the strongest word last, and by whom."""
     yield setting.default, "default"

@@ -29,7 +29,7 @@ _KEY_LINE = re.compile(r"\s*([\w\"'][\w\s.\"'-]*?)\s*=")
 _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
 
 
-class Entry(NamedTuple):
+class FileSetting(NamedTuple):
     """What the file holds for one key, and `path:line` for people."""
 
     value: object
@@ -42,7 +42,7 @@ def template() -> str:
     return source.read_text(encoding="utf-8")
 
 
-def read_file(path: str) -> dict[str, Entry]:
+def read_file(path: str) -> dict[str, FileSetting]:
     """Every setting that the file holds, by `section.key`. Values are not looked at yet.
 
     Raises ConfigError for a file that can't be read or parsed, and for unknown sections and keys.
@@ -51,7 +51,7 @@ def read_file(path: str) -> dict[str, Entry]:
     lines = _lines(text)
     sections = _parse(path, text)
     return {
-        f"{section}.{key}": Entry(value, _place(path, lines, section, key))
+        f"{section}.{key}": FileSetting(value, _place(path, lines, section, key))
         for section, table in sections.items()
         for key, value in _keys(path, lines, section, table)
     }

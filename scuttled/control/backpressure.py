@@ -21,8 +21,8 @@ from scuttled.models.events import Events
 from scuttled.models.map import Map
 from scuttled.models.operations import operations
 from scuttled.node.node import DEFAULT_MODEL, Node
-from scuttled.node.throughput import Measure
-from scuttled.protocol.flow_control import Course
+from scuttled.node.throughput import ThroughputMeter
+from scuttled.protocol.flow_control import TypeFlow
 from scuttled.replica.scuttlebutt import Scuttlebutt
 from scuttled.replica.update import Instant
 from scuttled.units import format_duration
@@ -33,10 +33,10 @@ MARGIN = 0.1  # of what a caller waits: so much earlier it's told
 IDLE_S = 3600.0  # for which a bucket fills at most
 
 
-class Gate:
+class TokenBucket:
     """The bucket of one data type. Counts tokens from the start on."""
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, course: TypeFlow) -> None:
         self.course = course
         self.granted = 0.0
         self.asked = 0.0
@@ -57,7 +57,7 @@ class Gate:
 class Ticket:
     """The turn of a request that may have to wait. `leave` it, whatever comes of it."""
 
-    def __init__(self, gate: Gate, request: Mapping[str, Any], now: Instant) -> None:
+    def __init__(self, gate: TokenBucket, request: Mapping[str, Any], now: Instant) -> None:
         self._gate = gate
         hold_ms = request.get("hold_ms")
         hold_s = hold_ms / 1000 * (1 - MARGIN) if type(hold_ms) is int else inf
@@ -97,16 +97,16 @@ class Ticket:
         )
 
 
-class Pacing:
+class Backpressure:
     """The gates of one daemon, and what there is to tell of its flows."""
 
     def __init__(self, node: Node, enforced: Iterable[str]) -> None:
         self.node = node
-        self.measure = Measure(node)
+        self.measure = ThroughputMeter(node)
         self.enforced = frozenset(enforced)
-        self._gates: dict[str, Gate] = {}
+        self._gates: dict[str, TokenBucket] = {}
 
-    def gate(self, request: Mapping[str, Any]) -> Gate | None:
+    def gate(self, request: Mapping[str, Any]) -> TokenBucket | None:
         """What the request has to pass; None in the common case. A bad request passes."""
         data_type = self._type_of(request)
         if data_type not in self.enforced:
@@ -114,7 +114,7 @@ class Pacing:
         course = self.node.sharing.courses.get(data_type)
         if course is None or not course.flow.limited or not self._writes(request):
             return None
-        return self._gates.setdefault(data_type, Gate(course))
+        return self._gates.setdefault(data_type, TokenBucket(course))
 
     def _type_of(self, request: Mapping[str, Any]) -> str:
         """Of the model that the request writes to; "" if it writes to none."""
@@ -157,7 +157,7 @@ class Pacing:
             for name, course in sorted(self.node.sharing.courses.items())
         ]
 
-    def _why(self, name: str, course: Course, now: Instant) -> str:
+    def _why(self, name: str, course: TypeFlow, now: Instant) -> str:
         if behind := self.measure.behind(name):
             words = [f"{who} is behind for {_since(at_s, now)}" for who, at_s in behind]
             return "the link to " + ", to ".join(words)

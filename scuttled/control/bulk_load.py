@@ -16,7 +16,7 @@ MODES = ("set", "merge", "missing")  # every key; those that differ; those that 
 EXPIRES_MS_MAX = 2**63 - 1
 
 
-class Entry(NamedTuple):
+class LoadEntry(NamedTuple):
     slot: bytes
     kind: int
     value: bytes
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 class Load:
     """A request that makes sense."""
 
-    entries: list[Entry]
+    entries: list[LoadEntry]
     mode: str
     dry_run: bool
 
@@ -41,7 +41,7 @@ class Load:
             if 0 < expires_ms <= wall_ms:
                 counts["expired"] += 1
             elif model is not None and self._leaves(
-                model, Entry(slot, kind, value, expires_ms), wall_ms
+                model, LoadEntry(slot, kind, value, expires_ms), wall_ms
             ):
                 counts["left"] += 1
             else:
@@ -50,7 +50,7 @@ class Load:
                     model.fill(slot, kind, value, wall_ms, expires_ms)
         return counts
 
-    def _leaves(self, model: Map, wanted: Entry, wall_ms: int) -> bool:
+    def _leaves(self, model: Map, wanted: LoadEntry, wall_ms: int) -> bool:
         if self.mode == "set":
             return False
         held = model.live(wanted.slot, wall_ms)
@@ -69,7 +69,7 @@ def read_load(request: Mapping[str, Any]) -> Load:
         raise UsageError(f"load with the mode {mode!r:.40}, allowed are {', '.join(MODES)}")
     expiries = _expiries(request.get("expires_ms"), len(pairs) // 2)
     entries = [
-        Entry(key_slot(key), *check_value(request.get("kind"), value), expires_ms)
+        LoadEntry(key_slot(key), *check_value(request.get("kind"), value), expires_ms)
         for key, value, expires_ms in zip(pairs[::2], pairs[1::2], expiries, strict=True)
     ]
     dry_run = request.get("dry_run", False)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from scuttled.control.results import Daemon
+from scuttled.control.results import DaemonDoor
 from scuttled.control.write_concern import state_of
 from scuttled.models.map import Map
 from scuttled.node.membership import Member
@@ -29,7 +29,7 @@ class Condition(Protocol):
 class PeersUp:
     """So many peers are linked."""
 
-    def __init__(self, node: Node, daemon: Daemon, wanted: int) -> None:
+    def __init__(self, node: Node, daemon: DaemonDoor, wanted: int) -> None:
         self.node, self.daemon, self.wanted = node, daemon, wanted
 
     def holds(self, now: Instant) -> bool:
@@ -75,7 +75,7 @@ class Synced:
     is there but not linked has, by its row, what this node has now.
     """
 
-    def __init__(self, node: Node, daemon: Daemon) -> None:
+    def __init__(self, node: Node, daemon: DaemonDoor) -> None:
         self.node, self.daemon = node, daemon
         self._aim()
 
@@ -134,7 +134,7 @@ def _lacking_on(link: Link) -> Iterator[str]:
             yield f"{name} is being compared with {who}"
 
 
-def _peers_not_up(daemon: Daemon, now: Instant) -> list[str]:
+def _peers_not_up(daemon: DaemonDoor, now: Instant) -> list[str]:
     return [_peer_words(peer) for peer in daemon.peers(now) if peer["state"] not in ("up", "self")]
 
 

@@ -26,7 +26,7 @@ _LOG = re.compile(
 Clocks = dict[str, dict[str, int]]  # of each model, by the text of the source
 
 
-class Place(NamedTuple):
+class LogPosition(NamedTuple):
     """In the log of one model."""
 
     position: int
@@ -37,7 +37,7 @@ class Cursor(NamedTuple):
     """What a row's cursor says."""
 
     log: str
-    places: dict[str, Place]
+    places: dict[str, LogPosition]
 
     @property
     def node(self) -> str:
@@ -71,10 +71,10 @@ def read_cursor(text: str) -> Cursor:
     log, colon, places = text.partition("@")[0].partition(":")
     if not (colon and _LOG.fullmatch(log)):
         raise _no_cursor(text)
-    found: dict[str, Place] = {}
+    found: dict[str, LogPosition] = {}
     for part in places.split(",") if places else ():
         name, _, number = part.partition("=")
-        found[name.removesuffix("~")] = Place(_number(number, text), name.endswith("~"))
+        found[name.removesuffix("~")] = LogPosition(_number(number, text), name.endswith("~"))
     return Cursor(log, found)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from scuttled.client import protocol
 from scuttled.control.bulk_load import read_load
 from scuttled.control.cursors import check_clocks, split_cursor
-from scuttled.control.event_stream import Hearing
+from scuttled.control.event_stream import EventStream
 from scuttled.control.results import (
     Answer,
     Fields,
@@ -17,10 +17,10 @@ from scuttled.control.results import (
     number,
     text,
 )
-from scuttled.control.scan import Listing
+from scuttled.control.scan import Scan
 from scuttled.control.tally import Tally
 from scuttled.control.watch import PATTERNS_MAX, Watch
-from scuttled.control.write_concern import Holders, check_can_hold, check_level
+from scuttled.control.write_concern import WriteConcern, check_can_hold, check_level
 from scuttled.errors import DataError, Refused, UsageError
 from scuttled.models.events import Events, check_name
 from scuttled.models.map import TTL_MS_MAX, Map, key_slot
@@ -109,7 +109,7 @@ class DataOperations(Operations):
         answer = Answer(ok, (model, model.log.end))
         if request.get("wait") is None:
             return answer
-        holders = Holders(self.node, model, check_level(request["wait"]))
+        holders = WriteConcern(self.node, model, check_level(request["wait"]))
 
         def late(at: Instant) -> dict[str, Any]:
             raise holders.too_late(at.wall_ms)
@@ -159,9 +159,9 @@ class DataOperations(Operations):
             return Answer({"count": 0}, (model, model.log.end))
         return self._written(model, {"count": count}, request, now)
 
-    def op_list(self, request: Fields, now: Instant) -> Listing:
+    def op_list(self, request: Fields, now: Instant) -> Scan:
         model = self._slots(text(request, "model", DEFAULT_MODEL))
-        return Listing(
+        return Scan(
             self.node,
             model,
             text(request, "pattern", ""),
@@ -236,7 +236,7 @@ class DataOperations(Operations):
         self.node.accepted(model)
         return self._written(model, {"entry": entry}, request, now)
 
-    def op_on(self, request: Fields, now: Instant) -> Hearing:
+    def op_on(self, request: Fields, now: Instant) -> EventStream:
         names = request.get("names", [])
         if not isinstance(names, list) or len(names) > PATTERNS_MAX:
             raise UsageError(f"on wants names: [text, ...], at most {PATTERNS_MAX}")
@@ -244,7 +244,7 @@ class DataOperations(Operations):
             check_name(name)
         after = None if request.get("after") is None else text(request, "after")
         live = flag(request, "cursor_first")
-        return Hearing(self.node, self._events(request), names, after=after, live=live)
+        return EventStream(self.node, self._events(request), names, after=after, live=live)
 
     def _events(self, request: Fields) -> Events:
         name = text(request, "model", EVENTS_MODEL)

@@ -12,7 +12,7 @@ ROWS_MAX = 500  # in one part of a stream
 _SOURCE_CHARS = 45  # in a cursor
 
 
-class Hearing:
+class EventStream:
     """Events as they come, each once. `after` None: from now on; else a cursor, "" for all.
     `live`: a row of that name comes first, for the sake of its cursor.
 

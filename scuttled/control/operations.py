@@ -16,7 +16,7 @@ from scuttled.control.cluster_operations import ClusterOperations
 from scuttled.control.data_operations import DataOperations
 from scuttled.control.results import (
     Answer,
-    Daemon,
+    DaemonDoor,
     Fields,
     Result,
     Waiting,
@@ -29,13 +29,13 @@ from scuttled.node.node import Node
 from scuttled.replica.update import Instant
 from scuttled.version import __version__
 
-__all__ = ["Answer", "Daemon", "Requests", "Result", "Waiting", "model_list"]
+__all__ = ["Answer", "DaemonDoor", "Requests", "Result", "Waiting", "model_list"]
 
 
 class Requests(DataOperations, BackupOperations, ClusterOperations):
     """The operations of one daemon, by name."""
 
-    def __init__(self, node: Node, daemon: Daemon) -> None:
+    def __init__(self, node: Node, daemon: DaemonDoor) -> None:
         self.node = node
         self.daemon = daemon
         self._ops: dict[str, Callable[[Fields, Instant], Result]] = {

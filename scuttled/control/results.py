@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from scuttled.control.event_stream import Hearing
-from scuttled.control.scan import Listing
+from scuttled.control.event_stream import EventStream
+from scuttled.control.scan import Scan
 from scuttled.control.tally import Tally
 from scuttled.control.watch import Watch
 from scuttled.errors import UsageError
@@ -38,11 +38,11 @@ class Waiting(NamedTuple):
     late: Callable[[Instant], dict[str, Any]] = lambda _: {}  # what there is then; may raise
 
 
-Result = Answer | Waiting | Listing | Tally | Watch | Hearing
+Result = Answer | Waiting | Scan | Tally | Watch | EventStream
 
 
 @dataclass(frozen=True, slots=True)
-class Daemon:
+class DaemonDoor:
     """What operations may ask of the daemon around the node."""
 
     facts: Callable[[Instant], dict[str, Any]]  # for `status`
@@ -59,7 +59,7 @@ class Operations:
     """What both halves of the operations share."""
 
     node: Node
-    daemon: Daemon
+    daemon: DaemonDoor
 
 
 def model_line(model: Scuttlebutt) -> dict[str, Any]:

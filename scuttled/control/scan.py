@@ -20,7 +20,7 @@ from scuttled.replica.slots import Slots
 from scuttled.replica.update import Instant
 
 
-class Listing:
+class Scan:
     """What a model holds, once, in order of arrival.
 
     A key that is written meanwhile may come twice, and one that is deleted meanwhile comes once

@@ -15,11 +15,11 @@ from typing import Any, assert_never
 import trio
 
 from scuttled.client import protocol
-from scuttled.control.backpressure import Gate, Pacing, Ticket
+from scuttled.control.backpressure import Backpressure, Ticket, TokenBucket
 from scuttled.control.cursors import Clocks
-from scuttled.control.event_stream import Hearing
+from scuttled.control.event_stream import EventStream
 from scuttled.control.operations import Answer, Requests, Waiting
-from scuttled.control.scan import Listing
+from scuttled.control.scan import Scan
 from scuttled.control.tally import Tally
 from scuttled.control.watch import Row, Watch
 from scuttled.errors import (
@@ -33,7 +33,7 @@ from scuttled.errors import (
 )
 from scuttled.node.node import Node
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import Bell, Outlet
+from scuttled.runtime.bell import StreamWriter, Wakeup
 from scuttled.runtime.repeats import FROM_STRANGERS
 from scuttled.runtime.streams import bytes_unread, has_hung_up
 
@@ -53,14 +53,14 @@ class Control:
         node: Node,
         requests: Requests,
         now: Callable[[], Instant],
-        pacing: Pacing | None = None,
+        pacing: Backpressure | None = None,
     ) -> None:
         self.node = node
-        self.pacing = pacing or Pacing(node, ())
+        self.pacing = pacing or Backpressure(node, ())
         self.requests = requests
         self.now = now
-        self._open: set[Caller] = set()
-        self._left = Bell()  # a caller went
+        self._open: set[Connection] = set()
+        self._left = Wakeup()  # a caller went
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """One caller's connection, which is closed at the end. Raises nothing but Cancelled."""
@@ -69,7 +69,7 @@ class Control:
             logger.warning(words, CALLERS_MAX, extra=FROM_STRANGERS)
             await trio.aclose_forcefully(stream)
             return
-        caller = Caller(self, stream)
+        caller = Connection(self, stream)
         self._open.add(caller)
         try:
             async with stream:
@@ -89,7 +89,7 @@ class Control:
             await self._left.heard()
 
 
-class Caller:
+class Connection:
     """One connection of the control socket."""
 
     def __init__(self, control: Control, stream: trio.abc.Stream) -> None:
@@ -99,8 +99,8 @@ class Caller:
         self._answers = bytearray()
         self._unsaved: deque[tuple[Answer, int]] = deque()  # and the request's id
         self._waiting: dict[int, Waiting] = {}
-        self._streams: dict[int, Listing | Tally | Watch | Hearing] = {}
-        self._bell = Bell()
+        self._streams: dict[int, Scan | Tally | Watch | EventStream] = {}
+        self._bell = Wakeup()
         self._sent = trio.Event()  # set when answers were sent
         self._last = False  # the caller says no more
         self._greeted = False
@@ -116,7 +116,7 @@ class Caller:
                 with self._reading:
                     await self._read()
                 self._last = True  # what was asked is answered; streams end with the connection
-                stays = Listing | Tally if self._to_read < math.inf else ()
+                stays = Scan | Tally if self._to_read < math.inf else ()
                 self._streams = {i: s for i, s in self._streams.items() if isinstance(s, stays)}
                 self._waiting.clear()
                 ring()
@@ -133,7 +133,7 @@ class Caller:
     # --- reading ---
 
     async def _read(self) -> None:
-        frames = protocol.Frames()
+        frames = protocol.ControlFrames()
         while data := await self._receive():
             try:
                 for request in frames.feed(data):
@@ -159,7 +159,7 @@ class Caller:
         self._to_read -= len(data)
         return data
 
-    async def _was_let_through(self, gate: Gate, request: protocol.Message) -> bool:
+    async def _was_let_through(self, gate: TokenBucket, request: protocol.Message) -> bool:
         """Hold back a write until its turn. False: it is not to be made, and the caller was told,
         or is gone.
         """
@@ -221,7 +221,7 @@ class Caller:
                 self.node.progress.add(self._bell.ring)
                 self.node.watchers.add(self._bell.ring)
                 self._bell.ring()
-            case Listing() | Tally() | Watch() | Hearing():
+            case Scan() | Tally() | Watch() | EventStream():
                 if len(self._streams) >= STREAMS_MAX:
                     raise UsageError(f"{STREAMS_MAX} streams on one connection, no more")
                 self._streams[i] = result
@@ -244,7 +244,7 @@ class Caller:
     # --- writing ---
 
     async def _write(self) -> None:
-        outlet = Outlet(self.stream)
+        outlet = StreamWriter(self.stream)
         while True:
             now = self.control.now()
             self._settle(now)
@@ -289,7 +289,7 @@ class Caller:
     def _reads_disk(self) -> bool:
         """Whether a stream is told of what is saved, and so has news when something was."""
         streams = self._streams.values()
-        return any(isinstance(s, Watch | Hearing) and s.durable for s in streams)
+        return any(isinstance(s, Watch | EventStream) and s.durable for s in streams)
 
     def _outcome(self, waiting: Waiting, now: Instant) -> dict[str, Any] | None:
         """What is to be said to who waits; None as long as it is too early."""
@@ -319,7 +319,7 @@ class Caller:
 
     def _has_rows(self) -> bool:
         return any(
-            isinstance(stream, Listing | Tally) or stream.has_something()
+            isinstance(stream, Scan | Tally) or stream.has_something()
             for stream in self._streams.values()
         )
 
@@ -333,7 +333,7 @@ class Caller:
                 clock = stream.covered()
             if rows or clock:
                 data += _row_frames(i, rows, clock)
-            if isinstance(stream, Listing | Tally) and stream.done:
+            if isinstance(stream, Scan | Tally) and stream.done:
                 del self._streams[i]
                 end = {"count": stream.count, "cursor": stream.cursor()}
                 data += protocol.encode({"id": i, "end": end})

@@ -41,7 +41,7 @@ def check_can_hold(node: Node, level: int | str, wall_ms: int) -> None:
         )
 
 
-class Holders:
+class WriteConcern:
     """Who has on disk what this node's model holds by now."""
 
     def __init__(self, node: Node, model: Scuttlebutt, level: int | str) -> None:

@@ -17,33 +17,33 @@ import trio
 
 from scuttled.config import config as configuration
 from scuttled.config.config import Config, Loaded
-from scuttled.control.backpressure import Pacing
-from scuttled.control.operations import Daemon as DaemonDoor
+from scuttled.control.backpressure import Backpressure
 from scuttled.control.operations import Requests
+from scuttled.control.results import DaemonDoor
 from scuttled.control.server import CALLERS_MAX, Control
 from scuttled.daemon.peering import Peering
-from scuttled.daemon.status import Report
+from scuttled.daemon.status import Status
 from scuttled.errors import ConfigError, StorageError
 from scuttled.gossip.dialer import PEERS_MAX, Target
 from scuttled.gossip.gossip import LINKS_MAX, Gossip
 from scuttled.models.registry import MODELS, add_type
-from scuttled.node.membership import Settings
+from scuttled.node.membership import NodeSettings
 from scuttled.node.node import Node
 from scuttled.node.problems import ProblemLog
 from scuttled.npm.server import CONNECTIONS_MAX, NpmDoor
 from scuttled.replica.hlc import Author
 from scuttled.replica.rejoin import Rejoin
-from scuttled.replica.signatures import Doubt, Seal
+from scuttled.replica.signatures import Signer, Verifier
 from scuttled.replica.slots import Slots
 from scuttled.replica.update import NodeId
 from scuttled.runtime import keys as signing
 from scuttled.runtime import systemd
-from scuttled.runtime.bell import Bell
-from scuttled.runtime.environment import Outside
+from scuttled.runtime.bell import Wakeup
+from scuttled.runtime.environment import Environment
 from scuttled.runtime.logs import tell_repeats
 from scuttled.runtime.signals import Signals, StopAsked
 from scuttled.runtime.streams import bound_address
-from scuttled.storage.flusher import Saving
+from scuttled.storage.flusher import Flusher
 from scuttled.storage.storage import Damaged, Identity, Storage, another_life
 from scuttled.version import __version__
 
@@ -86,22 +86,22 @@ class Daemon:
     """One running scuttled. `run` is its life; it returns when it was told to stop."""
 
     def __init__(
-        self, loaded: Loaded, *, say: Callable[[str], None], outside: Outside | None = None
+        self, loaded: Loaded, *, say: Callable[[str], None], outside: Environment | None = None
     ) -> None:
         """`outside` is this machine and its network; a simulation hands in its own."""
-        self.outside = outside or Outside()
+        self.outside = outside or Environment()
         self.loaded = loaded
         self.config: Config = loaded.config
         self.say = say  # start-up lines for people
         self.began = self.outside.now()
         self.storage: Storage | None = None
-        self.saving: Saving | None = None
+        self.saving: Flusher | None = None
         self.listen = ""
         self._stop = trio.Event()
         self._is_up = False
         self._coming_up = trio.CancelScope()
         self._signals = Signals()
-        self._tending = Bell()
+        self._tending = Wakeup()
 
     async def run(self) -> None:
         """Serve until SIGTERM, SIGINT or `leave`. Raises ScuttledError if it can't.
@@ -182,7 +182,7 @@ class Daemon:
         if self.storage.damage:
             self._tell_damage(self.storage)
 
-    def _make_seal(self) -> Seal:
+    def _make_seal(self) -> Signer:
         """What signs for this node; its key is made at the first start. Raises ScuttledError."""
         home = None if self.config.memory else Path(self.config.data)
         seed = signing.read_key(home) if home else None
@@ -245,7 +245,7 @@ class Daemon:
             self._tell_damage(storage)
             self.node = self._begun_node()
         if storage is not None:
-            self.saving = Saving(self.node, storage, self.outside)
+            self.saving = Flusher(self.node, storage, self.outside)
         self._open_doors()
 
     def _begun_node(self) -> Node:
@@ -258,8 +258,8 @@ class Daemon:
             trusted = [NodeId(bytes.fromhex(node)) for node in config.trust]
             mine = [author.node_id] if trusted else []
             author.seal, author.another_id = self.seal, self._renew_key
-            author.doubt = Doubt(signing.check_with_ed25519(), frozenset([*trusted, *mine]))
-        settings = Settings(
+            author.doubt = Verifier(signing.check_with_ed25519(), frozenset([*trusted, *mine]))
+        settings = NodeSettings(
             config.name,
             config.cluster,
             self.outside.rng.randbytes(8),
@@ -287,10 +287,10 @@ class Daemon:
         self.gossip = Gossip(
             self.node, insecure=config.insecure, outside=self.outside, listen=self.listen
         )
-        self.pacing = pacing = Pacing(self.node, config.enforce)
+        self.pacing = pacing = Backpressure(self.node, config.enforce)
         self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.outside.rng)
         guests = self.npm.guests
-        report = Report(config, self.gossip, self.storage, self.listen, self.began, pacing, guests)
+        report = Status(config, self.gossip, self.storage, self.listen, self.began, pacing, guests)
         self.report = report
         self.peering = Peering(self.gossip.dialler, self.storage, self._begin_dialling, config.name)
         door = DaemonDoor(
@@ -368,7 +368,7 @@ class Daemon:
 
     async def _say_goodbye(self) -> None:
         """Answer callers, save what is not saved, and tell every peer that this is no failure."""
-        node, bell = self.node, Bell()
+        node, bell = self.node, Wakeup()
         node.progress.add(bell.ring)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.control.finish)
@@ -399,7 +399,7 @@ class Daemon:
 
     async def _keep_verifying(self) -> None:
         """Compare models, for us and for peers, a slice at a time."""
-        bell = Bell()
+        bell = Wakeup()
         self.node.verifier.wake = bell.ring
         while True:
             await bell.heard()

@@ -9,7 +9,7 @@ import re
 from typing import Any, NamedTuple
 
 from scuttled.config.config import Config, is_loopback, parse_address
-from scuttled.control.backpressure import Pacing
+from scuttled.control.backpressure import Backpressure
 from scuttled.control.operations import model_list
 from scuttled.control.write_concern import graves
 from scuttled.gossip.dialer import PEERS_MAX, Peer, Target
@@ -53,7 +53,7 @@ class Counts(NamedTuple):
     bytes_out: int
 
 
-class Report:
+class Status:
     """The facts about one daemon."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Report:
         storage: Storage | None,
         listen: str,
         began: Instant,
-        pacing: Pacing,
+        pacing: Backpressure,
         guests: Guests | None = None,
     ) -> None:
         self.config = config

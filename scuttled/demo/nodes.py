@@ -46,7 +46,7 @@ Held = tuple[str, bytes, str]  # kind, value, rev
 State = dict[str, Held]  # by key
 
 
-class Node:
+class DemoNode:
     """One daemon: its command, its process while it lives, and what it holds."""
 
     def __init__(self, name: str, home: Path, command: list[str], signals: Signals) -> None:
@@ -144,7 +144,7 @@ class Nodes:
         ports = dict(zip(NEIGHBOURS, free_ports(len(NEIGHBOURS)), strict=True))
         self.home = _make_home()  # last of what can fail, for no `with` has begun yet
         self.all = [
-            Node(name, self.home, _command(name, self.home, ports), signals) for name in ports
+            DemoNode(name, self.home, _command(name, self.home, ports), signals) for name in ports
         ]
 
     def __enter__(self) -> "Nodes":
@@ -156,10 +156,10 @@ class Nodes:
         shutil.rmtree(self.home, ignore_errors=True)
 
     @property
-    def living(self) -> list[Node]:
+    def living(self) -> list[DemoNode]:
         return [node for node in self.all if node.client is not None]
 
-    def start(self, nodes: Iterable[Node]) -> None:
+    def start(self, nodes: Iterable[DemoNode]) -> None:
         """Returns when all of these answer. Raises Unavailable, TimedOut."""
         waiting = list(nodes)
         for node in waiting:
@@ -172,7 +172,7 @@ class Nodes:
             self._poller().poll(_RETRY_S * 1000)
             self.look()
 
-    def load(self, node: Node, entries: Mapping[str, bytes], each: Callable[[], None]) -> None:
+    def load(self, node: DemoNode, entries: Mapping[str, bytes], each: Callable[[], None]) -> None:
         """Writes all of it at one node, in a pipeline. `each` is called between the answers."""
         assert node.client is not None, f"{node.name} is dead"
         flat = [part for entry in entries.items() for part in entry]

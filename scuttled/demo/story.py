@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from scuttled.demo.inventory import Inventory
-from scuttled.demo.nodes import START_S, Node, Nodes, State, differing, digest
+from scuttled.demo.nodes import START_S, DemoNode, Nodes, State, differing, digest
 from scuttled.errors import Refused
 
 NEWS = 100  # keys that a and c write, each on its own, while b is dead
@@ -196,25 +196,25 @@ class Story:
 
     # -- lines of pictures
 
-    def _kill(self, node: Node) -> Line:
+    def _kill(self, node: DemoNode) -> Line:
         pid = node.kill()
         fields = {"pid": pid, "signal": "SIGKILL"}
         return Line(node.name, f"killed: SIGKILL to pid {pid}", fields=fields)
 
-    def _line(self, node: Node, note: str, **fields: object) -> Line:
+    def _line(self, node: DemoNode, note: str, **fields: object) -> Line:
         return Line(node.name, note, len(node.held), self.nodes.common(), fields)
 
-    def _arrival(self, node: Node) -> Line:
+    def _arrival(self, node: DemoNode) -> Line:
         """With the time of the last change it saw in this step."""
         if node.client is None:
             return Line(node.name, "down")
         changed_s = max(node.changed_at - self._began, 0.0)
         return self._line(node, spell(changed_s) if changed_s else "", ms=_ms(changed_s))
 
-    def _state(self, node: Node, state: State) -> Line:
+    def _state(self, node: DemoNode, state: State) -> Line:
         return self._line(node, digest(state), digest=digest(state))
 
-    def _process(self, node: Node) -> Line:
+    def _process(self, node: DemoNode) -> Line:
         status = node.ask("status")
         fields = {name: status[name] for name in ("pid", "node", "listen", "data")}
         fields |= {"socket": node.socket, "command": node.command}

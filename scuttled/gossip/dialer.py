@@ -29,8 +29,8 @@ from scuttled.node.node import Node
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import Code, Hello
 from scuttled.replica.update import NodeId
-from scuttled.runtime.bell import Bell
-from scuttled.runtime.environment import Outside
+from scuttled.runtime.bell import Wakeup
+from scuttled.runtime.environment import Environment
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Target:
     failed: bool = False  # something did, in this round
     due_s: float = 0.0  # the next round, in trio's time
     parted: bool = False
-    bell: Bell = field(default_factory=Bell)  # `due_s` is earlier than was said
+    bell: Wakeup = field(default_factory=Wakeup)  # `due_s` is earlier than was said
     answered: trio.Event | None = None  # of the look-up under way
     moved: bool = False  # it leads to a peer that no round has dialled yet
     left_out: int = 0  # addresses, beyond PEERS_MAX
@@ -118,7 +118,7 @@ class Dialler:
     """All targets of a node."""
 
     def __init__(
-        self, node: Node, outside: Outside, run_link: RunLink, *, insecure: bool, listen: str
+        self, node: Node, outside: Environment, run_link: RunLink, *, insecure: bool, listen: str
     ) -> None:
         """`run_link` is a link's whole life on a stream; it closes the stream. `listen`: where
         this node takes connections, or "".

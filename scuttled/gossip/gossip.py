@@ -20,8 +20,8 @@ from scuttled.protocol.host import End
 from scuttled.protocol.link import SILENCE_S, Link
 from scuttled.protocol.messages import Code
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import Bell, Outlet
-from scuttled.runtime.environment import Outside
+from scuttled.runtime.bell import StreamWriter, Wakeup
+from scuttled.runtime.environment import Environment
 from scuttled.runtime.repeats import FROM_STRANGERS
 from scuttled.runtime.streams import remote_name
 
@@ -59,11 +59,11 @@ class Gossip:
         node: Node,
         *,
         insecure: bool,
-        outside: Outside | None = None,
+        outside: Environment | None = None,
         listen: str = "",
     ) -> None:
         self.node = node
-        self.outside = outside or Outside()
+        self.outside = outside or Environment()
         self.now = self.outside.now
         self.dialler = Dialler(node, self.outside, self.run_link, insecure=insecure, listen=listen)
         self._taken = 0
@@ -94,7 +94,7 @@ class Gossip:
         if self._leaving:
             await trio.aclose_forcefully(stream)
             return
-        who, bell = remote_name(stream), Bell()
+        who, bell = remote_name(stream), Wakeup()
         link.wake = bell.ring
         self._open[link] = who
         try:
@@ -115,7 +115,7 @@ class Gossip:
             self._ring_changed()
             self._log_end(link, who, was_up)
 
-    async def _read(self, link: Link, stream: trio.abc.Stream, bell: Bell, who: str) -> None:
+    async def _read(self, link: Link, stream: trio.abc.Stream, bell: Wakeup, who: str) -> None:
         off = False  # its clock, and it was said
         while link.ended is None:
             data = await stream.receive_some()
@@ -150,9 +150,9 @@ class Gossip:
                 bell.ring()
         bell.ring()
 
-    async def _write(self, link: Link, stream: trio.abc.Stream, bell: Bell) -> None:
+    async def _write(self, link: Link, stream: trio.abc.Stream, bell: Wakeup) -> None:
         """Send what the link has, when the stream can take it. Returns when the link is over."""
-        outlet = Outlet(stream)
+        outlet = StreamWriter(stream)
         while True:
             if link.wants_to_send(self.now()):
                 if link.ended is not None and link.ended.by_peer:
@@ -167,9 +167,9 @@ class Gossip:
             else:
                 await bell.heard()
 
-    async def _tick(self, link: Link, bell: Bell, scope: trio.CancelScope) -> None:
+    async def _tick(self, link: Link, bell: Wakeup, scope: trio.CancelScope) -> None:
         """Let time pass for a link; when it is over, grant its last words a second."""
-        rearmed = Bell()
+        rearmed = Wakeup()
         link.rearm = rearmed.ring
         while link.ended is None:
             due_s = link.next_timer(self.now()) - self.now().mono_s

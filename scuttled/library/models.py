@@ -19,7 +19,7 @@ from scuttled.protocol import codec
 from scuttled.protocol.messages import ClockMessage, Delta
 from scuttled.replica.hlc import Author
 from scuttled.replica.scuttlebutt import Scuttlebutt
-from scuttled.replica.signatures import Doubt, Seal, id_of_key
+from scuttled.replica.signatures import Signer, Verifier, id_of_key
 from scuttled.replica.sources import check_together
 from scuttled.replica.update import NODE_ID_BYTES, TICKS_PER_MS, NodeId, Source, Stamp, stamp
 from scuttled.replica.version_vector import Clock
@@ -38,7 +38,7 @@ def wall_ms() -> int:
 
 
 def new_author(
-    seal: Seal | None = None, doubt: Callable[[str, Source, bytes], str] | None = None
+    seal: Signer | None = None, doubt: Callable[[str, Source, bytes], str] | None = None
 ) -> Author:
     """Somebody who never wrote before.
 
@@ -87,7 +87,7 @@ def signing_author(seed: bytes | None = None, trust: Collection[str] = ()) -> Au
         nodes = frozenset(NodeId(bytes.fromhex(node)) for node in trust)
     except ValueError:
         raise UsageError(f"trust in {trust!r:.80}, expected ids of 16 hexadecimal digits") from None
-    return new_author(make_seal(seed), Doubt(check_with_ed25519(), nodes))
+    return new_author(make_seal(seed), Verifier(check_with_ed25519(), nodes))
 
 
 Scuttlebutt.new_author = staticmethod(new_author)

@@ -42,7 +42,7 @@ ENDED = "ended"
 M = TypeVar("M", bound=Scuttlebutt)
 
 
-class _Ended(NamedTuple):
+class _LastRun(NamedTuple):
     """How a program left its directory."""
 
     places: str  # see storage.directory
@@ -88,7 +88,7 @@ class StateDirectory:
     # --- as whom ---
 
     def _as_author(
-        self, author: Author | None, known: Identity | None, ended: _Ended | None
+        self, author: Author | None, known: Identity | None, ended: _LastRun | None
     ) -> Author:
         if known is None:
             return author or new_author()
@@ -105,7 +105,7 @@ class StateDirectory:
         author.hlc.observe(ended.last if ended is not None else 0)
         return author
 
-    def _why_renewed(self, ended: _Ended | None) -> str:
+    def _why_renewed(self, ended: _LastRun | None) -> str:
         if self._directory.marked:
             return "the program before did not end in order: what it wrote last may be lost"
         if ended is None:
@@ -187,7 +187,7 @@ class StateDirectory:
             last = self.author.hlc.last
             self.author.live_as(another_life(self.author.life, secrets.randbits))
             self._directory.unmark()
-            self._write_ended(_Ended(self._directory.places(), last, self._digests))
+            self._write_ended(_LastRun(self._directory.places(), last, self._digests))
         finally:
             self._closed = True
             self._directory.close()
@@ -203,19 +203,19 @@ class StateDirectory:
     ) -> None:
         self.close()
 
-    def _write_ended(self, ended: _Ended) -> None:
+    def _write_ended(self, ended: _LastRun) -> None:
         text = json.dumps({"v": 1, **ended._asdict()}, sort_keys=True)
         line = f"{crc32(text.encode()):08x} {text}\n"
         write_whole(self.path / ENDED, line.encode())
 
-    def _read_ended(self) -> _Ended | None:
+    def _read_ended(self) -> _LastRun | None:
         """None if the file is gone, or is not what was written."""
         try:
             check, _, text = (self.path / ENDED).read_text("utf-8").partition(" ")
             if check != f"{crc32(text.removesuffix(chr(10)).encode()):08x}":
                 return None
             fields: dict[str, Any] = json.loads(text)
-            ended = _Ended(fields["places"], fields["last"], fields["digests"])
+            ended = _LastRun(fields["places"], fields["last"], fields["digests"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
         except OSError as error:

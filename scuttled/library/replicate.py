@@ -29,7 +29,7 @@ from scuttled.replica.rejoin import Rejoin, Rejoined, rejoin
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
 from scuttled.replica.slots import Slots
 from scuttled.replica.update import Instant, Source
-from scuttled.runtime.bell import Bell, read_clocks
+from scuttled.runtime.bell import Wakeup, read_clocks
 from scuttled.version import __version__
 
 RECEIVE_BYTES = 64 << 10
@@ -246,8 +246,8 @@ class _Call:
         self.on_header: Callable[[Header], object] | None = None
         self.on_synced: Callable[[], object] | None = None
         self.on_left_out: Callable[[str, str], object] | None = None
-        self._bell = Bell()
-        self._rearmed = Bell()
+        self._bell = Wakeup()
+        self._rearmed = Wakeup()
         self._names = {model.name for model in link.host.models_to_share()}
         self._leaves_at: dict[str, int] | None = None  # where each log ended at `dispose`
         self._acked = -1  # of these, the sum, at the last look

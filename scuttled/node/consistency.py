@@ -61,7 +61,7 @@ class Check:
         return not self.pending
 
 
-class Verifier:
+class ConsistencyCheck:
     """A node's fingerprints: those that peers ask for, and its own checks."""
 
     def __init__(self, models: Mapping[str, Scuttlebutt], links: Mapping[NodeId, Link]) -> None:

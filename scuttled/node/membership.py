@@ -62,7 +62,7 @@ NAME_CHARS_MAX = 255  # of a name, an address, a version
 _PAIR = SOURCE_BYTES + STAMP_BYTES
 
 
-class Settings(NamedTuple):
+class NodeSettings(NamedTuple):
     """What a node is told of itself and of its cluster."""
 
     name: str
@@ -94,11 +94,11 @@ class Member:
         return self.clocks.get(model, {}).get(source, 0) >= time
 
 
-class Members:
+class Membership:
     """The members as this node knows them, and the rows that it writes itself."""
 
     def __init__(
-        self, model: Scuttlebutt, author: Author, settings: Settings, *, stored: bool = True
+        self, model: Scuttlebutt, author: Author, settings: NodeSettings, *, stored: bool = True
     ) -> None:
         assert isinstance(model, Map)
         self.stored = stored

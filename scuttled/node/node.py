@@ -12,14 +12,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from scuttled.errors import DataError, Refused, StorageError
 from scuttled.models.map import Map
 from scuttled.models.registry import MODELS, make_model
-from scuttled.node.consistency import Verifier
+from scuttled.node.consistency import ConsistencyCheck
 from scuttled.node.future import TakenBack, take_back
 from scuttled.node.leases import renew_leases
 from scuttled.node.links import Links
-from scuttled.node.membership import FORGOTTEN, MEMBERS, Members, Settings
+from scuttled.node.membership import FORGOTTEN, MEMBERS, Membership, NodeSettings
 from scuttled.node.notices import Notices
 from scuttled.node.timekeeping import Timekeeping
-from scuttled.protocol.flow_control import RATES, Sharing
+from scuttled.protocol.flow_control import RATES, FlowControl
 from scuttled.protocol.handshake import Refusal
 from scuttled.protocol.host import Host
 from scuttled.protocol.link import Link
@@ -46,14 +46,14 @@ Waker = Callable[[], None]
 class Node(Host[Link]):
     """One member of a cluster: its models, its links, its author."""
 
-    def __init__(self, author: Author, settings: Settings, *, stored: bool) -> None:
+    def __init__(self, author: Author, settings: NodeSettings, *, stored: bool) -> None:
         self.author = author
         self.settings = settings
         self.max_skew_ms = settings.max_skew_ms
         self.stored = stored
         self.models: dict[str, Scuttlebutt] = {}
         self.links = Links()
-        self.sharing: Sharing = Sharing()
+        self.sharing: FlowControl = FlowControl()
         self.watchers: set[Waker] = set()  # woken when something was accepted
         self.progress: set[Waker] = set()  # woken when something was saved or acknowledged
         self.wake_storage: Waker = lambda: None
@@ -71,7 +71,7 @@ class Node(Host[Link]):
         self.taken_back: list[TakenBack] = []
         self._begun_at: dict[str, int] = {}  # ends of the logs that were loaded
         self._husks: list[Husk] = []  # what models were before
-        self.verifier = Verifier(self.models, self.links)
+        self.verifier = ConsistencyCheck(self.models, self.links)
         self.verifier.progress = self._made_progress
         self.twin_words = ""  # an older node has our id
         self._namesakes_told: set[str] = set()
@@ -108,7 +108,7 @@ class Node(Host[Link]):
             if name not in self.models:
                 self._open(name, Map.data_type)
         rows = self.models[MEMBERS]
-        self.members = Members(rows, self.author, self.settings, stored=self.stored)
+        self.members = Membership(rows, self.author, self.settings, stored=self.stored)
         hlc_ms = self.author.hlc.last // TICKS_PER_MS
         self.members.begin(hlc_ms, wall_ms)
         self.wall_ms = wall_ms

@@ -40,7 +40,7 @@ class Seen(NamedTuple):
     left_s: float = inf  # since when it is behind
 
 
-class Measure:
+class ThroughputMeter:
     """Measures one node."""
 
     def __init__(self, node: Node) -> None:

@@ -23,7 +23,7 @@ class Later(Unsayable):
     """It can't be taken yet; the peer is to send it again another time."""
 
 
-class Target(NamedTuple):
+class BridgeTarget(NamedTuple):
     """What stands behind `ADDR=`."""
 
     kind: str  # of DIALECTS, BUCKET, or "": as the model is, else a map
@@ -31,7 +31,7 @@ class Target(NamedTuple):
     parts: dict[str, str] | None  # of a bucket, the types of its parts by name, if they were named
 
     @classmethod
-    def read(cls, text: str) -> "Target":
+    def read(cls, text: str) -> "BridgeTarget":
         """`NAME`, `TYPE:NAME`, `bucket:PREFIX` or `bucket:PREFIX{PART=TYPE,...}`.
 
         Raises ConfigError.
@@ -63,7 +63,7 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class GuestMemory:
     """What a peer was told by this node, up to the end of its last conversation."""
 
     given: dict[str, dict[Source, int]]  # by part: of our sources, up to when
@@ -80,7 +80,7 @@ class Told:
         return {npm for npm, time in sent if clock.get(npm) == time and npm not in self.others}
 
 
-NOTHING_TOLD = Told({}, {}, frozenset())
+NOTHING_TOLD = GuestMemory({}, {}, frozenset())
 
 
 class Bridge:
@@ -94,10 +94,10 @@ class Bridge:
     def __init__(self, node: Node, target: str) -> None:
         self.node = node
         self.target = target
-        self.kind, self.name, self.declared = Target.read(target)
+        self.kind, self.name, self.declared = BridgeTarget.read(target)
         self.bucket = self.name if self.kind == BUCKET else None
         self._heard: OrderedDict[str, tuple[dict[str, int], tuple[object, ...]]] = OrderedDict()
-        self._told: OrderedDict[str, tuple[Told, tuple[object, ...]]] = OrderedDict()
+        self._told: OrderedDict[str, tuple[GuestMemory, tuple[object, ...]]] = OrderedDict()
         self._used: dict[str, int] = {}  # by part: revision of its clock when it was looked at
         if self.bucket is None:
             existing = node.models.get(self.name)
@@ -218,14 +218,14 @@ class Bridge:
         heard, logs = self._heard.get(peer, ({}, ()))
         return dict(heard) if logs == self._logs() else {}
 
-    def remember_told(self, peer: str, told: Told) -> None:
+    def remember_told(self, peer: str, told: GuestMemory) -> None:
         """That peer was told all this, for its next conversation."""
         self._told[peer] = (told, self._logs())
         self._told.move_to_end(peer)
         while len(self._told) > PEERS_MAX:
             self._told.popitem(last=False)
 
-    def told_to(self, peer: str) -> Told:
+    def told_to(self, peer: str) -> GuestMemory:
         """As far as it is still known, and good."""
         told, logs = self._told.get(peer, (NOTHING_TOLD, ()))
         return told if logs == self._logs() else NOTHING_TOLD

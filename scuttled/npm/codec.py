@@ -31,7 +31,7 @@ class LeftOut(NamedTuple):
     why: str
 
 
-class Lines:
+class LineDecoder:
     """Takes bytes as they come, gives messages. Raises RemoteProtocolError at the first bad one.
 
     A line that is only too much for us is left out. It must not end the conversation, since it

@@ -17,7 +17,7 @@ from scuttled.npm.bridge import Bridge
 from scuttled.npm.guests import Dialled, Guest, Guests, guest_words
 from scuttled.npm.session import HELLO_S, Talk
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import Bell, Outlet, read_clocks
+from scuttled.runtime.bell import StreamWriter, Wakeup, read_clocks
 from scuttled.runtime.repeats import FROM_STRANGERS
 from scuttled.runtime.streams import dial, dial_reason, keep_alive, open_listeners, remote_name
 
@@ -97,7 +97,7 @@ class NpmDoor:
 
     async def run(self, guest: Guest, stream: trio.SocketStream) -> None:
         """A conversation's whole life on a stream, which is closed at the end."""
-        bell, talk = Bell(), guest.talk
+        bell, talk = Wakeup(), guest.talk
         node, reason = self.node, "the connection was closed"
         our_doing = False
         keep_alive(stream)  # npm has no word for it
@@ -126,7 +126,7 @@ class NpmDoor:
             self.guests.go(guest, reason, read_clocks(), our_doing=our_doing)
             self._log_end(guest)
 
-    async def _read(self, guest: Guest, stream: trio.SocketStream, bell: Bell) -> None:
+    async def _read(self, guest: Guest, stream: trio.SocketStream, bell: Wakeup) -> None:
         talk = guest.talk
         told: set[str] = set()  # what is left out was said of, each cause once
         with trio.move_on_after(HELLO_S) as patience:
@@ -146,8 +146,8 @@ class NpmDoor:
                 bell.ring()
         raise RemoteProtocolError(f"no header within {HELLO_S:.0f} s")
 
-    async def _write(self, talk: Talk, stream: trio.SocketStream, bell: Bell) -> None:
-        outlet = Outlet(stream)
+    async def _write(self, talk: Talk, stream: trio.SocketStream, bell: Wakeup) -> None:
+        outlet = StreamWriter(stream)
         while True:
             now: Instant = read_clocks()
             if talk.wants_to_send(now):

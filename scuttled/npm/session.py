@@ -16,13 +16,13 @@ from typing import Any
 
 from scuttled.errors import Refused, RemoteProtocolError
 from scuttled.models.value import Value
-from scuttled.npm.bridge import NOTHING_TOLD, Bridge, Later, Told
+from scuttled.npm.bridge import NOTHING_TOLD, Bridge, GuestMemory, Later
 from scuttled.npm.codec import (
     LINE_BYTES_MAX,
     SOURCES_MAX,
     SYNC,
     LeftOut,
-    Lines,
+    LineDecoder,
     is_id,
     read_clock,
     ticks_of,
@@ -33,7 +33,7 @@ from scuttled.npm.hazards import Unsayable, check_key
 from scuttled.npm.names import ALIAS, ALIASES_MAX, base_id, namesake, npm_id
 from scuttled.npm.removals import Removals, is_push, removed_slot
 from scuttled.npm.shared import Shared
-from scuttled.npm.translation import Origin, Said, dialect, is_ours
+from scuttled.npm.translation import Origin, Translated, dialect, is_ours
 from scuttled.replica.change import DELETED, Slot, make_change
 from scuttled.replica.slots import Slots
 from scuttled.replica.subscription import Follower
@@ -60,7 +60,7 @@ class Talk:
         self.not_sent: Counter[str] = Counter()  # of what we have: the same
         self._began_s = now.mono_s
         self._began_ticks = now.wall_ms * TICKS_PER_MS
-        self._lines = Lines()
+        self._lines = LineDecoder()
         self._followers: dict[str, Follower] = {}
         # All by npm id. The peer's clock is the greatest of these three:
         self._claimed: dict[str, int] = {}  # in its header: it has all of that id up to there
@@ -168,7 +168,7 @@ class Talk:
         if model.data_type == "log" and (gone := removed_slot(change, ours=False)):
             self._removals.settle(gone)
 
-    def _adopt(self, model: Slots, said: Said, ticks: int, npm: str, signature: Any) -> bool:
+    def _adopt(self, model: Slots, said: Translated, ticks: int, npm: str, signature: Any) -> bool:
         """Take it in, under the source of its id; False if it is outranked, and so needless.
 
         One that comes after later ones of its id (which lives twice, or whose clock was set back)
@@ -244,7 +244,7 @@ class Talk:
             for source, time in follower.given.items():
                 times[source] = max(time, times.get(source, 0))
         sent = {**self._before.sent, **self._sent}
-        self.bridge.remember_told(self.peer, Told(given, sent, frozenset(self._others)))
+        self.bridge.remember_told(self.peer, GuestMemory(given, sent, frozenset(self._others)))
 
     # --- out ---
 
@@ -445,7 +445,7 @@ def _is_renamed(model: Slots, change: Any) -> bool:
     return named and isinstance(change, list) and bool(change) and not isinstance(change[0], str)
 
 
-def _expiry_ms(model: Slots, said: Said, ticks: int) -> int:
+def _expiry_ms(model: Slots, said: Translated, ticks: int) -> int:
     """When it goes by itself, as what is written here does by the model's option; 0: never."""
     option = model.settings[0] if model.settings else ""
     lifetime_ms = model.option_ms(option) if option else 0

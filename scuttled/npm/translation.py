@@ -30,7 +30,7 @@ from scuttled.replica.update import Source, life_of, parse_source
 NUMBER_DIGITS_MAX = 21  # beyond that JavaScript writes a whole number with an exponent
 
 
-class Said(NamedTuple):
+class Translated(NamedTuple):
     """An npm change as one of ours."""
 
     slot: bytes
@@ -42,7 +42,7 @@ class Said(NamedTuple):
 class Dialect(NamedTuple):
     """Both ways. `hear` is told when and by which source; both raise Unsayable."""
 
-    hear: Callable[[Any, int, Source], Said]
+    hear: Callable[[Any, int, Source], Translated]
     say: Callable[[Slot, int], Any]
     last_wins: bool  # npm lets the last to come win a tie, so that ties must be broken
 
@@ -80,14 +80,14 @@ def name_of(value: Any) -> Any:
     return value
 
 
-def _hear_map(change: Any, ticks: int, source: Source) -> Said:
+def _hear_map(change: Any, ticks: int, source: Source) -> Translated:
     if not (isinstance(change, list) and len(change) == 2) or change[0] == "__proto__":
         raise Unsayable('a change that is not ["key", value]')
     try:
         slot = key_slot(name_of(change[0]))
     except (DataError, UsageError) as error:
         raise Unsayable(error.message) from None
-    return Said(slot, *((DELETED, b"") if change[1] is None else _pack(change[1])))
+    return Translated(slot, *((DELETED, b"") if change[1] is None else _pack(change[1])))
 
 
 def _say_map(slot: Slot, now_ms: int) -> Any:
@@ -96,8 +96,8 @@ def _say_map(slot: Slot, now_ms: int) -> Any:
     return [key, _plain(slot.kind, slot.payload) if slot.shown(now_ms) else None]
 
 
-def _hear_entry(change: Any, ticks: int, source: Source) -> Said:
-    return Said(entry_slot(ticks, source), *_pack(change))
+def _hear_entry(change: Any, ticks: int, source: Source) -> Translated:
+    return Translated(entry_slot(ticks, source), *_pack(change))
 
 
 def _say_entry(slot: Slot, now_ms: int) -> Any:
@@ -119,7 +119,7 @@ def is_ours(slot: Slot) -> bool:
     return parse_source(Origin.of(slot).id) is not None
 
 
-def _hear_event(change: Any, ticks: int, source: Source) -> Said:
+def _hear_event(change: Any, ticks: int, source: Source) -> Translated:
     if not isinstance(change, list) or not change:
         raise Unsayable('a change that is not ["name", argument, ...]')
     name, *arguments = change
@@ -130,7 +130,7 @@ def _hear_event(change: Any, ticks: int, source: Source) -> Said:
         data = event_payload(name, kind, payload)
     except (DataError, UsageError) as error:
         raise Unsayable(error.message) from None
-    return Said(entry_slot(ticks, source), BYTES, data, many)
+    return Translated(entry_slot(ticks, source), BYTES, data, many)
 
 
 def _say_event(slot: Slot, now_ms: int) -> Any:

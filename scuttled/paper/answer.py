@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Answer:
+class Findings:
     """The command line picks one of the forms, and says the verdict."""
 
     header: list[str]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 from scuttled.paper.gossip import run_fig2, run_flow
-from scuttled.paper.measurements import Course
+from scuttled.paper.measurements import Measurements
 from scuttled.paper.orders import ORDERS
 from scuttled.paper.reference_points import FIG2, FLOW, Courses, Row, rows
 from scuttled.paper.schedule import FIG2_S, LIMITED_FROM_S, NODES
@@ -48,7 +48,7 @@ def flow(seed: int) -> Experiment:
 EXPERIMENTS = {"fig2": fig2, "flow": flow}
 
 
-def _run(run: Callable[..., Course], cases: list[tuple[str, int]], seed: int) -> Courses:
+def _run(run: Callable[..., Measurements], cases: list[tuple[str, int]], seed: int) -> Courses:
     workers = min(len(cases), os.cpu_count() or 1, PROCESSES_MAX)
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_leave_ctrl_c)
     try:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scuttled.errors import CantCreate, UsageError
 from scuttled.paper.experiments import FLOW_NODES, FLOW_ORDERS, Experiment
 from scuttled.paper.gossip import FLOW_S, HALVED_FROM_S
-from scuttled.paper.measurements import Course
+from scuttled.paper.measurements import Measurements
 from scuttled.paper.orders import ORDERS
 from scuttled.paper.schedule import FIG2_S, LIMITED_FROM_S, NODES, OVERLOAD_S
 
@@ -94,7 +94,7 @@ def _draw_flow(experiment: Experiment, figure: Figure) -> None:
     for column, nodes in enumerate(FLOW_NODES):
         rates, ages = grid[0][column], grid[1][column]
         for order in FLOW_ORDERS:
-            course: Course = experiment.courses[order, nodes]
+            course: Measurements = experiment.courses[order, nodes]
             _line(rates, order, course.rate, NAMES[order])
             _line(ages, order, [fmean(row) for row in course.age_s], NAMES[order])
         rates.set_title(f"{nodes} nodes", fontsize=9)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scuttled.paper.measurements import Course
+from scuttled.paper.measurements import Measurements
 from scuttled.paper.orders import choose
 from scuttled.paper.replicas import Copies
 from scuttled.paper.schedule import (
@@ -31,7 +31,7 @@ class Run:
         self.order, self.budget = order, UNLIMITED
         self.timetable = Timetable(seed, nodes, keys)
         self.copies = Copies(nodes, keys)
-        self.course = Course(order, nodes)
+        self.course = Measurements(order, nodes)
         self._luck = np.random.default_rng([seed, 1])  # of the orders; the timetable is another's
 
     def second(self, second: int, rates: Sequence[float]) -> None:
@@ -58,7 +58,7 @@ class Run:
 
 def run_fig2(
     order: str, seed: int, *, nodes: int = NODES, keys: int = KEYS, budget: int = BUDGET
-) -> Course:
+) -> Measurements:
     """The rate of updates doubles for fifty seconds."""
     run = Run(order, seed, nodes, keys)
     for second in range(FIG2_S):
@@ -88,7 +88,7 @@ class FlowRun(Run):
 
 def run_flow(
     order: str, seed: int, *, nodes: int = NODES, keys: int = KEYS, budget: int = BUDGET
-) -> Course:
+) -> Measurements:
     """Nobody writes until messages are limited; later the limit is halved."""
     run = FlowRun(order, seed, nodes, keys)
     for second in range(FLOW_S):

@@ -8,7 +8,7 @@ from scuttled.paper.replicas import Copies
 
 
 @dataclass
-class Course:
+class Measurements:
     """One run of one order: a row for each second, the first after one second."""
 
     order: str

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from statistics import fmean, quantiles
 
 from scuttled.paper.gossip import FLOW_S, HALVED_FROM_S
-from scuttled.paper.measurements import Course, at, means_between
+from scuttled.paper.measurements import Measurements, at, means_between
 from scuttled.paper.schedule import FIG2_S, LIMITED_FROM_S
 
-Measure = Callable[[Course], Sequence[float]]
-Courses = Mapping[tuple[str, int], Course]  # by order and number of nodes
+Measure = Callable[[Measurements], Sequence[float]]
+Courses = Mapping[tuple[str, int], Measurements]  # by order and number of nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,13 @@ def _mean_rate(start_s: int, stop_s: int) -> Measure:
     return lambda course: [fmean(course.rate[start_s:stop_s])]
 
 
-def _reached(course: Course) -> list[float]:
+def _reached(course: Measurements) -> list[float]:
     """The second in which the rate comes within a tenth of what it then has on average."""
     level = 0.9 * fmean(course.rate[65:HALVED_FROM_S])
     return [next(second for second, rate in enumerate(course.rate) if rate >= level)]
 
 
-def _least_rate(course: Course) -> list[float]:
+def _least_rate(course: Measurements) -> list[float]:
     return [min(course.rate[HALVED_FROM_S:140])]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import Any
 
-from scuttled.paper.answer import Answer
+from scuttled.paper.answer import Findings
 from scuttled.paper.experiments import Experiment
 from scuttled.paper.reference_points import Row
 
@@ -12,12 +12,12 @@ HEADER = ["POINT", "ORDER", "NODES", "PAPER", "HERE", "RANGE", "RATIO"]
 NEAR = 0.2  # from what was read off: as good as can be expected of reading by eye
 
 
-def told(experiment: Experiment) -> Answer:
+def told(experiment: Experiment) -> Findings:
     """All of it."""
     words = verdict(experiment)
     last = {"paper": experiment.name, "seed": experiment.seed, "verdict": words}
     objects = [*_fields(experiment), last]
-    return Answer(HEADER, _table(experiment), [*_lines(experiment)], objects, words)
+    return Findings(HEADER, _table(experiment), [*_lines(experiment)], objects, words)
 
 
 def _table(experiment: Experiment) -> list[list[str]]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from scuttled.models.map import Map
-from scuttled.paper.measurements import Course
+from scuttled.paper.measurements import Measurements
 from scuttled.paper.replicas import Copies
 from scuttled.paper.schedule import (
     BUDGET,
@@ -174,9 +174,9 @@ def run_sessions(
     keys: int = KEYS,
     budget: int = BUDGET,
     seconds: Sequence[int] = range(FIG2_S),
-) -> Course:
+) -> Measurements:
     """As `gossip.run_fig2`, by the real core."""
-    cluster, course = Sessions(seed, nodes, keys, knows), Course(f"sessions, {knows}", nodes)
+    cluster, course = Sessions(seed, nodes, keys, knows), Measurements(f"sessions, {knows}", nodes)
     for second in seconds:
         limited = second >= LIMITED_FROM_S
         cluster.second(second, rate_per_s(second), budget if limited else UNLIMITED)

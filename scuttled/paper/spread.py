@@ -19,7 +19,7 @@ from statistics import fmean
 
 from scuttled.errors import UsageError
 from scuttled.models.map import Map
-from scuttled.paper.answer import Answer
+from scuttled.paper.answer import Findings
 from scuttled.protocol import codec
 from scuttled.protocol.messages import Delta, Message
 from scuttled.protocol.session import Session
@@ -71,7 +71,7 @@ class Spread:
         theory = f"theory: {self.theory_rounds:.1f}"
         return f"seed {self.seed}: {self.nodes} nodes converged in {took} ({theory})"
 
-    def told(self) -> Answer:
+    def told(self) -> Findings:
         """All of it."""
         each = {
             "update_bytes_each": round(self.payload_bytes / self.nodes),
@@ -97,7 +97,7 @@ class Spread:
             "traffic": self.traffic,
             "verdict": self.verdict,
         }
-        return Answer(["FIGURE", "HERE", "THEORY"], rows, rows, [fields], self.verdict)
+        return Findings(["FIGURE", "HERE", "THEORY"], rows, rows, [fields], self.verdict)
 
 
 class Crowd:

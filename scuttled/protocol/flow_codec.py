@@ -10,7 +10,7 @@ from typing import Any
 
 from scuttled.errors import RemoteProtocolError
 from scuttled.printable import has_control
-from scuttled.protocol.messages import Strait, Told
+from scuttled.protocol.messages import FlowReport, Strait
 from scuttled.protocol.rate_law import Rates
 from scuttled.replica.update import NODE_ID_BYTES, TIMESTAMP_MAX, NodeId
 
@@ -21,19 +21,19 @@ PEERS_MAX = 1 << 16
 RATE_MAX = 1e12  # updates a second; beyond any machine
 
 
-def told_fields(flows: dict[str, Told]) -> list[dict[str, Any]]:
+def told_fields(flows: dict[str, FlowReport]) -> list[dict[str, Any]]:
     """The last field of the message; none if nothing is told."""
     return [{name: _fields(told) for name, told in flows.items()}] if flows else []
 
 
-def _fields(told: Told) -> list[object]:
+def _fields(told: FlowReport) -> list[object]:
     rates = told.rates
     straits = [[strait.node_id, strait.at_ms, strait.per_s] for strait in told.straits]
     allowed = rates.allowed if rates.allowed < inf else None
     return [rates.wanted, allowed, straits, told.peers]
 
 
-def read_told(value: object) -> dict[str, Told]:
+def read_told(value: object) -> dict[str, FlowReport]:
     """Raises RemoteProtocolError."""
     if value is None:
         return {}
@@ -48,7 +48,7 @@ def _type(value: object) -> str:
     return value
 
 
-def _told(value: object) -> Told:
+def _told(value: object) -> FlowReport:
     if not isinstance(value, list) or len(value) != 4 or not isinstance(value[2], list):
         raise RemoteProtocolError(f"a flow {value!r:.60}, expected wanted, allowed, straits, peers")
     wanted, allowed, straits, peers = value
@@ -57,7 +57,7 @@ def _told(value: object) -> Told:
     if len(straits) > STRAITS_MAX:
         raise RemoteProtocolError(f"{len(straits)} straits, at most {STRAITS_MAX}")
     rates = Rates(_rate(wanted, 0.0), inf if allowed is None else _rate(allowed, -RATE_MAX))
-    return Told(rates, tuple(map(_strait, straits)), peers)
+    return FlowReport(rates, tuple(map(_strait, straits)), peers)
 
 
 def _rate(value: object, least: float) -> float:

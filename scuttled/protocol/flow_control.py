@@ -21,7 +21,7 @@ Where nothing is limited nothing is told, and no PING is sent for it.          [
 from math import inf
 
 from scuttled.protocol.flow_codec import RATE_MAX, STRAITS_MAX, TYPES_MAX
-from scuttled.protocol.messages import Strait, Told
+from scuttled.protocol.messages import FlowReport, Strait
 from scuttled.protocol.rate_law import Flow, Rates
 from scuttled.replica.update import NodeId
 
@@ -34,7 +34,7 @@ LEAST_PER_S = 1.0  # nobody is held back for good
 HELD_PER_S = 10.0  # who is held back wants this at least
 
 
-class Course:
+class TypeFlow:
     """The flow of one data type at this node."""
 
     def __init__(self) -> None:
@@ -95,19 +95,19 @@ class Course:
             self.flow.approach(per_s / max(total_per_s, LEAST_PER_S))
 
 
-class Sharing:
+class FlowControl:
     """All flows of a node."""
 
     def __init__(self) -> None:
-        self.courses: dict[str, Course] = {}
+        self.courses: dict[str, TypeFlow] = {}
         self.came: dict[str, int] = {}  # updates that peers brought so far
         self.peers = 1  # how many there are to exchange with
 
-    def course(self, data_type: str) -> Course | None:
+    def course(self, data_type: str) -> TypeFlow | None:
         """None if there are too many types."""
         found = self.courses.get(data_type)
         if found is None and len(self.courses) < TYPES_MAX:
-            found = self.courses[data_type] = Course()
+            found = self.courses[data_type] = TypeFlow()
         return found
 
     def count(self, data_type: str, updates: int) -> None:
@@ -119,22 +119,22 @@ class Sharing:
         """Whether there is something to tell."""
         return any(course.is_told for course in self.courses.values())
 
-    def tell(self, now_s: float) -> dict[str, Told]:
+    def tell(self, now_s: float) -> dict[str, FlowReport]:
         """For a PING or PONG; only of what is limited somewhere."""
         return {
-            name: Told(_sayable(course.flow.rates), tuple(course.straits(now_s)), self.peers)
+            name: FlowReport(_sayable(course.flow.rates), tuple(course.straits(now_s)), self.peers)
             for name, course in self.courses.items()
             if course.is_told
         }
 
-    def hear(self, theirs: dict[str, Told], now_s: float) -> None:
+    def hear(self, theirs: dict[str, FlowReport], now_s: float) -> None:
         """What a peer says of straits."""
         for name, told in theirs.items():
             if (course := self.course(name)) is not None:
                 for strait in told.straits:
                     course.note(strait, now_s)
 
-    def meet(self, mine: dict[str, Told], theirs: dict[str, Told]) -> None:
+    def meet(self, mine: dict[str, FlowReport], theirs: dict[str, FlowReport]) -> None:
         """An exchange: what the peer was told, and what it said."""
         for name in mine.keys() & theirs.keys():
             one, other = mine[name], theirs[name]

@@ -9,8 +9,8 @@ While a rate is limited somewhere, PING and PONG carry the rates (see sharing), 
 from collections.abc import Callable, Iterable
 from math import inf
 
-from scuttled.protocol.flow_control import RATES, ROUND_S, Sharing
-from scuttled.protocol.messages import Hello, Ping, Pong, Told
+from scuttled.protocol.flow_control import RATES, ROUND_S, FlowControl
+from scuttled.protocol.messages import FlowReport, Hello, Ping, Pong
 from scuttled.replica.scuttlebutt import Scuttlebutt
 from scuttled.replica.update import Instant
 
@@ -24,7 +24,7 @@ def clocks_hash(models: Iterable[Scuttlebutt]) -> bytes:
     return (total % 2**64).to_bytes(8, "big")
 
 
-class Pulse:
+class Heartbeat:
     """PING and PONG of one link."""
 
     def __init__(self, now: Instant) -> None:
@@ -33,14 +33,14 @@ class Pulse:
         self.measured_s: float | None = None  # when that was found
         self.sent_s = now.mono_s  # when something was sent last
         self._asked_s: float | None = None  # when the PING that has no PONG yet was sent
-        self.sharing: Sharing | None = None  # of rates, with a peer that knows of that
+        self.sharing: FlowControl | None = None  # of rates, with a peer that knows of that
         self.leads = False  # our PINGs are exchanges, and not the peer's: they would cross
-        self._told: dict[str, Told] = {}  # of rates, in the last PING
+        self._told: dict[str, FlowReport] = {}  # of rates, in the last PING
         self._pinged_s = self._quiet_from_s = -inf
         self._quiet = False
         self._unequal = 0
 
-    def begin(self, peer: Hello | None, sharing: Sharing | None, *, leads: bool) -> None:
+    def begin(self, peer: Hello | None, sharing: FlowControl | None, *, leads: bool) -> None:
         """Share rates with that peer, if it knows of them."""
         self.leads = leads
         if peer is not None and RATES in peer.features:

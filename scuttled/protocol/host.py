@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from scuttled.protocol.flow_control import Sharing
+from scuttled.protocol.flow_control import FlowControl
 from scuttled.protocol.messages import Ask, Code, Delta, Hello, Tell
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
 from scuttled.replica.update import Instant, Source
@@ -24,7 +24,7 @@ class Host(ABC, Generic[LinkT]):
     """What holds models and links."""
 
     max_skew_ms: int
-    sharing: Sharing | None = None  # of rates; a host without says nothing of them
+    sharing: FlowControl | None = None  # of rates; a host without says nothing of them
 
     @abstractmethod
     def hello(self, now: Instant) -> Hello: ...

@@ -16,7 +16,7 @@ from typing import assert_never
 from scuttled.errors import RemoteProtocolError, TooManySources
 from scuttled.protocol import codec
 from scuttled.protocol.handshake import Refusal, Twin, check_hello, directions
-from scuttled.protocol.heartbeat import Pulse, clocks_hash
+from scuttled.protocol.heartbeat import Heartbeat, clocks_hash
 from scuttled.protocol.host import End, Host
 from scuttled.protocol.in_flight import STALL_S
 from scuttled.protocol.messages import (
@@ -65,7 +65,7 @@ class Link:
         self._to_refuse: dict[str, ErrorMessage] = {}  # of these, what the peer is to be told
         self.sessions: dict[str, Session] = {}
         self.began = self.heard_at = now
-        self.pulse = Pulse(now)
+        self.pulse = Heartbeat(now)
         self.bytes_in = self.bytes_out = self.updates_in = self.updates_out = 0
         self._frames = codec.Frames()
         self._outbox: deque[Message] = deque()

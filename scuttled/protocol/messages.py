@@ -124,7 +124,7 @@ class Strait:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FlowReport:
     """What a node says of the flow of one data type."""
 
     rates: Rates
@@ -137,14 +137,18 @@ class Ping:
     sent_ms: int  # comes back in PONG, for the round trip
     wall_ms: int
     clocks: bytes  # hash over all clocks; b"" while updates are under way
-    flows: dict[str, Told] = field(default_factory=dict)  # of data types; to who knows of RATES
+    flows: dict[str, FlowReport] = field(
+        default_factory=dict
+    )  # of data types; to who knows of RATES
 
 
 @dataclass(frozen=True, slots=True)
 class Pong:
     sent_ms: int  # of the PING that it answers
     wall_ms: int  # of who answers
-    flows: dict[str, Told] = field(default_factory=dict)  # before those of the PING are heeded
+    flows: dict[str, FlowReport] = field(
+        default_factory=dict
+    )  # before those of the PING are heeded
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def signed_bytes(model: str, source: Source, record: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
+class Signer:
     """Signs what this node writes."""
 
     key: bytes  # public
@@ -63,7 +63,7 @@ class Seal:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class Verifier:
     """Says why an update is not to be believed, "" if it is."""
 
     check: Check

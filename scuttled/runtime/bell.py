@@ -12,7 +12,7 @@ from scuttled.replica.update import Instant
 AT_ONCE_BYTES = 4096
 
 
-class Bell:
+class Wakeup:
     """Wakes one waiting task; rung while nobody waits, the next wait ends at once.
 
     It parks the task itself: a `trio.Event` for each wait costs twice as much, and a turn of the
@@ -50,7 +50,7 @@ class Bell:
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-class Outlet:
+class StreamWriter:
     """The sending side of a stream, for its one writer: what is sent is chosen last.
 
     Does what trio's `wait_send_all_might_not_block` and `send_all` do, but asks the kernel

@@ -31,7 +31,7 @@ STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 T = TypeVar("T")
 
 
-class Outside:
+class Environment:
     """This machine and its network, as they are."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from scuttled.errors import StorageError, not_installed
-from scuttled.replica.signatures import Check, Seal, id_of_key
+from scuttled.replica.signatures import Check, Signer, id_of_key
 from scuttled.replica.update import NodeId
 
 FILE = "key"
@@ -45,10 +45,10 @@ def check_with_ed25519() -> Check:
     return check
 
 
-def make_seal(seed: bytes) -> Seal:
+def make_seal(seed: bytes) -> Signer:
     """What signs with the key of that seed. Raises Unavailable."""
     private = _ed25519().Ed25519PrivateKey.from_private_bytes(seed)
-    return Seal(private.public_key().public_bytes_raw(), private.sign)
+    return Signer(private.public_key().public_bytes_raw(), private.sign)
 
 
 def read_key(directory: Path) -> bytes | None:
@@ -121,6 +121,6 @@ def _replace(directory: Path, name: str, line: str) -> None:
         raise StorageError(f"can't write {path}: {error.strerror}") from error
 
 
-def node_id(seal: Seal) -> NodeId:
+def node_id(seal: Signer) -> NodeId:
     """The id of the node that signs so."""
     return id_of_key(seal.key)

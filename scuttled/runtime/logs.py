@@ -101,7 +101,7 @@ def stderr_is_journal(environ: Mapping[str, str]) -> bool:
         return False
 
 
-class Lines(logging.Formatter):
+class LogFormatter(logging.Formatter):
     """What all forms share: whether they show tracebacks."""
 
     def __init__(self, *, tracebacks: bool = False) -> None:
@@ -128,7 +128,7 @@ class Lines(logging.Formatter):
         return "\t".join(map(one_line, self.message(record).split("\t")))  # a tab harms nobody
 
 
-class TextLines(Lines):
+class TextLines(LogFormatter):
     """Local time, level and message; a traceback follows on its own lines."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -137,7 +137,7 @@ class TextLines(Lines):
         return "\n".join([line, *self.traceback(record)])
 
 
-class JournalLines(Lines):
+class JournalLines(LogFormatter):
     """`<N>` and the message. journald takes each line for a message, so each has its priority."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -146,7 +146,7 @@ class JournalLines(Lines):
         return "\n".join(priority + line for line in lines)
 
 
-class JsonLines(Lines):
+class JsonFormatter(LogFormatter):
     """One object a line, of the same form as the command line's: `v`, `time` and `time_ms`."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -164,10 +164,10 @@ class JsonLines(Lines):
         return json.dumps(fields)
 
 
-_FORMATS: dict[str, type[Lines]] = {
+_FORMATS: dict[str, type[LogFormatter]] = {
     "text": TextLines,
     "journal": JournalLines,
-    "json": JsonLines,
+    "json": JsonFormatter,
 }
 
 

@@ -16,11 +16,11 @@ from scuttled.daemon.daemon import Daemon
 from scuttled.gossip.gossip import Gossip
 from scuttled.node.node import Node
 from scuttled.replica.update import Instant
-from scuttled.runtime.environment import Outside
+from scuttled.runtime.environment import Environment
 from scuttled.runtime.signals import Signals
 from scuttled.simulation.disk import Contents, Disk, torn
 from scuttled.simulation.history import Witness
-from scuttled.simulation.network import Listener
+from scuttled.simulation.network import SimulatedListener
 from scuttled.simulation.world import EPOCH_MS, World
 
 MAX_SKEW_S = 1.0  # between two clocks that may be linked
@@ -165,7 +165,7 @@ class Machine:
         self.world.history.note_acknowledged(node.models, self.name)
 
 
-class _Virtual(Outside):
+class _Virtual(Environment):
     """What a machine's daemon takes from outside."""
 
     def __init__(self, machine: Machine) -> None:
@@ -205,7 +205,7 @@ class _Virtual(Outside):
     def open_control(
         self, path: str, mode: int, group: str
     ) -> AbstractAsyncContextManager[trio.abc.Listener[trio.abc.Stream]]:
-        listener: Listener = self.world.local.listen(path)
+        listener: SimulatedListener = self.world.local.listen(path)
         return listener
 
     def has_address(self, host: str) -> bool:

@@ -20,7 +20,7 @@ from math import inf
 
 import trio
 
-from scuttled.runtime.bell import Bell
+from scuttled.runtime.bell import Wakeup
 
 PIPE_BYTES = 64 << 10  # under way, before its sender has to wait
 PIECE_BYTES = 16 << 10  # the most that arrives at once
@@ -65,7 +65,7 @@ class Pipe:
         self.ended = False  # nothing comes after what is under way
         self.broken = False
         self.closed = False  # nobody reads it
-        self.readable, self.writable = Bell(), Bell()
+        self.readable, self.writable = Wakeup(), Wakeup()
         self._pieces: deque[tuple[float, bytes]] = deque()  # when each arrives
         self._last_s = 0.0
         self._wait = trio.CancelScope()  # the reader's
@@ -151,7 +151,7 @@ class Pipe:
         self.way.pipes.pop(self, None)
 
 
-class Stream(trio.abc.HalfCloseableStream):
+class SimulatedStream(trio.abc.HalfCloseableStream):
     """One end of a connection."""
 
     def __init__(self, out: Pipe, into: Pipe, name: str) -> None:
@@ -202,19 +202,19 @@ class Stream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
 
-class Listener(trio.abc.Listener[trio.abc.Stream]):
+class SimulatedListener(trio.abc.Listener[trio.abc.Stream]):
     """Where a machine takes connections."""
 
     def __init__(self, network: "Network", name: str) -> None:
         self.network = network
         self.name = name
-        self._waiting: deque[Stream] = deque()
-        self._bell = Bell()
+        self._waiting: deque[SimulatedStream] = deque()
+        self._bell = Wakeup()
 
     def __str__(self) -> str:
         return self.name
 
-    def take(self, stream: Stream) -> None:
+    def take(self, stream: SimulatedStream) -> None:
         if len(self._waiting) >= BACKLOG:
             raise _refused()
         self._waiting.append(stream)
@@ -240,7 +240,7 @@ class Network:
         self.rng = rng
         self.note = note
         self.delay_s = 0.001  # of ways to come
-        self.listeners: dict[str, Listener] = {}
+        self.listeners: dict[str, SimulatedListener] = {}
         self.names: dict[str, tuple[str, ...]] = {}  # where they lead; a machine's own, to it
         self.homes: dict[str, tuple[str, str]] = {}  # of names: who asks, and whom they are for
         self.ways: dict[tuple[str, str], Way] = {}
@@ -250,8 +250,8 @@ class Network:
     def way(self, source: str, target: str) -> Way:
         return self.ways.setdefault((source, target), Way(delay_s=self.delay_s))
 
-    def listen(self, name: str) -> Listener:
-        listener = self.listeners[name] = Listener(self, name)
+    def listen(self, name: str) -> SimulatedListener:
+        listener = self.listeners[name] = SimulatedListener(self, name)
         return listener
 
     def name_for(self, asker: str, target: str) -> str:
@@ -269,7 +269,7 @@ class Network:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return list(found)
 
-    async def connect(self, source: str, target: str) -> Stream:
+    async def connect(self, source: str, target: str) -> SimulatedStream:
         """Raises OSError if nobody listens there; waits for ever where the way is blocked."""
         there, back = self.way(source, target), self.way(target, source)
         await trio.sleep(self.rng.uniform(0, there.delay_s + back.delay_s))
@@ -280,10 +280,10 @@ class Network:
         self._drop_ended()
         out = Pipe(there, self.rng, lambda data: self.note(f"{source}>{target}", data))
         into = Pipe(back, self.rng, lambda data: self.note(f"{target}>{source}", data))
-        listener.take(Stream(into, out, source))
+        listener.take(SimulatedStream(into, out, source))
         self._count += 1
         self.connections[source, target, self._count] = out, into
-        return Stream(out, into, target)
+        return SimulatedStream(out, into, target)
 
     def _drop_ended(self) -> None:
         for key, (out, into) in list(self.connections.items()):

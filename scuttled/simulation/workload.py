@@ -15,7 +15,7 @@ from scuttled.replica.update import Source, parse_source
 from scuttled.simulation.faults import Faults
 from scuttled.simulation.history import Violation
 from scuttled.simulation.machine import Machine
-from scuttled.simulation.network import Stream
+from scuttled.simulation.network import SimulatedStream
 
 MODELS = (DEFAULT_MODEL, DEFAULT_MODEL, "other")
 ANSWER_S = 60.0  # no disk takes as long
@@ -41,9 +41,9 @@ class Hungup(Exception):
 class Caller:
     """A connection to a daemon's control socket."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: SimulatedStream) -> None:
         self._stream = stream
-        self._frames = protocol.Frames()
+        self._frames = protocol.ControlFrames()
         self._got: list[protocol.Message] = []
         self._count = 0
 

@@ -16,8 +16,8 @@ from scuttled.errors import StorageError
 from scuttled.node.node import Node
 from scuttled.replica.unsaved import SAVE_ENTRIES_MAX
 from scuttled.replica.update import NodeId
-from scuttled.runtime.bell import Bell
-from scuttled.runtime.environment import Outside
+from scuttled.runtime.bell import Wakeup
+from scuttled.runtime.environment import Environment
 from scuttled.storage.storage import Batch, Damaged, Identity, Storage, another_life
 
 logger = logging.getLogger(__name__)
@@ -30,16 +30,16 @@ RETRY_S = (0.1, 1.0)  # after a failure, doubling
 ANEW_S = 10.0  # at most so often: what damages one database may damage the next
 
 
-class Saving:
+class Flusher:
     """Storage's side of one node. `ring` tells that there is something to save."""
 
-    def __init__(self, node: Node, storage: Storage, outside: Outside) -> None:
+    def __init__(self, node: Node, storage: Storage, outside: Environment) -> None:
         self.node = node
         self.storage = storage
         self.outside = outside
         self.now = outside.now
         self.rng = outside.rng
-        self._bell = Bell()
+        self._bell = Wakeup()
         self._bell.ring()  # what `begin` wrote
         self._clocks = False  # with the next transaction
         self._log_is_long = False  # a checkpoint left much of it

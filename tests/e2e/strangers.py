@@ -150,7 +150,7 @@ class RawCaller:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(PATIENCE_S)
         self.sock.connect(daemon.socket)
-        self.frames = protocol.Frames()
+        self.frames = protocol.ControlFrames()
         self.unread: list[protocol.Message] = []
         if greet:
             self.sock.sendall(HELLO)

@@ -325,7 +325,7 @@ def test_a_client_that_speaks_another_protocol_is_told_so(daemon: Daemon) -> Non
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(daemon.socket)
         sock.sendall(protocol.encode({"id": 1, "op": "hello", "protocol": [98, 99]}))
-        (answer,) = protocol.Frames().feed(sock.recv(1 << 16))
+        (answer,) = protocol.ControlFrames().feed(sock.recv(1 << 16))
     assert answer["error"]["code"] == 76
     assert "98 to 99" in answer["error"]["message"]
     assert answer["error"]["hint"]

@@ -4,7 +4,7 @@ import json
 from typing import NoReturn
 
 from scuttled.client import protocol
-from scuttled.control.scan import Listing
+from scuttled.control.scan import Scan
 from scuttled.node.consistency import JOBS_MAX
 from scuttled.node.node import Node
 from scuttled.node.notices import NOTICES_MAX
@@ -66,7 +66,7 @@ def _check_counts(model: Slots) -> None:
 
 def _read(node: Node, model: Slots, now: Instant) -> None:
     """Everything that shows a model to people and programs."""
-    listing = Listing(node, model, "", values=True, deleted=True)
+    listing = Scan(node, model, "", values=True, deleted=True)
     while not listing.done:
         protocol.encode({"id": 1, "rows": listing.rows(now)})
     kind, whole = model.whole()

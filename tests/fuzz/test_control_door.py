@@ -136,7 +136,7 @@ class ControlDoor(Door):
 async def _exchange(control: Control, pieces: Iterable[bytes]) -> list[protocol.Message]:
     """Say that, and hang up; what was answered."""
     here, there = memory_stream_pair()
-    frames, heard = protocol.Frames(), []
+    frames, heard = protocol.ControlFrames(), []
 
     async def say() -> None:
         try:

@@ -15,7 +15,7 @@ from mutate import Mutator
 from scenes import state
 
 from scuttled.errors import StorageError
-from scuttled.node.membership import Settings
+from scuttled.node.membership import NodeSettings
 from scuttled.node.node import Node
 from scuttled.replica.hlc import Author
 from scuttled.replica.update import timestamp_of
@@ -157,7 +157,7 @@ class _Loaded(Node):
 
 def load(storage: Storage, node_id: bytes, life: int) -> _Loaded:
     author = Author(node_id, life, now_ms=lambda: NOW_MS)  # type: ignore[arg-type]
-    node = _Loaded(author, Settings("n", "default", bytes(8)), stored=True)
+    node = _Loaded(author, NodeSettings("n", "default", bytes(8)), stored=True)
     node.given = list(storage.load())
     node.begin(node.given, NOW_MS)
     return node

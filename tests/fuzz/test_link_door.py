@@ -18,7 +18,7 @@ from soundness import MODELS_MAX, SOURCES_MAX, STOPPED_MAX, check_link, check_no
 
 import scuttled.node.node
 from scuttled.errors import RemoteProtocolError
-from scuttled.node.membership import Settings
+from scuttled.node.membership import NodeSettings
 from scuttled.node.node import Node
 from scuttled.npm import codec as npm_codec
 from scuttled.npm import session as npm_session
@@ -30,7 +30,7 @@ from scuttled.protocol.messages import ClockMessage
 from scuttled.replica import sources
 from scuttled.replica.change import KIND_AT, LENGTH_AT, SLOT_AT, TEXT
 from scuttled.replica.hlc import Author
-from scuttled.replica.signatures import Doubt
+from scuttled.replica.signatures import Verifier
 from scuttled.replica.update import TICKS_PER_MS, Instant, timestamp_of
 from scuttled.runtime.keys import check_with_ed25519
 from scuttled.simulation.nodes import Disk
@@ -59,8 +59,8 @@ class Settled:
 def a_node(number: int, *, signed: bool) -> Node:
     author = Author(node_id(number), now_ms=lambda: WHEN_MS)
     if signed:
-        author.doubt = Doubt(check_with_ed25519())
-    settings = Settings(f"n{number}", "default", bytes([number]) * 8)
+        author.doubt = Verifier(check_with_ed25519())
+    settings = NodeSettings(f"n{number}", "default", bytes([number]) * 8)
     node = Node(author, settings, stored=True)
     node.begin((), WHEN_MS)
     return node

@@ -15,7 +15,7 @@ from soundness import SOURCES_MAX, check_node, hear_all, read_as_npm
 from test_link_door import lower_maxima
 
 from scuttled.errors import RemoteProtocolError
-from scuttled.node.membership import Settings
+from scuttled.node.membership import NodeSettings
 from scuttled.node.node import Node
 from scuttled.npm import codec, session
 from scuttled.npm.bridge import Bridge
@@ -75,7 +75,7 @@ class NpmDoor(Door):
         return b"\n".join(m.dump_json(line) for line in some)
 
     def take(self, data: bytes, rng: random.Random) -> None:
-        settings = Settings("n1", "default", bytes(8))
+        settings = NodeSettings("n1", "default", bytes(8))
         node = Node(Author(node_id(1), now_ms=lambda: NOW.wall_ms), settings, stored=True)
         node.begin((), NOW.wall_ms)
         bridge = Bridge(node, rng.choice(TARGETS))

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from scenes import examples, state
 
 from scuttled.models.map import Map
-from scuttled.node.node import DEFAULT_MODEL, Node, Settings
+from scuttled.node.node import DEFAULT_MODEL, Node, NodeSettings
 from scuttled.protocol.link import Link
 from scuttled.replica.change import CLEAR, OWN, TEXT, slot_of
 from scuttled.replica.hlc import Author
@@ -65,7 +65,7 @@ class Fleet(RuleBasedStateMachine):
     def start(self, name: str) -> None:
         disk = self.disks[name]
         self.starts += 1
-        settings = Settings(name, "test", self.starts.to_bytes(8, "big"))
+        settings = NodeSettings(name, "test", self.starts.to_bytes(8, "big"))
         node = self.nodes[name] = Node(Author(disk.node_id, disk.life), settings, stored=True)
         node.begin(disk.load(), self.now.wall_ms)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scuttled.node.membership import Members
+from scuttled.node.membership import Membership
 from scuttled.protocol import session
 from scuttled.protocol.link import Link
 from scuttled.protocol.session import Session
@@ -53,10 +53,10 @@ def test_runs_come_to_what_they_are_about() -> None:
 # --- each rule, broken on purpose ----------------------------------------------------------------
 # (What random runs do not come to is in unit/test_members and unit/test_rejoining.)
 
-_stability, _next_delta, _rejoin = Members.stability, Session.next_delta, rejoin.rejoin
+_stability, _next_delta, _rejoin = Membership.stability, Session.next_delta, rejoin.rejoin
 
 
-def _without_rows(self: Members, model: Scuttlebutt, links: Iterable[Link], ms: int) -> object:
+def _without_rows(self: Membership, model: Scuttlebutt, links: Iterable[Link], ms: int) -> object:
     known, self.known = self.known, {}
     try:
         return _stability(self, model, links, ms)
@@ -64,11 +64,11 @@ def _without_rows(self: Members, model: Scuttlebutt, links: Iterable[Link], ms: 
         self.known = known
 
 
-def _without_links(self: Members, model: Scuttlebutt, links: Iterable[Link], ms: int) -> object:
+def _without_links(self: Membership, model: Scuttlebutt, links: Iterable[Link], ms: int) -> object:
     return _stability(self, model, (), ms)
 
 
-def _by_age(self: Members, *rest: Any) -> object:
+def _by_age(self: Membership, *rest: Any) -> object:
     return lambda source, time: True
 
 
@@ -80,9 +80,9 @@ _collect = Slots.collect
 
 
 BREAKS: dict[str, tuple[object, str, object]] = {
-    "collected without the rows of members": (Members, "stability", _without_rows),
-    "collected without the word of linked peers": (Members, "stability", _without_links),
-    "collected by age": (Members, "stability", _by_age),
+    "collected without the rows of members": (Membership, "stability", _without_rows),
+    "collected without the word of linked peers": (Membership, "stability", _without_links),
+    "collected by age": (Membership, "stability", _by_age),
     "no floor": (Slots, "collect", _without_floor),
     "nobody resets": (session, "who_resets", lambda mine, peers: None),
 }  # fmt: skip

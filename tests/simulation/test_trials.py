@@ -15,7 +15,7 @@ import pytest
 from scuttled.errors import UsageError
 from scuttled.gossip.dialer import Dialler, Target
 from scuttled.node.future import _Part
-from scuttled.node.membership import Members
+from scuttled.node.membership import Membership
 from scuttled.node.node import Node
 from scuttled.node.timekeeping import Timekeeping
 from scuttled.protocol.messages import Delta
@@ -161,7 +161,7 @@ def _claims_the_future(self: Any, sane: int) -> Any:
     return husk
 
 
-def _covers_all(self: Members, model: Slots, links: object, wall_ms: int) -> Any:
+def _covers_all(self: Membership, model: Slots, links: object, wall_ms: int) -> Any:
     return lambda source, time: True
 
 
@@ -197,7 +197,7 @@ BREAKS: dict[str, tuple[object, str, object, Faults | None]] = {
         Storage, "may_have_forgotten", lambda self, boot: False, None,
     ),
     "I5 the old source in a copy": (Storage, "was_copied", property(lambda self: False), None),
-    "a deletion is forgotten too early": (Members, "stability", _covers_all, AWAY),
+    "a deletion is forgotten too early": (Membership, "stability", _covers_all, AWAY),
     "a loop that ends at oneself": (Dialler, "_begin_round", _ends_at_itself, NAMES),
     "a loop that ends at a name of nobody": (Dialler, "_begin_round", _ends_at_no_name, NAMES),
     "I9 a future is never taken back": (

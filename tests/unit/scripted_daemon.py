@@ -136,7 +136,7 @@ class ScriptedDaemon:
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        frames = protocol.Frames()
+        frames = protocol.ControlFrames()
         try:
             while data := connection.recv(1 << 20):
                 messages = list(frames.feed(data))

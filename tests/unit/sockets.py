@@ -11,11 +11,11 @@ from scenes import node_id
 from scuttled.gossip.dialer import Dialler, Peer, Target
 from scuttled.gossip.gossip import Gossip
 from scuttled.models.map import Map
-from scuttled.node.node import DEFAULT_MODEL, Node, Settings
+from scuttled.node.node import DEFAULT_MODEL, Node, NodeSettings
 from scuttled.replica.hlc import Author
 from scuttled.replica.update import NodeId
 from scuttled.runtime.bell import read_clocks
-from scuttled.runtime.environment import Outside
+from scuttled.runtime.environment import Environment
 from scuttled.runtime.streams import bound_address, open_listeners
 
 PATIENCE_S = 20.0
@@ -52,7 +52,7 @@ class Member:
 
     def __init__(self, number: int, cluster: str = "default", life: int = 1) -> None:
         author = Author(node_id(number), life)
-        settings = Settings(f"n{number}", cluster, bytes([number, life]) * 4)
+        settings = NodeSettings(f"n{number}", cluster, bytes([number, life]) * 4)
         self.node = Node(author, settings, stored=False)
         self.node.begin((), read_clocks().wall_ms)
         self.gossip = Gossip(self.node, insecure=False)
@@ -73,11 +73,11 @@ class Member:
         return None if found is None else found.payload
 
     @property
-    def outside(self) -> Outside:
+    def outside(self) -> Environment:
         return self.gossip.outside
 
     @outside.setter
-    def outside(self, outside: Outside) -> None:
+    def outside(self, outside: Environment) -> None:
         self.gossip.outside = self.dialler.outside = outside
 
     @property

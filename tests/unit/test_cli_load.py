@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scuttled.cli import import_format
-from scuttled.cli.commands.export import Lines
-from scuttled.cli.import_format import Entry, JsonLines, Section, TabLines
+from scuttled.cli.commands.export import ExportLines
+from scuttled.cli.import_format import ImportEntry, JsonLinesReader, Section, TabLinesReader
 from scuttled.cli.output import plain_line
 from scuttled.client.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
 from scuttled.control import bulk_load
@@ -37,7 +37,7 @@ def rows_of(state: dict[str, tuple[str, bytes]], expires_ms: int = 0) -> list[An
 
 
 def exported(state: dict[str, tuple[str, bytes]], expires_ms: int = 0) -> list[bytes]:
-    return list(Lines({**HEADER, "model": "m"}, [(None, rows_of(state, expires_ms))]))
+    return list(ExportLines({**HEADER, "model": "m"}, [(None, rows_of(state, expires_ms))]))
 
 
 def all_exported(**models: dict[str, tuple[str, bytes]]) -> list[bytes]:
@@ -45,18 +45,18 @@ def all_exported(**models: dict[str, tuple[str, bytes]]) -> list[bytes]:
         ({"model": name, "type": "map", "ttl_ms": 60_000 * (name == "brief")}, rows_of(state))
         for name, state in models.items()
     ]
-    return list(Lines({**HEADER, "models": len(models)}, sections))
+    return list(ExportLines({**HEADER, "models": len(models)}, sections))
 
 
-def read_json_lines(lines: Iterable[bytes]) -> dict[str, Entry]:
-    return {item.key: item for item in JsonLines(lines) if isinstance(item, Entry)}
+def read_json_lines(lines: Iterable[bytes]) -> dict[str, ImportEntry]:
+    return {item.key: item for item in JsonLinesReader(lines) if isinstance(item, ImportEntry)}
 
 
-def read_tab_lines(lines: Iterable[bytes]) -> dict[str, Entry]:
-    return {entry.key: entry for entry in TabLines(lines)}
+def read_tab_lines(lines: Iterable[bytes]) -> dict[str, ImportEntry]:
+    return {entry.key: entry for entry in TabLinesReader(lines)}
 
 
-def held_in(entries: dict[str, Entry]) -> dict[str, tuple[str, bytes, int | None]]:
+def held_in(entries: dict[str, ImportEntry]) -> dict[str, tuple[str, bytes, int | None]]:
     return {key: entry[1:] for key, entry in entries.items()}
 
 
@@ -110,12 +110,12 @@ def test_an_export_with_any_one_byte_changed_is_refused(lines: list[bytes]) -> N
 def test_an_export_of_all_models_has_a_line_for_each() -> None:
     state = {"k": ("text", b"v")}
     lines = all_exported(brief=state, empty={}, other=state)
-    assert list(JsonLines(lines)) == [
+    assert list(JsonLinesReader(lines)) == [
         Section("brief", 60_000),
-        Entry("k", "text", b"v", 0),
+        ImportEntry("k", "text", b"v", 0),
         Section("empty", 0),
         Section("other", 0),
-        Entry("k", "text", b"v", 0),
+        ImportEntry("k", "text", b"v", 0),
     ]
 
 
@@ -141,7 +141,7 @@ def test_an_export_of_all_models_has_a_line_for_each() -> None:
 def test_a_bad_line_of_a_model_is_named(line: str, what: str) -> None:
     text = json.dumps({**HEADER, "models": 1}) + "\n" + line + "\n"
     with pytest.raises(DataError) as caught:
-        list(JsonLines(io.BytesIO(text.encode())))
+        list(JsonLinesReader(io.BytesIO(text.encode())))
     assert what in caught.value.message
 
 
@@ -275,5 +275,5 @@ def test_tab_lines_taken_for_json_get_a_hint() -> None:
 )
 def test_an_error_shows_no_more_of_a_line_than_fits_on_a_screen(line: dict[str, object]) -> None:
     with pytest.raises(DataError) as caught:
-        list(JsonLines([json.dumps(line).encode() + b"\n"]))
+        list(JsonLinesReader([json.dumps(line).encode() + b"\n"]))
     assert len(caught.value.message) < 300

@@ -17,7 +17,7 @@ from sockets import Member, on_sockets, socket_pair, until
 
 from scuttled.client import protocol
 from scuttled.control import server as control_room
-from scuttled.control.backpressure import Pacing
+from scuttled.control.backpressure import Backpressure
 from scuttled.control.operations import Requests
 from scuttled.control.server import ANSWERS_BYTES_MAX, CALLERS_MAX, STREAMS_MAX, Control
 from scuttled.errors import DATAERR, CantCreate, ConfigError
@@ -33,7 +33,7 @@ class Caller:
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
-        self._frames = protocol.Frames()
+        self._frames = protocol.ControlFrames()
         self._unread: list[protocol.Message] = []
 
     async def say(self, *requests: dict[str, Any]) -> None:
@@ -423,7 +423,7 @@ def _limit(room: Room, per_s: float) -> None:
 def paced_room() -> Room:
     """Where writers of maps are held back."""
     room = Room()
-    room.control.pacing = Pacing(room.member.node, ["map"])
+    room.control.pacing = Backpressure(room.member.node, ["map"])
     _limit(room, 1)
     return room
 
@@ -537,7 +537,7 @@ def test_a_clock_that_does_not_fit_beside_its_rows_comes_behind_the_last_one(
     monkeypatch.setattr(protocol, "FRAME_BYTES_MAX", 150)
     rows = [["set", "x" * 40], ["set", "y" * 40], ["set", "z" * 40]]
     clock = {"one": {"s" * 60: 1}, "two": {"t" * 60: 2}}
-    parts = list(protocol.Frames().feed(control_room._row_frames(7, rows, clock)))
+    parts = list(protocol.ControlFrames().feed(control_room._row_frames(7, rows, clock)))
     assert [row for part in parts for row in part["rows"]] == rows
     told = [at for at, part in enumerate(parts) if "clock" in part]
     last = max(at for at, part in enumerate(parts) if part["rows"])

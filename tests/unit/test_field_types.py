@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scenes import NOW, a_door, a_node, default, write
 
-from scuttled.cli.import_format import Entry, JsonLines, Section, TabLines
+from scuttled.cli.import_format import ImportEntry, JsonLinesReader, Section, TabLinesReader
 from scuttled.config.config import SETTINGS, load
 from scuttled.control.operations import Requests
 from scuttled.errors import ConfigError, DataError, ScuttledError
@@ -106,10 +106,10 @@ def test_every_field_of_a_file_to_import(
 ) -> None:
     lines = ended([*before, {**line, field: JSON_TYPES[kind]}])
     if kind in allowed:
-        assert all(isinstance(item, Entry | Section) for item in JsonLines(lines))
+        assert all(isinstance(item, ImportEntry | Section) for item in JsonLinesReader(lines))
         return
     with pytest.raises(DataError, match=rf"line {len(before) + 1}|models were|keys were"):
-        list(JsonLines(lines))
+        list(JsonLinesReader(lines))
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def test_every_field_of_a_file_to_import(
 def test_base64_is_taken_strictly(text: str) -> None:
     line = json.dumps({"key": "k", "value_b64": text}).encode()
     if text in ("null", "true", "1234"):  # four letters of the alphabet: bytes, if given as text
-        assert len(next(iter(JsonLines([line]))).value) == 3  # type: ignore[union-attr]
+        assert len(next(iter(JsonLinesReader([line]))).value) == 3  # type: ignore[union-attr]
         line = b'{"key":"k","value_b64":%b}' % text.encode()
     with pytest.raises(DataError, match="value_b64"):
-        list(JsonLines([line]))
+        list(JsonLinesReader([line]))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_base64_is_taken_strictly(text: str) -> None:
 )
 def test_a_value_is_what_its_kind_says(line: bytes) -> None:
     with pytest.raises(DataError, match="line 1"):
-        list(JsonLines([line]))
+        list(JsonLinesReader([line]))
 
 
 # --- the control socket --------------------------------------------------------------------------
@@ -335,7 +335,7 @@ def test_every_setting_of_a_file(setting: Any, kind: str, tmp_path: Path) -> Non
 
 def test_tab_lines_have_no_types_and_are_taken_as_they_are() -> None:
     lines = [b"k\tnull\n", b"true\t1\n"]
-    assert [(entry.key, entry.value) for entry in TabLines(lines)] == [
+    assert [(entry.key, entry.value) for entry in TabLinesReader(lines)] == [
         ("k", b"null"),
         ("true", b"1"),
     ]

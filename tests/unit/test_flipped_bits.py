@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from scripted_daemon import ScriptedDaemon, Scuttled
 
-from scuttled.cli.import_format import JsonLines
+from scuttled.cli.import_format import JsonLinesReader
 from scuttled.errors import DataError, StorageError
 from scuttled.replica.checkpoint import Identity
 from scuttled.replica.update import NodeId
@@ -113,10 +113,10 @@ def test_an_export_is_the_one_that_was_written_or_refused(
     daemon.put("a", b"1")
     daemon.put("b", b"\xff", "bytes")
     whole = scuttled("export", *args).out
-    expected = list(JsonLines(whole.splitlines(keepends=True)))
+    expected = list(JsonLinesReader(whole.splitlines(keepends=True)))
     for bad in flipped(whole):
         try:
-            found = list(JsonLines(bad.splitlines(keepends=True)))
+            found = list(JsonLinesReader(bad.splitlines(keepends=True)))
         except DataError:
             continue
         assert found == expected, bad

@@ -17,13 +17,13 @@ from scuttled.protocol.link import Link
 from scuttled.protocol.messages import PROTOCOL, Bye, ClockMessage, Code, Hello
 from scuttled.replica.update import Instant
 from scuttled.runtime.bell import read_clocks
-from scuttled.runtime.environment import Outside
+from scuttled.runtime.environment import Environment
 from scuttled.runtime.streams import dial, open_listeners
 
 NOWHERE = "127.0.0.1:1"
 
 
-class Names(Outside):
+class Names(Environment):
     """A machine whose resolver's answers are these, one after the other; the last one stays."""
 
     def __init__(self, *answers: list[str] | OSError) -> None:

@@ -539,7 +539,7 @@ def test_clocks_that_differ_without_reason_start_the_models_afresh() -> None:
 
 
 def test_clocks_are_given_time_anew_after_a_start() -> None:
-    beats, differ = heartbeat.Pulse(at(0.0)), (bytes(8), b"other...")
+    beats, differ = heartbeat.Heartbeat(at(0.0)), (bytes(8), b"other...")
     for second in (10.0, 20.0):
         beats.ping(at(second), lambda: bytes(8))
     assert not beats.out_of_step(*differ)

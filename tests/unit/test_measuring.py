@@ -8,7 +8,7 @@ from scenes import Line, a_node, at
 
 from scuttled.models.log import Log
 from scuttled.node.node import Node
-from scuttled.node.throughput import JUDGED_S, Measure
+from scuttled.node.throughput import JUDGED_S, ThroughputMeter
 from scuttled.protocol.flow_control import LEAST_PER_S
 from scuttled.replica.update import Instant
 
@@ -22,7 +22,7 @@ class Stretch:
 
     def __init__(self, *bytes_per_s: float) -> None:
         self.nodes = [a_node(number + 1) for number in range(len(bytes_per_s) + 1)]
-        self.measures = [Measure(node) for node in self.nodes]
+        self.measures = [ThroughputMeter(node) for node in self.nodes]
         self.bytes_per_s = list(bytes_per_s)
         self.credit = [0.0] * len(bytes_per_s)
         self.now_s = 0.0
@@ -172,7 +172,7 @@ def test_what_happened_before_the_first_turn_is_no_rate() -> None:
     assert isinstance(model, Log)
     for _ in range(1_000):
         model.append("x")
-    measure = Measure(node)
+    measure = ThroughputMeter(node)
     for second in range(5):
         measure.turn(at(second))
     assert node.sharing.courses["log"].total_per_s == 0

@@ -27,8 +27,8 @@ from scuttled.node.membership import (
     MEMORY_SILENT_MS,
     REFRESH_MS,
     ROW_S,
-    Members,
-    Settings,
+    Membership,
+    NodeSettings,
 )
 from scuttled.node.node import DEFAULT_MODEL, Node
 from scuttled.protocol import codec
@@ -42,13 +42,13 @@ from scuttled.version import __version__
 
 EVER = Stamp(stamp(2**62))
 LATE = WALL + COLLECT_AGE_MS  # when what was deleted at WALL may be forgotten
-ME = Settings("me", "test", bytes(8))
+ME = NodeSettings("me", "test", bytes(8))
 
 
-def some_members(*, stored: bool = False) -> Members:
+def some_members(*, stored: bool = False) -> Membership:
     model = Map(MEMBERS, Author(node_id(1)))
     model.log.stored = stored
-    return Members(model, model.author, ME)
+    return Membership(model, model.author, ME)
 
 
 def packed(*times: tuple[int, int]) -> bytes:
@@ -56,7 +56,7 @@ def packed(*times: tuple[int, int]) -> bytes:
 
 
 def told(
-    members: Members, key: str, payload: bytes = b"{}", *, by: int = 2, time: int = TICKS,
+    members: Membership, key: str, payload: bytes = b"{}", *, by: int = 2, time: int = TICKS,
     kind: int | None = None, life: int = 1,
 ) -> None:  # fmt: skip
     """A row comes from a peer."""
@@ -257,14 +257,14 @@ def test_rows_are_rarer_in_a_large_cluster() -> None:
 # --- our own rows --------------------------------------------------------------------------------
 
 
-def rows(members: Members) -> dict[str, bytes]:
+def rows(members: Membership) -> dict[str, bytes]:
     found = {key: members.model.find(key, WALL) for key in (hers(1), f"{hers(1)}/default")}
     return {key: row.payload for key, row in found.items() if row is not None}
 
 
 def test_a_row_is_written_often_enough_for_its_node_to_go_on_counting() -> None:
     model = Map(MEMBERS, Author(node_id(1)))
-    members = Members(model, model.author, ME._replace(forget_after_ms=3000))
+    members = Membership(model, model.author, ME._replace(forget_after_ms=3000))
     members.announce([], WALL)
     assert not members.announce([], WALL + 999)
     assert members.announce([], WALL + 1000)

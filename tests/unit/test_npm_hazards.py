@@ -11,8 +11,8 @@ from scuttled.errors import ConfigError, RemoteProtocolError
 from scuttled.models.log import Log
 from scuttled.npm import codec as lines_room
 from scuttled.npm import removals as removals_room
-from scuttled.npm.bridge import Bridge, Target
-from scuttled.npm.codec import LeftOut, Lines, read_line
+from scuttled.npm.bridge import Bridge, BridgeTarget
+from scuttled.npm.codec import LeftOut, LineDecoder, read_line
 from scuttled.npm.hazards import INHERITED, INTERNAL, NESTING_MAX, Unsayable, nesting
 from scuttled.npm.removals import Removals
 from scuttled.npm.session import Talk
@@ -210,7 +210,7 @@ def test_how_deep_a_text_is_nested() -> None:
 @pytest.mark.parametrize("size", [1 << 20, 3 << 20, 700_000])
 def test_a_line_that_is_too_long_is_left_out_however_it_comes(size: int) -> None:
     data = b'"' + b"x" * (2 << 20) + b'"\n"SYNC"\n'
-    lines = Lines()
+    lines = LineDecoder()
     found = [m for at in range(0, len(data), size) for m in lines.feed(data[at : at + size])]
     assert found == [LeftOut(LONG), "SYNC"]
     assert len(lines._rest) <= lines_room.LINE_BYTES_MAX
@@ -218,12 +218,15 @@ def test_a_line_that_is_too_long_is_left_out_however_it_comes(size: int) -> None
 
 def test_a_line_nested_too_deep_for_us_is_left_out_and_one_that_never_ends_is_no_json() -> None:
     deep = b"[" * 100_000 + b"]" * 100_000  # Python 3.13 reads some thousand
-    assert list(Lines().feed(deep + b"\n7\n")) == [LeftOut("a line that is nested too deep"), 7]
+    assert list(LineDecoder().feed(deep + b"\n7\n")) == [
+        LeftOut("a line that is nested too deep"),
+        7,
+    ]
     for bad in (deep, b"[" * 100_000):
         with pytest.raises(RemoteProtocolError, match="nested too deep"):
             read_line(bad)
     with pytest.raises(RemoteProtocolError, match="nested too deep"):
-        list(Lines().feed(b"[" * 100_000 + b"\n"))
+        list(LineDecoder().feed(b"[" * 100_000 + b"\n"))
 
 
 def test_whoever_begins_with_such_a_line_is_no_npm_peer() -> None:
@@ -264,7 +267,7 @@ def test_a_signed_change_is_not_passed_on_under_another_name_of_its_key() -> Non
 )
 def test_a_target_that_makes_no_sense_is_refused(target: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        Target.read(target)
+        BridgeTarget.read(target)
 
 
 def test_parts_with_their_types_are_one_item_of_a_list_in_the_environment() -> None:
@@ -274,7 +277,7 @@ def test_parts_with_their_types_are_one_item_of_a_list_in_the_environment() -> N
         "127.0.0.1:1=bucket:a.{m=map, c=events}",
         "127.0.0.1:2=default",
     )
-    assert Target.read("bucket:a.{m=map, c=events}").parts == {"m": "map", "c": "events"}
+    assert BridgeTarget.read("bucket:a.{m=map, c=events}").parts == {"m": "map", "c": "events"}
 
 
 def test_a_bucket_takes_only_the_parts_that_it_names() -> None:

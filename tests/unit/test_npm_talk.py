@@ -10,7 +10,7 @@ from scuttled.errors import RemoteProtocolError
 from scuttled.node.node import Node
 from scuttled.npm import session as room
 from scuttled.npm.bridge import Bridge
-from scuttled.npm.codec import Lines, ticks_of
+from scuttled.npm.codec import LineDecoder, ticks_of
 from scuttled.npm.session import CAUSES_MAX, Talk
 from scuttled.replica import sources
 from scuttled.replica.change import JSON
@@ -83,7 +83,7 @@ def test_characters_that_come_in_pieces_are_whole_again() -> None:
     said = [["é→\u2028😀", 1], {"id": "ü"}]
     data = b"".join(json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in said)
     for size in (1, 2, 3, 7, len(data)):
-        lines = Lines()
+        lines = LineDecoder()
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
         assert [each for piece in pieces for each in lines.feed(piece)] == said
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from scenes import a_node, at
 
-from scuttled.control.backpressure import Gate, Pacing, Ticket, cost
+from scuttled.control.backpressure import Backpressure, Ticket, TokenBucket, cost
 from scuttled.errors import TimedOut
 from scuttled.node.node import Node
 
@@ -12,7 +12,7 @@ EMIT: dict[str, Any] = {"id": 1, "op": "emit", "name": "n"}
 APPEND: dict[str, Any] = {"id": 1, "op": "call", "model": "m", "operation": "append", "args": ["x"]}
 
 
-def paced(per_s: float = 10, *enforced: str) -> tuple[Pacing, Node]:
+def paced(per_s: float = 10, *enforced: str) -> tuple[Backpressure, Node]:
     """Every type of a node is allowed that much."""
     node = a_node(1)
     node.create("m", "log")
@@ -20,10 +20,10 @@ def paced(per_s: float = 10, *enforced: str) -> tuple[Pacing, Node]:
         course = node.sharing.course(name)
         assert course is not None
         course.flow.allowed = per_s
-    return Pacing(node, enforced or ("log", "events")), node
+    return Backpressure(node, enforced or ("log", "events")), node
 
 
-def gate_of(pacing: Pacing, request: dict[str, Any] = EMIT) -> Gate:
+def gate_of(pacing: Backpressure, request: dict[str, Any] = EMIT) -> TokenBucket:
     gate = pacing.gate(request)
     assert gate is not None
     return gate
@@ -94,7 +94,7 @@ def test_a_request_costs_what_it_writes(request_: dict[str, Any], tokens: int) -
 # --- the bucket ----------------------------------------------------------------------------------
 
 
-def passed(gate: Gate, per_second: int, seconds: int, request: dict[str, Any] = EMIT) -> int:
+def passed(gate: TokenBucket, per_second: int, seconds: int, request: dict[str, Any] = EMIT) -> int:
     """How many of so many callers a second have their turn by the end."""
     tickets = [Ticket(gate, request, at(n / per_second)) for n in range(per_second * seconds)]
     return sum(not ticket.wait_s(at(seconds)) for ticket in tickets)

@@ -13,7 +13,7 @@ from scuttled.errors import UsageError
 from scuttled.paper import figures, report
 from scuttled.paper.experiments import Experiment
 from scuttled.paper.gossip import FLOW_S, FlowRun, run_fig2, run_flow
-from scuttled.paper.measurements import Course
+from scuttled.paper.measurements import Measurements
 from scuttled.paper.orders import BY_VECTOR, ORDERS, choose
 from scuttled.paper.reference_points import FIG2, FLOW, Point, rows
 from scuttled.paper.replicas import Copies
@@ -26,7 +26,7 @@ LESS = 0.25  # of scuttle-depth's peak staleness, that ours is below it at least
 SMALL = {"nodes": 48, "budget": 38}  # as overloaded as 128 nodes with 100 updates a message
 
 
-def peak_s(course: Course) -> float:
+def peak_s(course: Measurements) -> float:
     return course.peak_of_mean_s(LIMITED_FROM_S + 1, FIG2_S)[0]
 
 
@@ -217,7 +217,7 @@ def test_without_a_limit_real_sessions_spread_exactly_what_is_counted() -> None:
     assert real.age_s == counted.age_s[: len(seconds)]
 
 
-def node_peaks_s(course: Course) -> float:
+def node_peaks_s(course: Measurements) -> float:
     return fmean(course.peaks_s(LIMITED_FROM_S + 1, FIG2_S))
 
 

@@ -28,7 +28,7 @@ from scenes import (
 from scuttled.errors import RemoteProtocolError
 from scuttled.models.map import Map
 from scuttled.node.node import MEMBERS, Node
-from scuttled.node.throughput import Measure
+from scuttled.node.throughput import ThroughputMeter
 from scuttled.protocol.messages import Code, Have, Reset
 from scuttled.protocol.session import Session
 from scuttled.replica import sources
@@ -518,7 +518,7 @@ def test_what_was_under_way_to_a_newcomer_does_not_bring_back_what_is_forgotten(
 
 def test_what_a_reset_brings_is_not_taken_for_what_is_written_here() -> None:
     one, two = a_node(1), a_node(2)
-    measure = Measure(one)
+    measure = ThroughputMeter(one)
     measure.turn(at(0))
     above(two, *(f"k{n}" for n in range(100)))
     Line(one, two).settle()

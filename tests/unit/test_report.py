@@ -9,8 +9,8 @@ from scenes import Line, a_node, node_id, source
 from sockets import Member, listening, on_sockets, until
 
 from scuttled.config.config import Config
-from scuttled.control.backpressure import Pacing
-from scuttled.daemon.status import LAG_S, Report
+from scuttled.control.backpressure import Backpressure
+from scuttled.daemon.status import LAG_S, Status
 from scuttled.gossip.dialer import Peer
 from scuttled.npm.bridge import Bridge
 from scuttled.npm.guests import GONE_TOLD_S, Dialled, Guest, Guests
@@ -25,14 +25,14 @@ BEGAN = Instant(100.0, 1_700_000_000_000)
 LATER = Instant(112.5, 1_700_000_012_500)
 
 
-def a_report(member: Member, tmp_path: Path, storage: Storage | None = None) -> Report:
+def a_report(member: Member, tmp_path: Path, storage: Storage | None = None) -> Status:
     config = Config(name="n1", data=tmp_path, socket="/run/x.sock", peers=())
-    return Report(
-        config, member.gossip, storage, "127.0.0.1:7960", BEGAN, Pacing(member.node, ("log",))
+    return Status(
+        config, member.gossip, storage, "127.0.0.1:7960", BEGAN, Backpressure(member.node, ("log",))
     )
 
 
-def words_of(report: Report) -> str:
+def words_of(report: Status) -> str:
     return " | ".join(problem.words for problem in report.problems(LATER))
 
 
@@ -298,8 +298,8 @@ def test_an_npm_peer_is_shown_below_the_nodes_and_is_none_of_them(tmp_path: Path
     talk.feed(b'{"id":"N1","clock":{}}\n[["",1],1700000000000,"N1"]\n', BEGAN)
     guests.come(Guest("127.0.0.1:5000", "default", False, talk, BEGAN))
     config = Config(name="n1", data=tmp_path, socket="/run/x.sock", peers=())
-    pacing = Pacing(member.node, ())
-    report = Report(config, member.gossip, None, "127.0.0.1:7960", BEGAN, pacing, guests)
+    pacing = Backpressure(member.node, ())
+    report = Status(config, member.gossip, None, "127.0.0.1:7960", BEGAN, pacing, guests)
     rows = report.peers(LATER)
     assert [(row["name"], row["state"]) for row in rows] == [
         ("n1", "self"),

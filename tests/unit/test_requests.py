@@ -8,8 +8,8 @@ from scenes import NOW, WALL, Line, a_node, default, examples, node_id, put, sav
 
 from scuttled.client import protocol as rpc
 from scuttled.control.backup_operations import ROW_BYTES, UPDATES_BYTES_MAX
-from scuttled.control.operations import Answer, Daemon, Requests, Waiting
-from scuttled.control.scan import Listing
+from scuttled.control.operations import Answer, DaemonDoor, Requests, Waiting
+from scuttled.control.scan import Scan
 from scuttled.control.watch import Watch
 from scuttled.errors import (
     DataError,
@@ -36,7 +36,7 @@ class Caller:
     def __init__(self, node: Node | None = None, peers: list[dict[str, Any]] | None = None) -> None:
         self.node = node or a_node(1)
         self.asked: list[Any] = []
-        daemon = Daemon(
+        daemon = DaemonDoor(
             facts=lambda now: {"uptime_s": now.mono_s},
             peers=lambda now: peers or [],
             join=self._join,
@@ -229,7 +229,7 @@ def test_streams_are_given_to_whoever_draws_them() -> None:
     caller = Caller()
     write(caller.node, "k")
     listing, watch = caller.ask("list", values=True), caller.ask("watch", snapshot=True)
-    assert isinstance(listing, Listing)
+    assert isinstance(listing, Scan)
     assert isinstance(watch, Watch)
     assert [row[0] for row in listing.rows(NOW)] == ["k"]
     assert [row[0] for row in watch.rows(NOW)] == ["set", "live"]

@@ -12,7 +12,7 @@ messages = st.dictionaries(st.text(), values | st.lists(values, max_size=3), max
 
 
 def received(chunks: list[bytes]) -> list[protocol.Message]:
-    frames = protocol.Frames()
+    frames = protocol.ControlFrames()
     return [message for chunk in chunks for message in frames.feed(chunk)]
 
 
@@ -29,7 +29,7 @@ def test_messages_arrive_in_order_however_the_bytes_are_cut(
 
 def test_a_message_comes_with_its_last_byte_and_not_before() -> None:
     frame = protocol.encode({"id": 1})
-    frames = protocol.Frames()
+    frames = protocol.ControlFrames()
     assert list(frames.feed(frame[:-1])) == []
     assert list(frames.feed(frame[-1:])) == [{"id": 1}]
 
@@ -41,7 +41,7 @@ def test_stray_bytes_of_a_command_line_are_kept() -> None:
 
 def test_a_frame_over_the_maximum_is_refused_before_its_body_comes() -> None:
     good = protocol.encode({"id": 1})
-    stream = protocol.Frames().feed(good + (protocol.FRAME_BYTES_MAX + 1).to_bytes(4, "big"))
+    stream = protocol.ControlFrames().feed(good + (protocol.FRAME_BYTES_MAX + 1).to_bytes(4, "big"))
     assert next(stream) == {"id": 1}
     with pytest.raises(RemoteProtocolError, match="4194305 bytes, at most 4194304"):
         next(stream)

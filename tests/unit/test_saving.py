@@ -12,14 +12,14 @@ from test_storage import RNG, begun
 from scuttled.errors import StorageError
 from scuttled.node.node import Node
 from scuttled.replica.update import Instant
-from scuttled.runtime.environment import Outside
-from scuttled.storage.flusher import ANEW_S, Saving
+from scuttled.runtime.environment import Environment
+from scuttled.storage.flusher import ANEW_S, Flusher
 from scuttled.storage.storage import Damaged, Storage
 
 T = TypeVar("T")
 
 
-class Jumping(Outside):
+class Jumping(Environment):
     """This machine, but for its clocks, which are the test's, and jump while a thread works."""
 
     def now(self) -> Instant:
@@ -30,11 +30,11 @@ class Jumping(Outside):
         return work(*args)
 
 
-def begin(directory: Path) -> tuple[Node, Storage, Saving]:
+def begin(directory: Path) -> tuple[Node, Storage, Flusher]:
     storage = Storage(directory, "off", WALL)
     storage.begin("boot", RNG.getrandbits)
     node = begun(storage)
-    return node, storage, Saving(node, storage, Jumping())
+    return node, storage, Flusher(node, storage, Jumping())
 
 
 def set_aside(directory: Path) -> int:

@@ -9,7 +9,7 @@ from scuttled.protocol.session import Session
 from scuttled.replica.change import DELETED, ORIGIN, SEAL_BYTES, SIGNED, make_change
 from scuttled.replica.hlc import Author
 from scuttled.replica.rejoin import Rejoin, Rejoined, rejoin
-from scuttled.replica.signatures import Doubt, Seal, bridged_source, id_of_key, unsealed
+from scuttled.replica.signatures import Signer, Verifier, bridged_source, id_of_key, unsealed
 from scuttled.replica.update import (
     TICKS_PER_MS,
     Instant,
@@ -28,11 +28,11 @@ LIMIT = Stamp(stamp((WALL + 60_000) * TICKS_PER_MS))
 CHECK = check_with_ed25519()
 
 
-def signer(number: int) -> tuple[Author, Seal]:
+def signer(number: int) -> tuple[Author, Signer]:
     """Somebody whose id is that of a key."""
     seal = make_seal(bytes([number]) * 32)
     author = Author(id_of_key(seal.key), now_ms=lambda: WALL)
-    author.seal, author.doubt = seal, Doubt(CHECK)
+    author.seal, author.doubt = seal, Verifier(CHECK)
     return author, seal
 
 
@@ -131,7 +131,7 @@ def test_a_forged_update_from_far_ahead_does_not_silence_its_source() -> None:
 
 def test_only_those_that_are_trusted_are_believed() -> None:
     one, two, three = a_map(1), a_map(2), a_map(3)
-    two.author.doubt = Doubt(CHECK, frozenset([one.author.node_id]))
+    two.author.doubt = Verifier(CHECK, frozenset([one.author.node_id]))
     one.set("k", "one")
     three.set("k", "three")
     two.receive([only(one)], LIMIT)

@@ -16,13 +16,13 @@ from trio.testing import memory_stream_pair
 from scuttled import (
     GONE,
     Clock,
-    Doubt,
     Events,
     Header,
     Map,
     Scuttlebutt,
-    Seal,
+    Signer,
     Update,
+    Verifier,
     load,
     new_author,
     replicate,
@@ -297,10 +297,10 @@ def test_secure_how_to_sign_and_to_verify_is_handed_in() -> None:
     def sign(message: bytes) -> bytes:
         return blake2b(message, key=b"secret").digest()
 
-    friends = Doubt(lambda key, signature, message: signature == sign(message))
-    one = Map("m", new_author(Seal(b"1" * 32, sign), friends))
-    two = Map("m", new_author(Seal(b"2" * 32, sign), friends))
-    stranger = Map("m", new_author(Seal(b"3" * 32, lambda message: bytes(64)), friends))
+    friends = Verifier(lambda key, signature, message: signature == sign(message))
+    one = Map("m", new_author(Signer(b"1" * 32, sign), friends))
+    two = Map("m", new_author(Signer(b"2" * 32, sign), friends))
+    stranger = Map("m", new_author(Signer(b"3" * 32, lambda message: bytes(64)), friends))
     one.set("k", "of a friend")
     stranger.set("k", "of a stranger")
     for other in (one, stranger):

@@ -7,8 +7,15 @@ from scenes import NOW, WALL, Line, a_node, at, node_id
 from scuttled.node.node import Node
 from scuttled.protocol import codec
 from scuttled.protocol.flow_codec import STRAITS_MAX, TYPES_MAX
-from scuttled.protocol.flow_control import FRESH_S, HOLD_S, KNOWN_S, LEAST_PER_S, Course, Sharing
-from scuttled.protocol.messages import Ping, Pong, Strait, Told
+from scuttled.protocol.flow_control import (
+    FRESH_S,
+    HOLD_S,
+    KNOWN_S,
+    LEAST_PER_S,
+    FlowControl,
+    TypeFlow,
+)
+from scuttled.protocol.messages import FlowReport, Ping, Pong, Strait
 from scuttled.protocol.rate_law import Rates
 
 
@@ -16,7 +23,7 @@ def strait(per_s: float, *, number: int = 1, at_ms: int = WALL) -> Strait:
     return Strait(node_id(number), at_ms, per_s)
 
 
-def narrowed(course: Course, per_s: float, wrote_per_s: float, now_s: float) -> None:
+def narrowed(course: TypeFlow, per_s: float, wrote_per_s: float, now_s: float) -> None:
     """A round in which that was written here, and in all, and a strait was told of."""
     course.note(strait(per_s, at_ms=WALL + int(now_s * 1000)), now_s)
     course.turn(wrote_per_s, wrote_per_s, now_s)
@@ -26,7 +33,7 @@ def narrowed(course: Course, per_s: float, wrote_per_s: float, now_s: float) -> 
 
 
 def test_without_a_strait_there_is_no_limit_and_nothing_is_told() -> None:
-    sharing = Sharing()
+    sharing = FlowControl()
     course = sharing.course("log")
     assert course is not None
     for second in range(100):
@@ -37,20 +44,20 @@ def test_without_a_strait_there_is_no_limit_and_nothing_is_told() -> None:
 
 
 def test_writers_come_down_to_what_a_strait_lets_through_at_once() -> None:
-    course = Course()
+    course = TypeFlow()
     narrowed(course, 100, 1_000, 1)
     assert course.per_s == pytest.approx(100)
 
 
 def test_a_node_takes_its_part_of_what_all_are_too_fast_by() -> None:
-    course = Course()
+    course = TypeFlow()
     course.note(strait(100), 1)
     course.turn(250, 1_000, 1)
     assert course.per_s == pytest.approx(25)
 
 
 def test_there_is_one_cut_until_it_can_be_felt() -> None:
-    course = Course()
+    course = TypeFlow()
     narrowed(course, 100, 1_000, 1)
     narrowed(course, 100, 700, 2)  # measured over some seconds, so it is still high
     assert course.per_s == pytest.approx(100)
@@ -59,7 +66,7 @@ def test_there_is_one_cut_until_it_can_be_felt() -> None:
 
 
 def test_who_came_down_too_far_comes_up_to_what_gets_through() -> None:
-    course = Course()
+    course = TypeFlow()
     narrowed(course, 10, 1_000, 1)
     course.held = True
     narrowed(course, 30, 10, 1 + HOLD_S)
@@ -67,27 +74,27 @@ def test_who_came_down_too_far_comes_up_to_what_gets_through() -> None:
 
 
 def test_nobody_comes_up_who_does_not_want_to() -> None:
-    course = Course()
+    course = TypeFlow()
     narrowed(course, 10, 1_000, 1)
     narrowed(course, 30, 5, 1 + HOLD_S)
     assert course.per_s == pytest.approx(10)
 
 
 def test_nobody_is_held_back_for_good() -> None:
-    course = Course()
+    course = TypeFlow()
     narrowed(course, 0, 1_000, 1)
     assert course.per_s == LEAST_PER_S
 
 
 def test_who_does_not_obey_is_told_the_rate_all_the_same() -> None:
-    course = Course()
+    course = TypeFlow()
     for second in range(1, 30):
         narrowed(course, 100, 1_000, second)
     assert course.per_s == pytest.approx(100)
 
 
 def test_an_old_strait_is_not_heeded_and_not_taken_for_news() -> None:
-    course = Course()
+    course = TypeFlow()
     course.note(strait(5, at_ms=WALL), 0)
     for second in range(1, int(KNOWN_S)):
         course.note(strait(5, at_ms=WALL), second)  # as it goes round a ring
@@ -96,23 +103,23 @@ def test_an_old_strait_is_not_heeded_and_not_taken_for_news() -> None:
 
 
 def test_what_a_node_says_later_takes_the_place_of_what_it_said_before() -> None:
-    course = Course()
+    course = TypeFlow()
     for per_s, at_ms in ((5, WALL), (9, WALL + 1), (1, WALL - 1)):
         course.note(strait(per_s, at_ms=at_ms), 0)
     assert course.narrowest(1) == strait(9, at_ms=WALL + 1)
 
 
 def test_of_several_straits_the_narrowest_counts() -> None:
-    course = Course()
+    course = TypeFlow()
     for number, per_s in ((1, 50), (2, 20), (3, 70)):
         course.note(strait(per_s, number=number), 0)
     assert course.narrowest(1) == strait(20, number=2)
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    sharing = Sharing()
+    sharing = FlowControl()
     for number in range(1, 200):
-        told = Told(Rates(1, 1), (strait(1, number=number),))
+        told = FlowReport(Rates(1, 1), (strait(1, number=number),))
         sharing.hear({"log": told, f"type{number}": told}, number)
     assert len(sharing.courses) == TYPES_MAX
     course = sharing.course("log")

@@ -25,7 +25,7 @@ from scenes import (
 )
 
 from scuttled.errors import CantCreate, StorageError
-from scuttled.node.node import DEFAULT_MODEL, Node, Settings
+from scuttled.node.node import DEFAULT_MODEL, Node, NodeSettings
 from scuttled.replica.change import TEXT
 from scuttled.replica.hlc import Author
 from scuttled.simulation.nodes import Disk
@@ -61,7 +61,9 @@ def begun(storage: Storage) -> Node:
     identity = storage.identity()
     assert identity is not None
     node = Node(
-        Author(identity.node_id, identity.life), Settings("n1", "test", b"12345678"), stored=True
+        Author(identity.node_id, identity.life),
+        NodeSettings("n1", "test", b"12345678"),
+        stored=True,
     )
     node.begin(storage.load(), WALL)
     return node

@@ -14,13 +14,13 @@ from scenes import NOW, TICKS, WALL, a_node, default, node_id, record, source, s
 from test_storage import RNG, begun, kept, opened
 
 from scuttled.errors import StorageError
-from scuttled.node.node import HLC_AHEAD_TICKS, Node, Settings
+from scuttled.node.node import HLC_AHEAD_TICKS, Node, NodeSettings
 from scuttled.replica.hlc import Author
 from scuttled.replica.update import TIMESTAMP_MAX, make_source, stamp
-from scuttled.runtime.environment import Outside
+from scuttled.runtime.environment import Environment
 from scuttled.storage import schema
 from scuttled.storage.directory import LOCK
-from scuttled.storage.flusher import Saving
+from scuttled.storage.flusher import Flusher
 from scuttled.storage.storage import (
     FILE,
     RANDOM_LIFE,
@@ -187,7 +187,7 @@ def test_the_hlc_is_on_disk_ahead_of_its_use_and_exact_after_a_clean_stop(tmp_pa
 def test_what_was_deleted_and_collected_does_not_set_the_clock_back(tmp_path: Path) -> None:
     """The hlc rises with what is accepted; after a restart it is where it was."""
     author = Author(ME, 1, TICKS + 500)
-    node = Node(author, Settings("n1", "test", b"12345678"), stored=True)
+    node = Node(author, NodeSettings("n1", "test", b"12345678"), stored=True)
     node.begin((), WALL - 1000)
     assert write(node, "k", wall_ms=WALL - 1000).timestamp > TICKS + 500
 
@@ -524,7 +524,7 @@ def test_the_write_ahead_log_stays_bounded_under_constant_writes(
     most = []
 
     async def write_on() -> None:
-        saving = Saving(node, storage, Outside())
+        saving = Flusher(node, storage, Environment())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(saving.keep_saving)
             nursery.start_soon(saving.keep_checkpointing)
@@ -558,7 +558,7 @@ async def test_without_a_mark_on_disk_nothing_unsaved_is_shown(
     whole = Storage.write, Storage.mark
     monkeypatch.setattr(Storage, "write", fail)
     monkeypatch.setattr(Storage, "mark", fail)
-    saving = Saving(node, storage, Outside())
+    saving = Flusher(node, storage, Environment())
     log = default(node).log
     async with trio.open_nursery() as nursery:
         nursery.start_soon(saving.keep_saving)

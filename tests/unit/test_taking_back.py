@@ -3,7 +3,7 @@
 import pytest
 from scenes import NOW, SKEW_MS, WALL, Line, a_node, at, default, put, save, values, write
 
-from scuttled.control.write_concern import Holders
+from scuttled.control.write_concern import WriteConcern
 from scuttled.errors import TimedOut
 from scuttled.node.node import Node
 from scuttled.node.timekeeping import SETTLE_S
@@ -124,7 +124,7 @@ def test_a_save_that_was_under_way_does_not_bring_the_old_hlc_back() -> None:
 
 def test_who_waits_for_others_is_told_why_it_is_in_vain() -> None:
     one = ahead()
-    holders = Holders(one, default(one), "all")
+    holders = WriteConcern(one, default(one), "all")
     assert not holders.enough(WALL)
     late = holders.too_late(WALL)
     assert isinstance(late, TimedOut)
@@ -136,7 +136,7 @@ def test_who_waits_through_it_waits_for_what_was_issued_anew() -> None:
     one, two = ahead(), a_node(2)
     line = Line(one, two)
     line.settle()
-    holders = Holders(one, default(one), "all")
+    holders = WriteConcern(one, default(one), "all")
     tend(line, NOW, AGREED)
     line = Line(one, two)
     assert not values(default(two))

@@ -8,11 +8,11 @@ import trio
 import trio.testing
 from sockets import on_sockets, socket_pair
 
-from scuttled.runtime.bell import AT_ONCE_BYTES, Bell, Outlet, read_clocks
+from scuttled.runtime.bell import AT_ONCE_BYTES, StreamWriter, Wakeup, read_clocks
 
 
 async def test_a_bell_that_was_rung_before_is_heard_at_once_and_once() -> None:
-    bell = Bell()
+    bell = Wakeup()
     bell.ring()
     bell.ring()
     await bell.heard()
@@ -22,7 +22,7 @@ async def test_a_bell_that_was_rung_before_is_heard_at_once_and_once() -> None:
 
 
 async def test_a_bell_wakes_who_waits() -> None:
-    bell, heard = Bell(), []
+    bell, heard = Wakeup(), []
 
     async def wait() -> None:
         for _ in range(2):
@@ -45,7 +45,7 @@ async def test_what_goes_into_an_outlet_comes_out_at_the_other_end(size: int) ->
     data, received = bytes(range(256)) * (size // 256 + 1), bytearray()
 
     async def send() -> None:
-        outlet = Outlet(one)
+        outlet = StreamWriter(one)
         await outlet.wait()
         await outlet.send_all(data[:size])
         await one.aclose()
@@ -61,7 +61,7 @@ async def test_what_goes_into_an_outlet_comes_out_at_the_other_end(size: int) ->
 async def test_an_outlet_waits_until_somebody_reads() -> None:
     one, two = await socket_pair()
     async with one, two:
-        outlet = Outlet(one)
+        outlet = StreamWriter(one)
         with trio.move_on_after(0.05) as stuck:
             while True:
                 await outlet.wait()
@@ -84,7 +84,7 @@ async def test_an_outlet_to_nobody_says_so() -> None:
     async with one:
         for size in (1, 3_000_000):
             with pytest.raises((OSError, trio.BrokenResourceError)):
-                await Outlet(one).send_all(bytes(size))
+                await StreamWriter(one).send_all(bytes(size))
 
 
 def test_both_clocks_are_read() -> None:
@@ -96,7 +96,7 @@ def test_both_clocks_are_read() -> None:
 async def test_a_bell_rung_in_a_wrong_thread_says_so_and_is_heard_when_rung_in_the_right_one() -> (
     None
 ):
-    bell, errors = Bell(), list[BaseException]()
+    bell, errors = Wakeup(), list[BaseException]()
 
     def ring() -> None:
         try:

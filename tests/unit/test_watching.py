@@ -18,7 +18,7 @@ from scenes import (
 
 from scuttled.control import scan as listing_room
 from scuttled.control import watch as watching
-from scuttled.control.scan import Listing
+from scuttled.control.scan import Scan
 from scuttled.control.watch import Row, Watch, any_matcher, matcher
 from scuttled.errors import UsageError
 from scuttled.models.map import Map
@@ -62,7 +62,7 @@ def told(watch: Watch, now: Instant = NOW) -> list[tuple[Any, ...]]:
 def listed(
     node: Node, pattern: str = "", *, values: bool = False, deleted: bool = False
 ) -> list[Row]:
-    listing = Listing(node, default(node), pattern, values=values, deleted=deleted)
+    listing = Scan(node, default(node), pattern, values=values, deleted=deleted)
     rows: list[Row] = []
     while not listing.done:
         rows += listing.rows(NOW)
@@ -136,7 +136,7 @@ def test_a_long_listing_comes_in_parts() -> None:
     node = a_node(1)
     for n in range(2500):
         put(default(node), f"k{n}")
-    listing = Listing(node, default(node), "", values=False, deleted=False)
+    listing = Scan(node, default(node), "", values=False, deleted=False)
     parts = []
     while not listing.done:
         parts.append(len(listing.rows(NOW)))
@@ -148,7 +148,7 @@ def test_a_part_of_a_listing_is_bounded_in_bytes() -> None:
     node = a_node(1)
     for n in range(100):
         put(default(node), f"k{n}", "x" * 20_000)
-    listing = Listing(node, default(node), "", values=True, deleted=False)
+    listing = Scan(node, default(node), "", values=True, deleted=False)
     assert sum(len(row[2]) for row in listing.rows(NOW)) <= watching.ROWS_BYTES + 20_000
     assert len(listed(node)) == 100
 
@@ -157,7 +157,7 @@ def test_who_lists_and_then_watches_from_there_misses_nothing() -> None:
     node = a_node(1)
     for n in range(1500):
         put(default(node), f"k{n}")
-    listing = Listing(node, default(node), "", values=True, deleted=False)
+    listing = Scan(node, default(node), "", values=True, deleted=False)
     found = {row[0]: row[2] for row in listing.rows(NOW)}
     write(node, "k0", "new")
     default(node).discard("k1", WALL)
@@ -177,7 +177,7 @@ def test_who_lists_while_the_model_is_dropped_is_told_when_it_watches_from_there
     node = a_node(1)
     for n in range(1500):
         put(default(node), f"k{n}")
-    listing = Listing(node, default(node), "", values=True, deleted=False)
+    listing = Scan(node, default(node), "", values=True, deleted=False)
     assert listing.rows(NOW)
     default(node).drop(WALL)
     write(node, "after")
@@ -602,7 +602,7 @@ def test_who_lists_while_that_happens_is_told_when_it_watches_from_there(
     node = a_node(1)
     write(node, "gone")
     write(node, "kept")
-    listing = Listing(node, default(node), "", values=False, deleted=False)
+    listing = Scan(node, default(node), "", values=False, deleted=False)
     assert [row[0] for row in listing.rows(NOW)] == ["gone"]
     if how == "reset":
         reset(node, "kept")
@@ -624,7 +624,7 @@ def test_who_lists_what_was_forgotten_before_is_told_nothing_twice() -> None:
     write(node, "kept")
     default(node).discard("gone", WALL)
     collect(node)
-    listing = Listing(node, default(node), "", values=False, deleted=False)
+    listing = Scan(node, default(node), "", values=False, deleted=False)
     while not listing.done:
         listing.rows(NOW)
     assert told(a_watch(node, after=listing.cursor())) == []

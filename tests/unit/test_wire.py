@@ -17,6 +17,7 @@ from scuttled.protocol.messages import (
     ClockMessage,
     Delta,
     ErrorMessage,
+    FlowReport,
     Have,
     Hello,
     Message,
@@ -25,7 +26,6 @@ from scuttled.protocol.messages import (
     Reset,
     Strait,
     Tell,
-    Told,
 )
 from scuttled.protocol.rate_law import Rates
 from scuttled.replica.update import RECORD_BYTES_MAX, TIMESTAMP_MAX, NodeId, make_source
@@ -60,7 +60,7 @@ rates = st.floats(0, 1e12)
 flows = st.dictionaries(
     st.text(plain, min_size=1, max_size=255),
     st.builds(
-        Told,
+        FlowReport,
         st.builds(Rates, rates, st.floats(-1e12, 1e12) | st.just(inf)),
         st.lists(st.builds(Strait, ids.map(NodeId), numbers, rates), max_size=3).map(tuple),
         st.integers(1, 1 << 16),

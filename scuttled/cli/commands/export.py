@@ -63,7 +63,7 @@ def command(settings: Settings, file: str, prefix: str, all_models: bool, tsv: b
             header, sections = _one(settings, client, prefix)
         if prefix:
             header["prefix"] = prefix
-        lines = TabLines(sections) if tsv else Lines(header, sections)
+        lines = TabExportLines(sections) if tsv else ExportLines(header, sections)
         if file == "-":
             for line in lines:
                 output.write(line)
@@ -146,7 +146,9 @@ def _rows(client: Client, model: str, prefix: str, progress: Progress) -> list[R
     return [row for row in rows if row[0].startswith(prefix)]
 
 
-def _tell(settings: Settings, lines: "Lines | TabLines", file: str, models: int | None) -> None:
+def _tell(
+    settings: Settings, lines: "ExportLines | TabExportLines", file: str, models: int | None
+) -> None:
     words = [output.counted(lines.keys), format_bytes(lines.size)]
     words[0] += f" of {models} models" if models is not None else ""
     words += [f"sha256 {lines.sha256[:12]}…"] * bool(lines.sha256)
@@ -157,7 +159,7 @@ def _tell(settings: Settings, lines: "Lines | TabLines", file: str, models: int 
         output.emit({**what, "keys": lines.keys, "bytes": lines.size, **checksum, "file": file})
 
 
-class Lines:
+class ExportLines:
     """The lines of an export, once. Size, keys and checksum are known when all have been taken."""
 
     def __init__(self, header: Fields, sections: Iterable[Section]) -> None:
@@ -191,7 +193,7 @@ class Lines:
             yield from map(_fields, rows)
 
 
-class TabLines:
+class TabExportLines:
     """The lines of `--tsv`, once."""
 
     sha256 = ""

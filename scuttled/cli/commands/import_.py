@@ -13,7 +13,7 @@ from scuttled.cli import output
 from scuttled.cli.commands.del_ import deletions, existing
 from scuttled.cli.files import open_to_reread
 from scuttled.cli.import_contents import Contents, Part
-from scuttled.cli.import_format import DATA_TYPE, Entry
+from scuttled.cli.import_format import DATA_TYPE, ImportEntry
 from scuttled.cli.import_models import calls, canonical, plain_state, state_of
 from scuttled.cli.options import verb
 from scuttled.cli.output import counted
@@ -346,7 +346,7 @@ def _send(
             counts[model].update(done)
 
 
-def _batches(entries: Iterator[tuple[str, Entry]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _batches(entries: Iterator[tuple[str, ImportEntry]]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Fields of `load`s, each of one part of the file and one kind of value."""
     pending: dict[tuple[str, str], _Batch] = {}
     last = ""
@@ -368,7 +368,7 @@ class _Batch:
         self._expiries: list[int | None] = []
         self._bytes = 0
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: ImportEntry) -> None:
         self._pairs += [entry.key, entry.value]
         self._expiries.append(entry.expires_ms)
         self._bytes += len(entry.key) + len(entry.value)

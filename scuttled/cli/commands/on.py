@@ -5,7 +5,7 @@ import time
 import click
 
 from scuttled.cli.commands.emit import EVENTS_MODEL
-from scuttled.cli.commands.watch import Lines, Runs, WatchVerb, check_runs
+from scuttled.cli.commands.watch import CommandSink, LineSink, WatchVerb, check_runs
 from scuttled.cli.following import CursorFile, Patience
 from scuttled.cli.options import seconds, verb
 from scuttled.cli.resumed_stream import NO_RECONNECT, follow
@@ -68,11 +68,11 @@ def command(
     if argv:
         check_runs(argv[0])
     start = noted.read() or "" if cursor_file or everything else after
-    sink: Lines | Runs
+    sink: LineSink | CommandSink
     if argv:
-        sink = Runs(settings, patience, noted, limit=limit, start=start or "", argv=argv)
+        sink = CommandSink(settings, patience, noted, limit=limit, start=start or "", argv=argv)
     else:
-        sink = Lines(
+        sink = LineSink(
             settings, patience, noted, limit=limit, start=start or "", models=False, live=False
         )
 
@@ -90,5 +90,5 @@ def command(
     follow(ask, sink, until, reconnect=not no_reconnect)
     if not sink.seen:
         raise TimedOut(f"no event in {format_duration(for_s or 0)}")
-    if once and isinstance(sink, Runs):
+    if once and isinstance(sink, CommandSink):
         raise click.exceptions.Exit(sink.code)

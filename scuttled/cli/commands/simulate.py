@@ -14,7 +14,7 @@ from scuttled.cli.settings import Settings
 from scuttled.errors import UsageError
 
 if TYPE_CHECKING:
-    from scuttled.paper.answer import Answer
+    from scuttled.paper.answer import Findings
 
 _SPREAD_NODES = 1000
 _NODES_MAX = 64  # whole daemons in one process
@@ -130,7 +130,7 @@ def _spread(settings: Settings, nodes: int, seed: int) -> None:
     _show(settings, spread(nodes, seed).told())
 
 
-def _show(settings: Settings, answer: "Answer") -> None:
+def _show(settings: Settings, answer: "Findings") -> None:
     """What came out, and in one line on stderr what it means."""
     if settings.json:
         for fields in answer.objects:

@@ -8,7 +8,7 @@ import click
 from scuttled.cli import output
 from scuttled.cli.candidates import complete_patterns
 from scuttled.cli.dashed_arguments import DashedVerb
-from scuttled.cli.following import CHUNK_BYTES, CursorFile, Outlet, Patience, run_command
+from scuttled.cli.following import CHUNK_BYTES, CursorFile, LineWriter, Patience, run_command
 from scuttled.cli.formatting import (
     clock_time,
     escape,
@@ -18,7 +18,7 @@ from scuttled.cli.formatting import (
     value_fields,
 )
 from scuttled.cli.options import seconds, verb
-from scuttled.cli.resumed_stream import CHANGES, NO_RECONNECT, Place, Sink, follow
+from scuttled.cli.resumed_stream import CHANGES, NO_RECONNECT, ResumePoint, Sink, follow
 from scuttled.cli.settings import Settings
 from scuttled.client.client import Client, Row, Stream
 from scuttled.control.cursors import Clocks, split_cursor
@@ -104,12 +104,12 @@ def command(
     if argv:
         check_runs(argv[0])
     start = noted.read() or after or ""
-    sink: Lines | Runs
+    sink: LineSink | CommandSink
     if argv:
-        sink = Runs(settings, patience, noted, limit=limit, start=start, argv=argv)
+        sink = CommandSink(settings, patience, noted, limit=limit, start=start, argv=argv)
     else:
         live = bool(snapshot or start)
-        sink = Lines(
+        sink = LineSink(
             settings, patience, noted, limit=limit, start=start, models=all_models, live=live
         )
     sink.awaits_live = snapshot and not start
@@ -130,7 +130,7 @@ def command(
     follow(ask, sink, until, reconnect=not no_reconnect)
     if not sink.seen:
         raise TimedOut(f"no change in {format_duration(for_s or 0)}")
-    if once and isinstance(sink, Runs):
+    if once and isinstance(sink, CommandSink):
         raise click.exceptions.Exit(sink.code)
 
 
@@ -142,7 +142,7 @@ def check_runs(program: str) -> None:
         raise UsageError(f"{program!r} can't be run: there is no such program")
 
 
-class Lines(Sink):
+class LineSink(Sink):
     """Writes changes to stdout.
 
     `live`: whether the next row of that name is a line: it ends a snapshot, and what follows a
@@ -155,7 +155,7 @@ class Lines(Sink):
         self._live = live
         self._form = self.settings.form
         self._styles = _STYLES if self.settings.colored else {}
-        self._outlet = Outlet(self.fd, self.patience)
+        self._outlet = LineWriter(self.fd, self.patience)
 
     def take(self, rows: list[Row], clock: Clocks) -> None:
         """Writes whole lines, in chunks that a pipe takes at once."""
@@ -174,7 +174,7 @@ class Lines(Sink):
         self._outlet.write(chunk)
         self.place = written
 
-    def _line(self, row: Row, place: Place) -> str:
+    def _line(self, row: Row, place: ResumePoint) -> str:
         if row[0] == "live" and not self._live:
             return ""
         self._live = self._live or row[0] == "reset"
@@ -185,7 +185,7 @@ class Lines(Sink):
         return _sentence(self.settings, row, self._styles, models=self._models)
 
 
-class Runs(Sink):
+class CommandSink(Sink):
     """Runs a command for each change. What it was run for is noted at once: runs may be long."""
 
     def __init__(self, *args: Any, argv: list[str], **attrs: Any) -> None:

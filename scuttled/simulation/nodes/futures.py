@@ -39,7 +39,7 @@ ROUNDS_MAX = 90  # of meetings, before all must agree
 AHEAD_MS = 2000  # a stamp beyond that is one of the future, be it so that others take it
 
 
-class Said(NamedTuple):
+class Write(NamedTuple):
     """A write, in the order of true time."""
 
     key: str
@@ -71,8 +71,8 @@ class Futures:
         self.count = rng.choice((2, 3, 3, 4, 5))
         self.rare = rng.random() < 0.5  # no drops, deaths, deletions
         self.barely = self.rare and rng.random() < 0.1
-        self.said: list[Said] = []
-        self.unsaved: dict[int, list[Said]] = {}
+        self.said: list[Write] = []
+        self.unsaved: dict[int, list[Write]] = {}
         self.drops = 0
         self.cures = self.resets = 0
         self.over = False  # nothing goes wrong any more
@@ -181,7 +181,7 @@ class Futures:
         if update is None:
             return
         ahead_ms = update.timestamp // TICKS_PER_MS - self._true_ms()
-        said = Said(
+        said = Write(
             key, value, walker.number, ahead_ms > AHEAD_MS,
             (update.timestamp, update.source), bool(ttl_ms),
         )  # fmt: skip
@@ -353,7 +353,7 @@ class Futures:
                 continue
             self._check_key(said, shown.get(key, b""))
 
-    def _check_key(self, said: list[Said], value: bytes) -> None:
+    def _check_key(self, said: list[Write], value: bytes) -> None:
         future = {one.value for one in said if one.future}
         sane = [one for one in said if not one.future and one.writer not in self.dead]
         last = max(sane, key=lambda one: one.rank, default=None)

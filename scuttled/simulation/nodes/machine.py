@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from scuttled.node.membership import Settings
+from scuttled.node.membership import NodeSettings
 from scuttled.node.node import Node
 from scuttled.replica.arrival_log import Marks
 from scuttled.replica.hlc import Author
@@ -97,7 +97,7 @@ class Machine:
         if self._starts > 1 and not self.stored:
             self.disk = Disk(NodeId(self.world.rng.randbytes(8)))
         incarnation = self.world.rng.randbytes(8)
-        settings = Settings(
+        settings = NodeSettings(
             self.name, "simulated", incarnation, max_skew_ms=MAX_SKEW_MS, collect_age_ms=0
         )
         author = Author(self.disk.node_id, self.disk.life, now_ms=lambda: self.now.wall_ms)

@@ -20,7 +20,7 @@ from itertools import combinations
 
 from scuttled.errors import RemoteProtocolError
 from scuttled.models.map import Map
-from scuttled.node.membership import Settings
+from scuttled.node.membership import NodeSettings
 from scuttled.node.node import DEFAULT_MODEL, Node
 from scuttled.protocol.host import End
 from scuttled.protocol.link import Link
@@ -59,7 +59,7 @@ class Walker:
         self.node = self._begin(Instant(0.0, EPOCH_MS + self.offset_ms))
 
     def _begin(self, now: Instant) -> Node:
-        settings = Settings(
+        settings = NodeSettings(
             f"n{self.number}",
             "walkers",
             self.rng.randbytes(8),

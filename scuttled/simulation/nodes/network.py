@@ -38,7 +38,7 @@ class Network:
 class Pipe:
     """One direction of a connection."""
 
-    def __init__(self, network: Network, source: "End", target: "End") -> None:
+    def __init__(self, network: Network, source: "Endpoint", target: "Endpoint") -> None:
         self.network = network
         self.source = source
         self.target = target
@@ -88,7 +88,7 @@ class Pipe:
             self._move()
 
 
-class End:
+class Endpoint:
     """One end of a connection: does with its link what the gossip shell does."""
 
     def __init__(self, connection: "Connection", machine: Machine, dialled: str) -> None:
@@ -167,7 +167,7 @@ class Connection:
 
     def __init__(self, network: Network, dialler: Machine, listener: Machine) -> None:
         self.network = network
-        self.ends = End(self, dialler, listener.name), End(self, listener, "")
+        self.ends = Endpoint(self, dialler, listener.name), Endpoint(self, listener, "")
         first, second = self.ends
         first.out, second.out = Pipe(network, first, second), Pipe(network, second, first)
         first.begin()
