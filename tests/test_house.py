@@ -8,7 +8,6 @@ import inspect
 import re
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -284,13 +283,6 @@ def summaries(group: click.Group) -> Iterator[tuple[str, str]]:
             yield name, command.get_short_help_str(limit=SUMMARY_CHARS_MAX)
             if isinstance(command, click.Group):
                 yield from summaries(command)
-
-
-def test_no_two_files_of_tests_have_one_name() -> None:
-    """Pytest takes the second for the first, and only when both are collected."""
-    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py"))
-    names.subtract({"conftest.py": names["conftest.py"], "__init__.py": names["__init__.py"]})
-    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_no_summary_of_a_command_is_cut_on_a_terminal_of_80_columns() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import Daemon, Fleet
+from support.fleet import Daemon, Fleet
 
 _numbers = itertools.count(1)
 

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from fleet import PATIENCE_S, Daemon, Fleet, until
-from strangers import RawCaller, request
+from support.fleet import PATIENCE_S, Daemon, Fleet, until
+from support.strangers import RawCaller, request
 
 BIG = "x" * 50_000
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from fleet import Daemon, Fleet
-from strangers import Load, RawCaller, Watcher, request
+from support.fleet import Daemon, Fleet
+from support.strangers import Load, RawCaller, Watcher, request
 
 from scuttled.control.server import STREAMS_MAX
 

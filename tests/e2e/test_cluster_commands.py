@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from fleet import PATIENCE_S, Daemon, Fleet, until
+from support.fleet import PATIENCE_S, Daemon, Fleet, until
 
 
 def models(daemon: Daemon) -> list[str]:

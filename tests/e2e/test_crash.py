@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from fleet import PATIENCE_S, Daemon, Fleet, until
+from support.fleet import PATIENCE_S, Daemon, Fleet, until
 
 from scuttled.client.client import Client, Fields
 from scuttled.errors import ScuttledError

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from fleet import PATIENCE_S, Daemon, Fleet, until
+from support.fleet import PATIENCE_S, Daemon, Fleet, until
 
 from scuttled.client.client import Fields
 from scuttled.errors import ScuttledError

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fleet import Completed, Daemon, until
+from support.fleet import Completed, Daemon, until
 
 VALUES = {
     "text": b"hello",

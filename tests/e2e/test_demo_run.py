@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet import PATIENCE_S, SCUTTLED, Tail, clean_environ, run_on_terminal, run_scuttled, until
+from support.fleet import (
+    PATIENCE_S,
+    SCUTTLED,
+    Tail,
+    clean_environ,
+    run_on_terminal,
+    run_scuttled,
+    until,
+)
 
 from scuttled.cli.commands.demo import Objects
 from scuttled.client.client import Client

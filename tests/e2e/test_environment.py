@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from fleet import PATIENCE_S, SCUTTLED, Fleet, clean_environ, until
+from support.fleet import PATIENCE_S, SCUTTLED, Fleet, clean_environ, until
 
 STRANGER = 54321  # a user that no file knows
 

@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import PATIENCE_S, Daemon, Fleet, clean_environ, run_on_terminal, run_scuttled, until
+from support.fleet import (
+    PATIENCE_S,
+    Daemon,
+    Fleet,
+    clean_environ,
+    run_on_terminal,
+    run_scuttled,
+    until,
+)
 
 from scuttled.client import protocol
 

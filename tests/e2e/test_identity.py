@@ -2,7 +2,7 @@
 
 import shutil
 
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet, until
 
 
 def _copy(fleet: Fleet, original: Daemon, name: str) -> None:

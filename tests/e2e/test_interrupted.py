@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import SCUTTLED, Daemon, Fleet, clean_environ, until
-from test_systemd_activation import Systemd
+from support.fleet import SCUTTLED, Daemon, Fleet, clean_environ, until
+from support.notify_socket import Systemd
 
 KEYS = 60_000  # a start with so many tells systemd that it goes on
 IN_FLIGHT = 8 * 500

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet import SCUTTLED, Daemon, Fleet, until
+from support.fleet import SCUTTLED, Daemon, Fleet, until
 
 VALUES: list[tuple[str, bytes]] = [
     ("text", b"\\x90"),

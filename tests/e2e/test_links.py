@@ -2,7 +2,7 @@
 
 import re
 
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet, until
 
 
 def _port(daemon: Daemon) -> str:

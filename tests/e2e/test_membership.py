@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet, until
 
 SOON = {"SCUTTLED_KEEP_DELETED": "50ms"}
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet, until
 
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount"]
 MOUNT = 'mount --bind "$0" /etc/hosts && exec "$@"'

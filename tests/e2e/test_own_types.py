@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet, until
 
 WORDS = '''
 from scuttled import Clock, Scuttlebutt, Slots, Update, operation

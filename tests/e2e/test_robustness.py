@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from fleet import Daemon, Fleet, until
-from strangers import RawCaller, Stranger, Watcher, request
+from support.fleet import Daemon, Fleet, until
+from support.strangers import RawCaller, Stranger, Watcher, request
 
 from scuttled.client import protocol
 from scuttled.protocol import codec

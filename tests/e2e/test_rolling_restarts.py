@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fleet import Daemon, Fleet, Tail, until
+from support.fleet import Daemon, Fleet, Tail, until
 
 from scuttled.client.client import Client
 from scuttled.errors import ScuttledError

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fleet import SCUTTLED, Completed, Daemon, Fleet, clean_environ, run_scuttled, until
+from support.fleet import SCUTTLED, Completed, Daemon, Fleet, clean_environ, run_scuttled, until
 
 NOBODY = 65534
 

@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from fleet import PATIENCE_S, Daemon, Fleet, until
-from narrow import Narrow
-from strangers import Load, RawCaller, request
+from support.fleet import PATIENCE_S, Daemon, Fleet, until
+from support.narrow import Narrow
+from support.strangers import Load, RawCaller, request
 
 MIB = 1 << 20
 NARROW_BYTES_PER_S = 20_000

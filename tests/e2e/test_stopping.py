@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from fleet import Daemon, Fleet, until
-from strangers import Load, RawCaller, Stranger, Watcher, request
+from support.fleet import Daemon, Fleet, until
+from support.strangers import Load, RawCaller, Stranger, Watcher, request
 
 STOP_S = 3.0
 MANY = 5_000

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet, until
 
 from scuttled.daemon.daemon import DESCRIPTORS_MAX
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import Daemon, Fleet, Tail, until
+from support.fleet import Daemon, Fleet, Tail, until
 
 
 @pytest.fixture(scope="module")

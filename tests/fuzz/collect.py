@@ -19,9 +19,9 @@ from pathlib import Path
 import msgpack
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "e2e")]
+sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
-from fleet import Daemon, Fleet, until  # noqa: E402 - a script, from where it lies
+from support.fleet import Daemon, Fleet, until  # noqa: E402 - a script, from where it lies
 
 CORPUS = HERE / "corpus"
 KEPT = "found-*"
@@ -218,7 +218,7 @@ def control(daemon: Daemon, folder: Path) -> None:
     listener.bind(str(path))
     recorder = Recorder(listener, daemon.socket)
     env = {**daemon.env, "SCUTTLED_SOCKET": str(path)}
-    from fleet import run_scuttled
+    from support.fleet import run_scuttled
 
     for number, words in enumerate(COMMANDS):
         asked = [*words.split(), "--timeout", "1s"]

@@ -11,11 +11,11 @@ from typing import Any
 import msgpack
 import pytest
 import trio
-from doors import Door
-from mutate import Mutator
-from scenes import a_door, a_node
-from soundness import check_node
-from test_link_door import lower_maxima, split
+from support.doors import Door
+from support.link_door import lower_maxima, split
+from support.mutate import Mutator
+from support.scenes import a_door, a_node
+from support.soundness import check_node
 from trio.testing import memory_stream_pair
 
 from scuttled.client import protocol

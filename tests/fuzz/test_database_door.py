@@ -10,9 +10,9 @@ import zlib
 from pathlib import Path
 
 import msgpack
-from doors import CORPUS, Door, check_words
-from mutate import Mutator
-from scenes import state
+from support.doors import CORPUS, Door, check_words
+from support.mutate import Mutator
+from support.scenes import state
 
 from scuttled.errors import StorageError
 from scuttled.node.membership import NodeSettings

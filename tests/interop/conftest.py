@@ -5,17 +5,13 @@ import os
 import queue
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "e2e"))
-
-from fleet import PATIENCE_S, Fleet, until
+from support.fleet import PATIENCE_S, Fleet, until
 
 PACKAGES = ("scuttlebutt@5.6.15", "scuttlebucket", "r-value", "expiry-model", "r-array", "crdt")
 INSTALL_S = 180

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from scenes import examples, state
+from support.scenes import examples, state
 
 from scuttled.models.map import Map
 from scuttled.node.node import DEFAULT_MODEL, Node, NodeSettings
