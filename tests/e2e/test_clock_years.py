@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from support.clocks import WallClock, needs_faketime
-from support.fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 pytestmark = needs_faketime
 

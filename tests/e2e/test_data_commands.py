@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.fleet import Completed, Daemon, until
+from support.fleet import Completed, Daemon
+from support.waiting import until
 
 VALUES = {
     "text": b"hello",

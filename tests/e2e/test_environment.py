@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from support.fleet import PATIENCE_S, SCUTTLED, Fleet, clean_environ, until
+from support.fleet import SCUTTLED, Fleet, clean_environ
+from support.waiting import PATIENCE_S, until
 
 STRANGER = 54321  # a user that no file knows
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from support.backups import JSON_TEXT, VALUES, fill, held
-from support.fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 
 def test_an_export_read_by_a_fresh_daemon_gives_the_same_keys_and_bytes(

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.fleet import SCUTTLED, Daemon, Fleet, clean_environ, until
+from support.fleet import SCUTTLED, Daemon, Fleet, clean_environ
 from support.notify_socket import Systemd
+from support.waiting import until
 
 KEYS = 60_000  # a start with so many tells systemd that it goes on
 IN_FLIGHT = 8 * 500

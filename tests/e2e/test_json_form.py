@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fleet import SCUTTLED, Daemon, Fleet, until
+from support.fleet import SCUTTLED, Daemon, Fleet
+from support.waiting import until
 
 VALUES: list[tuple[str, bytes]] = [
     ("text", b"\\x90"),

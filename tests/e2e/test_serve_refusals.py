@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.fleet import SCUTTLED, Completed, Daemon, Fleet, clean_environ, run_scuttled, until
+from support.fleet import SCUTTLED, Completed, Daemon, Fleet, clean_environ, run_scuttled
+from support.waiting import until
 
 NOBODY = 65534
 

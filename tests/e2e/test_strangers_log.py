@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 from scuttled.daemon.daemon import DESCRIPTORS_MAX
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
 from support.notify_socket import Systemd
+from support.waiting import until
 
 ACTIVATE = shutil.which("systemd-socket-activate")
 WATCHDOG_S = 0.5

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.fleet import Daemon, Fleet, Tail, until
+from support.fleet import Daemon, Fleet, Tail
+from support.waiting import until
 
 
 @pytest.fixture(scope="module")

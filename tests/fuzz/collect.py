@@ -21,7 +21,8 @@ import msgpack
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
-from support.fleet import Daemon, Fleet, until  # noqa: E402 - a script, from where it lies
+from support.fleet import Daemon, Fleet  # noqa: E402 - a script, from where it lies
+from support.waiting import until  # noqa: E402 - a script, from where it lies
 
 CORPUS = HERE / "corpus"
 KEPT = "found-*"

@@ -11,6 +11,7 @@ from typing import Any
 import msgpack
 import pytest
 import trio
+from support.control_caller import HELLO, Caller
 from support.doors import Door
 from support.link_door import lower_maxima, split
 from support.mutate import Mutator
@@ -26,7 +27,6 @@ from scuttled.models.operations import operations
 from scuttled.models.registry import MODELS
 from scuttled.runtime.bell import read_clocks
 
-HELLO = {"id": 0, "op": "hello", "protocol": list(protocol.VERSIONS)}
 CODES = {NO, 2, 65, 66, 69, 73, 74, 75, 76, 77, 78}
 KINDS = ("ok", "error", "rows", "end")
 
@@ -136,7 +136,8 @@ class ControlDoor(Door):
 async def _exchange(control: Control, pieces: Iterable[bytes]) -> list[protocol.Message]:
     """Say that, and hang up; what was answered."""
     here, there = memory_stream_pair()
-    frames, heard = protocol.ControlFrames(), []
+    caller = Caller(here)
+    heard: list[protocol.Message] = []
 
     async def say() -> None:
         try:
@@ -149,11 +150,11 @@ async def _exchange(control: Control, pieces: Iterable[bytes]) -> list[protocol.
     async with trio.open_nursery() as nursery:
         nursery.start_soon(control.serve, there)
         nursery.start_soon(say)
-        async for data in here:
-            heard += frames.feed(bytes(data))
-            for caller in control._open:
-                assert len(caller._streams) <= STREAMS_MAX
-                assert len(caller._waiting) <= STREAMS_MAX
+        while (message := await caller.heard()) is not None:
+            heard.append(message)
+            for connection in control._open:
+                assert len(connection._streams) <= STREAMS_MAX
+                assert len(connection._waiting) <= STREAMS_MAX
     return heard
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fleet import PATIENCE_S, Fleet, until
+from support.fleet import Fleet
+from support.waiting import PATIENCE_S, until
 
 PACKAGES = ("scuttlebutt@5.6.15", "scuttlebucket", "r-value", "expiry-model", "r-array", "crdt")
 INSTALL_S = 180

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.fleet import Fleet, until
+from support.fleet import Fleet
 from support.npm_door import bridged, holds, values
+from support.waiting import until
 
 COUNT = 10_000
 Start = Callable[..., Any]

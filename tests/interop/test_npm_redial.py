@@ -7,8 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from support.fleet import Fleet, until
+from support.fleet import Fleet
 from support.npm_door import bridged, holds, npm_rows
+from support.waiting import until
 
 import scuttled
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
 from support.npm_door import bridged, holds, npm_rows
+from support.waiting import until
 
 Start = Callable[..., Any]
 

@@ -23,36 +23,20 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from scuttled.client.client import Client
+from support.waiting import PATIENCE_S, until
 
 SCUTTLED = str(Path(sys.executable).with_name("scuttled"))
-PATIENCE_S = 30.0  # for what takes well below a second on a machine that is not overloaded
 CALL_S = 90.0  # for one command; a test that hangs must end with a word about where
-_POLL_S = 0.01
 _LOG_CHARS_SHOWN = 4000
 
 Completed = subprocess.CompletedProcess[bytes]
-
-
-def until(
-    condition: Callable[[], object],
-    what: str | Callable[[], str] = "it",
-    timeout_s: float = PATIENCE_S,
-) -> Any:
-    """Asks again and again until the answer is true, and gives it. For what can't be awaited."""
-    deadline = time.monotonic() + timeout_s
-    while not (answer := condition()):
-        if time.monotonic() > deadline:
-            words = what() if callable(what) else what
-            raise AssertionError(f"waited {timeout_s:g} s in vain for {words}")
-        time.sleep(_POLL_S)
-    return answer
 
 
 def clean_environ(home: Path, **more: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import socket
 import time
 from pathlib import Path
 
-from support.fleet import PATIENCE_S
+from support.waiting import PATIENCE_S
 
 
 class Systemd:

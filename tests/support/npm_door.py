@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from support.fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 
 def bridged(

@@ -19,9 +19,8 @@ from scuttled.runtime.bell import read_clocks
 from scuttled.runtime.environment import Environment
 from scuttled.runtime.streams import bound_address, open_listeners
 from support.scenes import node_id
+from support.waiting import PATIENCE_S
 
-PATIENCE_S = 20.0
-POLL_S = 0.005
 NOWHERE = "127.0.0.1:1"
 UNKNOWN = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -38,12 +37,6 @@ def on_sockets(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         trio.run(limited)
 
     return run
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """For what rings no bell that a test could hear."""
-    while not condition():  # noqa: ASYNC110
-        await trio.sleep(POLL_S)
 
 
 async def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:

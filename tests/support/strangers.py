@@ -1,4 +1,4 @@
-"""Hand-made other ends of a daemon's sockets, for what no daemon and no client would say.
+"""Hand-made other ends of a daemon's links, for what no daemon would say; and its busy clients.
 
 stranger = Stranger(a)                     # dials a's gossip port
 stranger.greet(name="eve")                 # HELLO, and a's HELLO
@@ -10,11 +10,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
-from scuttled.client import protocol
 from scuttled.errors import ScuttledError, Unavailable
 from scuttled.protocol import codec
 from scuttled.protocol.messages import (
@@ -29,11 +28,9 @@ from scuttled.protocol.messages import (
 )
 from scuttled.replica.update import NodeId, Source, make_source
 from scuttled.version import __version__
-from support.fleet import PATIENCE_S, Daemon
+from support.fleet import Daemon
+from support.waiting import PATIENCE_S
 
-HELLO = protocol.encode(
-    {"id": 0, "op": "hello", "protocol": list(protocol.VERSIONS), "client": "test"}
-)
 _CHUNK = 256 << 10
 
 
@@ -140,76 +137,6 @@ class Stranger:
         except ConnectionResetError:
             pass
         return data
-
-
-class RawCaller:
-    """One connection to a control socket that says what it likes and reads when it likes."""
-
-    def __init__(self, daemon: Daemon, *, greet: bool = True) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE_S)
-        self.sock.connect(daemon.socket)
-        self.frames = protocol.ControlFrames()
-        self.unread: list[protocol.Message] = []
-        if greet:
-            self.sock.sendall(HELLO)
-            assert "ok" in (self.heard() or {})
-
-    def __enter__(self) -> "RawCaller":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.sock.close()
-
-    def say(self, data: bytes) -> None:
-        try:
-            self.sock.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-
-    def heard(self) -> protocol.Message | None:
-        """The next message; None once the daemon has hung up."""
-        while not self.unread:
-            try:
-                data = self.sock.recv(_CHUNK)
-            except ConnectionResetError:
-                return None
-            if not data:
-                return None
-            self.unread += self.frames.feed(data)
-        return self.unread.pop(0)
-
-    def rest(self) -> Iterator[protocol.Message]:
-        """What comes until the daemon hangs up."""
-        while (message := self.heard()) is not None:
-            yield message
-
-    def flood(self, frames: Iterable[bytes], *, stuck_s: float = 1.0) -> tuple[int, bytes]:
-        """Sends until the daemon takes no more for so long: frames sent whole, rest of the last."""
-        self.sock.settimeout(stuck_s)
-        sent = 0
-        try:
-            for frame in frames:
-                view = memoryview(frame)
-                try:
-                    while view:
-                        view = view[self.sock.send(view) :]
-                except TimeoutError:
-                    return sent, bytes(view)
-                sent += 1
-            return sent, b""
-        finally:
-            self.sock.settimeout(PATIENCE_S)
-
-
-def request(i: int, op: str, **fields: object) -> bytes:
-    """A frame for a control socket."""
-    return protocol.encode({"id": i, "op": op, **fields})
 
 
 class Load:

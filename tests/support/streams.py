@@ -47,7 +47,7 @@ async def joined(
         nursery.cancel_scope.cancel()
 
 
-async def until(model: Scuttlebutt, condition: Callable[[], bool]) -> None:
+async def comes_to(model: Scuttlebutt, condition: Callable[[], bool]) -> None:
     """Return when that holds; it is looked at whenever something comes to the model."""
     came = trio.Event()
     model.observed.wakers.add(lambda: came.set())

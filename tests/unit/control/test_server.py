@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import trio
 import trio.lowlevel
+from support.control_caller import HELLO, Caller
 from support.scenes import a_door, save
-from support.sockets import Member, on_sockets, socket_pair, until
+from support.sockets import Member, on_sockets, socket_pair
+from support.waiting import comes_true
 
 from scuttled.client import protocol
 from scuttled.control import server as control_room
@@ -24,35 +26,6 @@ from scuttled.errors import DATAERR, CantCreate, ConfigError
 from scuttled.runtime.bell import read_clocks
 from scuttled.runtime.streams import bytes_unread
 from scuttled.runtime.unix_socket import open_control_socket
-
-HELLO = {"id": 0, "op": "hello", "protocol": list(protocol.VERSIONS)}
-
-
-class Caller:
-    """The other end of a connection."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream = stream
-        self._frames = protocol.ControlFrames()
-        self._unread: list[protocol.Message] = []
-
-    async def say(self, *requests: dict[str, Any]) -> None:
-        await self.stream.send_all(b"".join(protocol.encode(request) for request in requests))
-
-    async def heard(self) -> protocol.Message | None:
-        """The next message; None at the end."""
-        while not self._unread:
-            data = await self.stream.receive_some()
-            if not data:
-                return None
-            self._unread += self._frames.feed(bytes(data))
-        return self._unread.pop(0)
-
-    async def rest(self) -> list[protocol.Message]:
-        found = []
-        while (message := await self.heard()) is not None:
-            found.append(message)
-        return found
 
 
 class Room:
@@ -159,7 +132,7 @@ async def test_answers_that_are_not_read_stop_the_reading_of_requests(room: Room
         gets = [{"id": i, "op": "get", "key": "large"} for i in range(1, 101)]
         await caller.say(*gets)
         (serving,) = room.control._open
-        await until(serving._is_full)
+        await comes_true(serving._is_full)
         held = len(serving._answers)
         await trio.testing.wait_all_tasks_blocked()
         assert ANSWERS_BYTES_MAX < held < ANSWERS_BYTES_MAX + 500_000
@@ -197,7 +170,7 @@ async def test_writes_that_wait_for_the_disk_stop_the_reading_of_requests(
     async with room.caller() as caller:
         await caller.say(*(_set(i) for i in range(1, 201)))
         (serving,) = room.control._open
-        await until(serving._is_full)
+        await comes_true(serving._is_full)
         await trio.testing.wait_all_tasks_blocked()
         assert len(serving._unsaved) == 51
         answers: list[protocol.Message | None] = []
@@ -207,7 +180,7 @@ async def test_writes_that_wait_for_the_disk_stop_the_reading_of_requests(
             async def _() -> None:
                 answers.extend([await caller.heard() for _ in range(200)])
 
-            await until(lambda: save(room.member.node) or answers)
+            await comes_true(lambda: save(room.member.node) or answers)
     assert [answer and answer["id"] for answer in answers] == list(range(1, 201))
     assert all(answer and "ok" in answer for answer in answers)
 
@@ -335,7 +308,7 @@ async def test_at_the_end_a_listing_is_told_to_its_end(room: Room) -> None:
         room.member.put(f"key-{number}", bytes(1000))
     async with room.caller() as caller, trio.open_nursery() as nursery:
         await caller.say({"id": 1, "op": "list", "values": True})
-        await until(lambda: room.member.node.watchers)
+        await comes_true(lambda: room.member.node.watchers)
         nursery.start_soon(room.control.finish)
         parts = await caller.rest()
         assert sum(len(part.get("rows", [])) for part in parts) == 3000
@@ -439,7 +412,7 @@ async def test_who_is_held_back_gets_its_answers_late_and_in_order(paced_room: R
         gets = ({"id": 100 + i, "op": "get", "key": "key"} for i in range(3))
         await caller.say(_exhaust(1), *(_set(i, value=b"%d" % i) for i in range(2, 41)), *gets)
         assert (await caller.heard() or {})["id"] == 1
-        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        await comes_true(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
         assert paced_room.member.value("key") is None
         _limit(paced_room, math.inf)
         answers = [await caller.heard() for _ in range(42)]
@@ -458,9 +431,9 @@ async def test_what_a_held_back_caller_sends_after_it_stays_in_the_socket(paced_
             sent.set()
 
         nursery.start_soon(send)
-        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        await comes_true(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
         (serving,) = paced_room.control._open
-        await until(lambda: bytes_unread(serving.stream) > 0)
+        await comes_true(lambda: bytes_unread(serving.stream) > 0)
         await trio.testing.wait_all_tasks_blocked()
         assert not sent.is_set()  # the kernel's buffer is full, and ours hold one helping
         nursery.cancel_scope.cancel()
@@ -485,7 +458,7 @@ async def test_a_write_whose_caller_has_gone_is_not_made(paced_room: Room) -> No
     async with paced_room.caller() as caller:
         await caller.say(_exhaust(1), _set(2, "late"), _set(3, "later"))
         await caller.heard()
-        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        await comes_true(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
     assert not paced_room.control._open  # it was noticed while held back
     assert paced_room.member.value("late") is None
     assert paced_room.control.pacing.facts(read_clocks())[0]["held"] == 0
@@ -497,7 +470,7 @@ async def test_others_are_not_held_back_by_who_is(paced_room: Room) -> None:
         paced_room.member.put("key", b"value")
         await held.say(_exhaust(1), _set(2))
         await held.heard()
-        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        await comes_true(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
         await reader.say({"id": 1, "op": "get", "key": "key"})
         assert (await reader.heard() or {})["ok"]["value"] == b"value"
 
@@ -507,7 +480,7 @@ async def test_at_the_end_who_is_held_back_is_let_through(paced_room: Room) -> N
     async with paced_room.caller() as caller:
         await caller.say(_exhaust(1), *(_set(i, f"k{i}") for i in range(2, 6)))
         await caller.heard()
-        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        await comes_true(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
         async with trio.open_nursery() as nursery:
             nursery.start_soon(paced_room.control.finish)
             assert [message["id"] for message in await caller.rest()] == [2, 3, 4, 5]

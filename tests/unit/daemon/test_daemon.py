@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.control_caller import RawCaller, request
+from support.waiting import PATIENCE_S
 
-from scuttled.client import protocol
 from scuttled.client.client import Client
 from scuttled.config import config as configuration
 from scuttled.daemon.daemon import Daemon, serve
@@ -25,7 +26,6 @@ from scuttled.gossip.dialer import TARGETS_MAX
 from scuttled.runtime.signals import HEEDED
 from scuttled.storage.storage import Storage
 
-PATIENCE_S = 20.0
 Script = Callable[[Client], None]
 
 
@@ -142,15 +142,9 @@ def test_a_second_ctrl_c_does_not_wait_for_callers(place: Place) -> None:
 
     def script(client: Client) -> None:
         client.request("set", model="default", key="large", kind="bytes", value=bytes(500_000))
-        for number in range(100):
-            client._sock.settimeout(0.05)
-            try:
-                client._sock.send(
-                    protocol.encode({"id": number, "op": "get", "model": "default", "key": "large"})
-                )
-            except TimeoutError:
-                break
-        with Client.connect([place.socket]) as other:
+        asked = (request(number, "get", model="default", key="large") for number in range(1, 100))
+        with RawCaller(place.socket) as deaf, Client.connect([place.socket]) as other:
+            deaf.flood(asked, stuck_s=0.05)
             other.hello()
             _end(signal.SIGINT)
             with pytest.raises(Exception, match="hung up"):

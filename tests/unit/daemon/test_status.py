@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from support.scenes import Line, a_node, node_id, source
-from support.sockets import Member, listening, on_sockets, until
+from support.sockets import Member, listening, on_sockets
+from support.waiting import comes_true
 
 from scuttled.config.config import Config
 from scuttled.control.backpressure import Backpressure
@@ -111,9 +112,11 @@ async def test_a_link_is_one_row_whoever_dialled_it_and_under_whatever_names(
     async with listening(a, b) as nursery:
         port = b.address.rsplit(":", 1)[1]
         dialled = [a.dial(nursery, f"{host}:{port}") for host in ("127.0.0.1", "localhost")]
-        await until(lambda: [peer.states for peer in dialled] == [["up"], ["up"]])
+        await comes_true(lambda: [peer.states for peer in dialled] == [["up"], ["up"]])
         a.put("key", b"1")
-        await until(lambda: b.value("key") and a_report(a, tmp_path).status_line()[-5:] == "lag 0")
+        await comes_true(
+            lambda: b.value("key") and a_report(a, tmp_path).status_line()[-5:] == "lag 0"
+        )
         at_a, at_b = a_report(a, tmp_path), a_report(b, tmp_path)
         now = read_clocks()
         (_, row), (_, seen) = at_a.peers(now), at_b.peers(now)
@@ -131,7 +134,7 @@ async def test_what_is_wrong_on_a_link_is_said_with_the_peer_s_name(tmp_path: Pa
     a, b = Member(1), Member(2)
     async with listening(b) as nursery:
         peer = a.dial(nursery, b.address)
-        await until(lambda: a.node.links and a.node.links[peer.node_id].sessions)  # type: ignore[index]
+        await comes_true(lambda: a.node.links and a.node.links[peer.node_id].sessions)  # type: ignore[index]
         (link,) = a.node.links.values()
         report = a_report(a, tmp_path)
         link.stopped["logs"] = "a map here, a log there"
@@ -144,7 +147,7 @@ async def test_what_is_wrong_on_a_link_is_said_with_the_peer_s_name(tmp_path: Pa
         assert report.facts(LATER)["skew_ms"] == -1500
         link.close(Code.PROTOCOL, "for a test")
         a.gossip._leaving = True
-        await until(lambda: not a.node.links)
+        await comes_true(lambda: not a.node.links)
         row = report.peers(LATER)[1]
         assert (row["state"], row["reason"], row["name"]) == ("down", "for a test", "n2")
 
@@ -216,9 +219,9 @@ async def test_a_node_that_refuses_all_who_dial_it_reaches_nobody(tmp_path: Path
     a, b = Member(1), Member(2, cluster="other")
     async with listening(a) as nursery:
         peer = b.dial(nursery, a.address)
-        await until(lambda: peer.state == "refused")
+        await comes_true(lambda: peer.state == "refused")
         assert peer.hint == "start both with the same --cluster NAME"
-        await until(lambda: a_report(a, tmp_path).problems(read_clocks()))
+        await comes_true(lambda: a_report(a, tmp_path).problems(read_clocks()))
         (alone,) = a_report(a, tmp_path).problems(read_clocks())
         assert alone.code == "alone"
         assert "127.0.0.1 was refused: 'other' and 'default' are different" in alone.words
@@ -229,7 +232,7 @@ async def test_a_link_on_which_nothing_goes_out_reaches_nobody(tmp_path: Path) -
     a, b = Member(1), Member(2)
     async with listening(a, b) as nursery:
         a.dial(nursery, b.address)
-        await until(lambda: a.node.links)
+        await comes_true(lambda: a.node.links)
         report = a_report(a, tmp_path)
         assert report.problems(read_clocks()) == []
         (link,) = a.node.links.values()
@@ -244,7 +247,7 @@ async def test_a_node_that_lost_all_its_peers_says_so_and_how_to_find_them(tmp_p
     a, b = Member(1), Member(2)
     async with listening(a, b) as nursery:
         b.dial(nursery, a.address)
-        await until(lambda: a.node.links)
+        await comes_true(lambda: a.node.links)
         report = a_report(a, tmp_path)
         assert report.facts(read_clocks())["peers_up"] == 1
         row = json.dumps({"name": "n2", "address": b.address, "version": "", "life": 1})
@@ -258,7 +261,7 @@ async def test_a_node_that_lost_all_its_peers_says_so_and_how_to_find_them(tmp_p
         b.gossip._leaving = True
         for link in list(a.node.links.values()):
             link.close(Code.PROTOCOL, "for a test")
-        await until(lambda: not a.node.links)
+        await comes_true(lambda: not a.node.links)
         (alone,) = report.problems(read_clocks())
         assert alone.words.endswith("reaches nobody; not linked: n2")
         assert alone.hint == f"scuttled join {b.address}"
@@ -286,7 +289,7 @@ async def test_a_caller_that_listens_wherever_it_can_is_shown_by_its_host(tmp_pa
     b.node.settings = b.node.settings._replace(address="0.0.0.0:7960")
     async with listening(a) as nursery:
         b.dial(nursery, a.address)
-        await until(lambda: a.node.links)
+        await comes_true(lambda: a.node.links)
         _, row = a_report(a, tmp_path).peers(read_clocks())
         assert (row["name"], row["address"], row["configured"]) == ("n2", "127.0.0.1:7960", "")
 

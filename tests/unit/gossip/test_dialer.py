@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import trio
-from support.sockets import NOWHERE, UNKNOWN, Impatient, Member, Names, listening, on_sockets, until
+from support.sockets import NOWHERE, UNKNOWN, Impatient, Member, Names, listening, on_sockets
+from support.waiting import comes_true
 
 from scuttled.daemon.peering import JOINED, Peering
 from scuttled.errors import ConfigError, Refused
@@ -34,7 +35,7 @@ async def test_a_name_of_several_addresses_is_several_peers_and_oneself_is_none(
     async with listening(a, b, c) as nursery:
         named(a, [a.address, b.address, c.address])
         dialled = a.dial(nursery, "all.test")
-        await until(lambda: sorted(dialled.states) == ["self", "up", "up"])
+        await comes_true(lambda: sorted(dialled.states) == ["self", "up", "up"])
         assert {link.peer.name for link in a.node.links.values() if link.peer} == {"n2", "n3"}
         labels = [peer.label for peer in dialled.peers]
         assert labels == [f"{m.address} (all.test)" for m in (a, b, c)]
@@ -51,7 +52,7 @@ async def test_an_address_that_was_ours_and_is_another_node_s_now_is_dialled_aga
         nursery.start_soon(partial(_balance, balancer, turns))
         a.outside.answers.append([bound_address(balancer)])  # type: ignore[attr-defined]
         dialled = a.dial(nursery, "balancer.test")
-        await until(lambda: dialled.states == ["up"])
+        await comes_true(lambda: dialled.states == ["up"])
         assert turns == []
         assert dialled.name == "n2"
 
@@ -81,12 +82,12 @@ async def test_who_is_left_by_a_name_stays_linked_and_is_dropped_when_the_link_e
     async with listening(a, b, c) as nursery:
         names = named(a, [b.address])
         dialled = a.dial(nursery, "moves.test")
-        await until(lambda: dialled.states == ["up"] and b.node.links)
+        await comes_true(lambda: dialled.states == ["up"] and b.node.links)
         names.answers = [[c.address]]
         for link in list(b.node.links.values()):
             link.close(1, "for a test")  # type: ignore[arg-type]
-        await until(lambda: [peer.name for peer in dialled.peers] == ["n3"])
-        await until(lambda: dialled.states == ["up"])
+        await comes_true(lambda: [peer.name for peer in dialled.peers] == ["n3"])
+        await comes_true(lambda: dialled.states == ["up"])
 
 
 @on_sockets
@@ -97,13 +98,13 @@ async def test_when_nobody_answers_for_names_the_known_addresses_stay() -> None:
     async with listening(b) as nursery:
         names = named(a, [NOWHERE], again)
         dialled = a.dial(nursery, "b.test")
-        await until(lambda: names.asked > 3)
+        await comes_true(lambda: names.asked > 3)
         assert [peer.address for peer in dialled.peers] == [NOWHERE]
         names.answers = [UNKNOWN]
-        await until(lambda: dialled.peers == [dialled.target.nowhere])
+        await comes_true(lambda: dialled.peers == [dialled.target.nowhere])
         assert dialled.reason == "Name or service not known"
         names.answers = [[b.address]]
-        await until(lambda: dialled.states == ["up"])
+        await comes_true(lambda: dialled.states == ["up"])
 
 
 @on_sockets
@@ -112,7 +113,7 @@ async def test_a_name_that_leads_to_more_addresses_than_may_be_dialled_is_bounde
     async with trio.open_nursery() as nursery:
         named(a, [f"127.0.0.1:{port}" for port in range(1, PEERS_MAX + 12)])
         dialled = a.dial(nursery, "many.test")
-        await until(lambda: dialled.target.left_out)
+        await comes_true(lambda: dialled.target.left_out)
         assert (len(dialled.target.peers), dialled.target.left_out) == (PEERS_MAX, 11)
         nursery.cancel_scope.cancel()
 
@@ -137,8 +138,8 @@ async def test_a_resolver_that_hangs_holds_up_neither_other_dials_nor_the_end(
         async with listening(b) as nursery:
             silent = [a.dial(nursery, f"silent{number}.test") for number in range(60)]
             peer = a.dial(nursery, b.address)
-            await until(lambda: peer.state == "up")
-            await until(lambda: all("not looked up within" in each.reason for each in silent))
+            await comes_true(lambda: peer.state == "up")
+            await comes_true(lambda: all("not looked up within" in each.reason for each in silent))
             assert await trio.to_thread.run_sync(lambda: 7) == 7  # others have threads, too
             began = trio.current_time()
             await a.gossip.leave("enough")
@@ -159,7 +160,7 @@ async def test_a_dial_that_we_would_refuse_opens_no_connection(
     named(a, [bound_address(listener)])
     async with listener, trio.open_nursery() as nursery:
         peer = a.dial(nursery, "b.test")
-        await until(lambda: peer.state == "refused")
+        await comes_true(lambda: peer.state == "refused")
         with trio.move_on_after(0.2) as silence:
             await listener.accept()
         assert silence.cancelled_caught
@@ -173,7 +174,7 @@ async def test_who_refuses_a_connection_is_told_with_what_helps() -> None:
     a = Member(1)
     async with trio.open_nursery() as nursery:
         peer = a.dial(nursery, NOWHERE)
-        await until(lambda: peer.reason == "Connection refused")
+        await comes_true(lambda: peer.reason == "Connection refused")
         assert "scuttled serve --listen" in peer.hint
         nursery.cancel_scope.cancel()
 
@@ -184,7 +185,7 @@ async def test_an_address_of_the_other_family_that_nobody_reaches_is_no_peer() -
     async with listening(b) as nursery:
         named(a, ["[::1]:1", b.address])
         dialled = a.dial(nursery, "both.test")
-        await until(lambda: dialled.states == ["up"])
+        await comes_true(lambda: dialled.states == ["up"])
         assert [peer.address for peer in dialled.peers] == [b.address]
         assert list(dialled.target.peers) == ["[::1]:1", b.address], "it is dialled all the same"
 
@@ -206,8 +207,8 @@ async def test_an_address_of_this_machine_at_our_port_where_nobody_listens_is_ou
     a.dialler.listen = listen
     async with trio.open_nursery() as nursery:
         peer = a.dial(nursery, address)
-        await until(lambda: peer.state == ("self" if is_self else "never"))
-        await until(lambda: peer.peers[0].failed)
+        await comes_true(lambda: peer.state == ("self" if is_self else "never"))
+        await comes_true(lambda: peer.peers[0].failed)
         assert peer.state == ("self" if is_self else "never")
         nursery.cancel_scope.cancel()
 
@@ -266,11 +267,11 @@ async def test_a_peer_that_was_joined_is_taken_back(caplog: pytest.LogCaptureFix
     async with listening(a, b) as nursery:
         peers = peering(a, nursery)
         assert peers.join([b.address], save=False) == {"added": [b.address], "known": []}
-        await until(lambda: peers.decided([b.address]))
+        await comes_true(lambda: peers.decided([b.address]))
         (verdict,) = peers.verdicts([b.address])
         assert (verdict["state"], verdict["name"]) == ("up", "n2")
         assert peers.part([b.address]) == {"parted": [b.address], "configured": []}
-        await until(lambda: not a.node.links and not b.node.links)
+        await comes_true(lambda: not a.node.links and not b.node.links)
         assert "n1 parts from this peer" in caplog.text
         with pytest.raises(Refused, match=r"no peer .* was configured or joined"):
             peers.part([b.address])
@@ -285,7 +286,7 @@ async def test_a_connection_that_comes_about_while_the_node_leaves_ends_nothing(
         b.gossip._leaving = True
         b.dial(nursery, a.address)
         (target,) = b.dialler.targets.values()
-        await until(lambda: target.failures)
+        await comes_true(lambda: target.failures)
         assert not b.node.links
 
 
@@ -296,10 +297,10 @@ async def test_a_peer_that_is_not_there_is_taken_back_while_it_is_dialled() -> N
     async with trio.open_nursery() as nursery:
         peers = peering(a, nursery)
         peers.join(["nobody.test"], save=False)
-        await until(lambda: peers.decided(["nobody.test"]))
+        await comes_true(lambda: peers.decided(["nobody.test"]))
         names.answers = [[NOWHERE]]
         peers.join(["down.test"], save=False)
-        await until(lambda: peers.verdicts(["down.test"])[0]["reason"] == "Connection refused")
+        await comes_true(lambda: peers.verdicts(["down.test"])[0]["reason"] == "Connection refused")
         assert not peers.decided(["down.test"])  # it may be starting
         peers.part(["nobody.test", "down.test"])
         assert list(a.dialler.peers()) == []
@@ -327,7 +328,7 @@ async def test_one_of_the_addresses_of_a_name_is_taken_back_by_the_name() -> Non
     async with trio.open_nursery() as nursery:
         peers = peering(a, nursery)
         peers.join(["all.test"], save=False)
-        await until(lambda: a.dialler.targets["all.test:7960"].peers)
+        await comes_true(lambda: a.dialler.targets["all.test:7960"].peers)
         with pytest.raises(Refused, match=r"is one of the addresses of all\.test") as caught:
             peers.part([NOWHERE])
         assert caught.value.hint == "scuttled part all.test"

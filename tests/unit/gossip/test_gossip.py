@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import trio
 from support.scenes import node_id
-from support.sockets import NOWHERE, UNKNOWN, Impatient, Member, Names, listening, on_sockets, until
+from support.sockets import NOWHERE, UNKNOWN, Impatient, Member, Names, listening, on_sockets
+from support.waiting import comes_true
 
 from scuttled.gossip.gossip import PARTING_S
 from scuttled.node.node import DEFAULT_MODEL
@@ -25,9 +26,9 @@ async def test_two_nodes_come_to_hold_the_same() -> None:
     b.put("at b", b"2")
     async with listening(a, b) as nursery:
         peer = a.dial(nursery, b.address)
-        await until(lambda: a.value("at b") == b"2" and b.value("at a") == b"1")
+        await comes_true(lambda: a.value("at b") == b"2" and b.value("at a") == b"1")
         a.put("later", b"3")
-        await until(lambda: b.value("later") == b"3")
+        await comes_true(lambda: b.value("later") == b"3")
         assert (peer.state, peer.name, peer.node_id) == ("up", "n2", b.node.author.node_id)
 
 
@@ -39,7 +40,7 @@ async def test_a_name_is_looked_up_at_every_attempt(caplog: pytest.LogCaptureFix
         names = a.outside = Names(UNKNOWN, [NOWHERE], [b.address])
         names.rng = Impatient()
         peer = a.dial(nursery, "b.test:7960")
-        await until(lambda: peer.state == "up")
+        await comes_true(lambda: peer.state == "up")
     said = [record.getMessage() for record in caplog.records if "b.test" in record.getMessage()]
     assert said[0] == "peer b.test:7960: Name or service not known"
     assert said[1].startswith("peer b.test:7960: Connection refused")
@@ -54,12 +55,12 @@ async def test_attempts_come_ever_later_and_soon_again_after_a_link() -> None:
         a.outside = Names(*[[NOWHERE]] * 12, [b.address])
         a.outside.rng = jitter = Impatient()
         peer = a.dial(nursery, "b.test")
-        await until(lambda: peer.state == "up" and b.node.links)
+        await comes_true(lambda: peer.state == "up" and b.node.links)
         assert jitter.most[:9] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0]
         tried = len(jitter.most)
         for link in list(b.node.links.values()):
             link.close(Code.PROTOCOL, "for a test")
-        await until(lambda: len(jitter.most) > tried)
+        await comes_true(lambda: len(jitter.most) > tried)
         assert jitter.most[tried] == 0.1
 
 
@@ -71,9 +72,9 @@ async def test_a_node_that_dials_itself_knows_it_and_asks_again() -> None:
         a.outside = Names([a.address], [a.address], [a.address], [b.address])
         a.outside.rng = Impatient()
         peer = a.dial(nursery, "all.test")
-        await until(lambda: peer.state == "self")
+        await comes_true(lambda: peer.state == "self")
         assert peer.reason == ""
-        await until(lambda: peer.states == ["up"])
+        await comes_true(lambda: peer.states == ["up"])
         assert peer.name == "n2"
 
 
@@ -82,10 +83,10 @@ async def test_a_refusal_is_known_at_both_ends(caplog: pytest.LogCaptureFixture)
     a, b = Member(1), Member(2, cluster="other")
     async with listening(a, b) as nursery:
         peer = a.dial(nursery, b.address)
-        await until(lambda: peer.state == "refused")
+        await comes_true(lambda: peer.state == "refused")
         words = "'default' and 'other' are different clusters"
         assert peer.reason == words
-        await until(lambda: sum(words in r.getMessage() for r in caplog.records) == 2)
+        await comes_true(lambda: sum(words in r.getMessage() for r in caplog.records) == 2)
     assert not a.node.links
     assert not b.node.links
 
@@ -106,7 +107,7 @@ async def test_who_is_refused_again_and_again_is_told_of_once(
     monkeypatch.setattr(a.node, "hello", off)
     async with listening(a, b) as nursery:
         peer = a.dial(nursery, b.address)
-        await until(lambda: len(jitter.most) > 10)
+        await comes_true(lambda: len(jitter.most) > 10)
         assert peer.state == "refused"
     # Each end judges by itself: who refuses for the clock says HELLO before that.
     said = [r.getMessage() for r in caplog.records if "allowed are 60 s" in r.getMessage()]
@@ -121,7 +122,7 @@ async def test_plain_tcp_that_is_not_allowed_is_a_refusal(
     a, b = Member(1), Member(2)
     async with listening(b) as nursery:
         peer = a.dial(nursery, b.address)
-        await until(lambda: peer.state == "refused")
+        await comes_true(lambda: peer.state == "refused")
     assert "is beyond loopback, and plain TCP is not encrypted" in peer.reason
 
 
@@ -130,12 +131,12 @@ async def test_two_nodes_that_dial_each_other_keep_the_link_of_the_smaller_id() 
     a, b = Member(1), Member(2)
     async with listening(a, b) as nursery:
         first, second = a.dial(nursery, b.address), b.dial(nursery, a.address)
-        await until(lambda: first.state == second.state == "up" and len(a.gossip._open) == 1)
-        await until(lambda: len(b.gossip._open) == 1)
+        await comes_true(lambda: first.state == second.state == "up" and len(a.gossip._open) == 1)
+        await comes_true(lambda: len(b.gossip._open) == 1)
         assert a.node.links[b.node.author.node_id].dialled == b.address
         assert b.node.links[a.node.author.node_id].dialled == ""
         a.put("key", b"1")
-        await until(lambda: b.value("key") == b"1")
+        await comes_true(lambda: b.value("key") == b"1")
 
 
 @on_sockets
@@ -144,8 +145,8 @@ async def test_a_peer_under_two_addresses_is_linked_once() -> None:
     async with listening(a, b) as nursery:
         port = b.address.rsplit(":", 1)[1]
         peers = [a.dial(nursery, f"{host}:{port}") for host in ("127.0.0.1", "localhost")]
-        await until(lambda: [peer.state for peer in peers] == ["up", "up"])
-        await until(lambda: len(a.gossip._open) == len(b.gossip._open) == 1)
+        await comes_true(lambda: [peer.state for peer in peers] == ["up", "up"])
+        await comes_true(lambda: len(a.gossip._open) == len(b.gossip._open) == 1)
 
 
 @on_sockets
@@ -156,10 +157,10 @@ async def test_leaving_says_goodbye_ends_dialling_and_takes_nobody(
     a, b = Member(1), Member(2)
     async with listening(a, b) as nursery:
         peer = a.dial(nursery, b.address)
-        await until(lambda: a.node.links and b.node.links)
+        await comes_true(lambda: a.node.links and b.node.links)
         await a.gossip.leave("n1 stops")
         assert not a.node.links
-        await until(lambda: not b.node.links)
+        await comes_true(lambda: not b.node.links)
         said = [record for record in caplog.records if "n1 stops" in record.getMessage()]
         assert [record.levelname for record in said] == ["INFO", "INFO"]
         b.dial(nursery, a.address)
@@ -186,9 +187,11 @@ async def test_a_peer_that_reads_nothing_does_not_hold_up_the_end_of_its_link() 
             await stuck.receive_some(1)
             clock = ClockMessage(DEFAULT_MODEL, "map", {}, {}, 1)
             await stuck.send_all(codec.encode(clock))
-            await until(lambda: a.node.links)
+            await comes_true(lambda: a.node.links)
             (link,) = a.node.links.values()
-            await until(lambda: link.bytes_out > 100_000 and not link.wants_to_send(read_clocks()))
+            await comes_true(
+                lambda: link.bytes_out > 100_000 and not link.wants_to_send(read_clocks())
+            )
             draws = _count(link)
             began = trio.current_time()
             await a.gossip.leave("enough")
@@ -234,16 +237,16 @@ async def test_a_link_that_was_silent_too_long_takes_nothing_more() -> None:
     a, b = Member(1), Member(2)
     async with listening(a, b) as nursery:
         a.dial(nursery, b.address)
-        await until(lambda: a.node.links and b.node.links)
+        await comes_true(lambda: a.node.links and b.node.links)
         (link,) = b.node.links.values()
         link.heard_at = link.heard_at._replace(mono_s=link.heard_at.mono_s - 11)
         before = link.updates_in
         a.put("old", b"1")
-        await until(lambda: link.ended)
+        await comes_true(lambda: link.ended)
         assert link.ended is not None
         assert "silent for 11 s" in link.ended.words
         assert link.updates_in == before
-        await until(lambda: b.value("old") == b"1")  # over a new link
+        await comes_true(lambda: b.value("old") == b"1")  # over a new link
         assert b.node.links[a.node.author.node_id] is not link
 
 
@@ -258,9 +261,9 @@ async def test_too_many_connections_are_closed_at_once(
         assert await streams[2].receive_some() == b""
         assert "closed: 2 are open" in caplog.text
         await streams[0].aclose()
-        await until(lambda: a.gossip._taken == 1)
+        await comes_true(lambda: a.gossip._taken == 1)
         streams.append(await dial(a.address, insecure=False))
-        await until(lambda: a.gossip._taken == 2)
+        await comes_true(lambda: a.gossip._taken == 2)
         for stream in streams:
             await stream.aclose()
 
@@ -272,12 +275,12 @@ async def test_a_bug_in_a_link_ends_that_link_only(
     a, b, c = Member(1), Member(2), Member(3)
     async with listening(a, b, c) as nursery:
         b.dial(nursery, a.address)
-        await until(lambda: b.node.links and a.node.links)
+        await comes_true(lambda: b.node.links and a.node.links)
         monkeypatch.setattr(a.node, "peer_clock", None)  # calls it: TypeError
         c.dial(nursery, a.address)
-        await until(lambda: "a bug in the link with" in caplog.text)
+        await comes_true(lambda: "a bug in the link with" in caplog.text)
         a.put("key", b"1")
-        await until(lambda: b.value("key") == b"1")
+        await comes_true(lambda: b.value("key") == b"1")
 
 
 @on_sockets
@@ -286,10 +289,10 @@ async def test_what_passed_over_links_that_are_gone_still_counts() -> None:
     a.put("key", b"1")
     async with listening(a, b) as nursery:
         a.dial(nursery, b.address)
-        await until(lambda: b.value("key") == b"1")
+        await comes_true(lambda: b.value("key") == b"1")
         (link,) = b.node.links.values()
         seen = link.updates_in
         link.close(Code.PROTOCOL, "for a test")
-        await until(lambda: link not in b.gossip._open)
+        await comes_true(lambda: link not in b.gossip._open)
         assert sum(line.updates_in for line in b.gossip.counted()) >= seen > 0
         assert sum(line.bytes_in for line in b.gossip.counted()) > 0

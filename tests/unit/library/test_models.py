@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 from support.scenes import TICKS, record, source, state
-from support.streams import joined, until
+from support.streams import comes_to, joined
 from trio.testing import memory_stream_pair
 
 import scuttled
@@ -47,7 +47,7 @@ async def test_a_type_of_ones_own_is_less_than_thirty_lines_and_is_replicated() 
         await streams.synced.wait()
         assert other.best == words.best
         words.local_update("longer still")
-        await until(other, lambda: other.best == words.best)
+        await comes_to(other, lambda: other.best == words.best)
 
 
 def test_everything_that_is_offered_is_there_and_all_of_it_is_in_the_stub() -> None:
@@ -124,7 +124,7 @@ async def test_a_write_made_while_being_told_of_one_is_not_lost() -> None:
     async with joined(a, b) as streams:
         await streams.synced.wait()
         a.set("x", 1)
-        await until(a, lambda: a.get("seen") == 1)
+        await comes_to(a, lambda: a.get("seen") == 1)
     assert a.to_json() == b.to_json() == {"x": 1, "derived": 1, "seen": 1}
     assert a.clock == b.clock
 

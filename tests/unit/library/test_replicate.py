@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from support.streams import joined, until
+from support.streams import comes_to, joined
 from trio.testing import memory_stream_pair
 
 from scuttled import Log, Map, Replicated, Scuttlebutt, Set, load, new_author, replicate, save
@@ -110,9 +110,9 @@ async def test_a_model_that_the_other_end_has_not_is_left_out_and_the_rest_goes_
     async with joined([common, extra], other, left=options) as streams:
         await streams.synced.wait()
         common.set("k", 1)
-        await until(other, lambda: other.get("k") == 1)
+        await comes_to(other, lambda: other.get("k") == 1)
         other.set("back", 2)
-        await until(common, lambda: common.get("back") == 2)
+        await comes_to(common, lambda: common.get("back") == 2)
         other.dispose()
         await ended(streams.results)
     assert left_out == [("extra", "no model 'extra' here")]
@@ -256,7 +256,7 @@ async def test_a_write_from_a_wrong_thread_is_refused_and_later_ones_arrive() ->
             assert "trio.from_thread.run_sync" in error.message
         assert a.get("k") is None, "nothing had moved"
         a.set("k", "right")
-        await until(b, lambda: b.get("k") == "right")
+        await comes_to(b, lambda: b.get("k") == "right")
     assert await from_thread(lambda: a.set("k", "alone")) is None, "it is nobody's any more"
 
 
@@ -268,7 +268,7 @@ async def test_a_clone_is_guarded_by_the_stream_of_its_original() -> None:
         assert isinstance(await from_thread(lambda: further.set("k", 1)), UsageError)
         assert (further.get("k"), a.get("k")) == (None, None)
         further.set("k", 2)
-        await until(b, lambda: b.get("k") == 2)
+        await comes_to(b, lambda: b.get("k") == 2)
 
 
 async def test_a_model_can_not_be_replicated_in_two_threads_at_once() -> None:
@@ -282,7 +282,7 @@ async def test_a_model_can_not_be_replicated_in_two_threads_at_once() -> None:
         await streams.synced.wait()
         assert isinstance(await from_thread(elsewhere), UsageError)
         a.set("k", 1)
-        await until(b, lambda: b.get("k") == 1)
+        await comes_to(b, lambda: b.get("k") == 1)
 
 
 async def test_a_write_through_trio_from_a_thread_of_its_own_arrives() -> None:
@@ -290,4 +290,4 @@ async def test_a_write_through_trio_from_a_thread_of_its_own_arrives() -> None:
     async with joined(a, b) as streams:
         await streams.synced.wait()
         await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(a.set, "k", 1))
-        await until(b, lambda: b.get("k") == 1)
+        await comes_to(b, lambda: b.get("k") == 1)

@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 import pytest
 import trio
-from support.streams import joined, until
+from support.streams import comes_to, joined
 from trio.testing import memory_stream_pair
 
 from scuttled import (
@@ -117,8 +117,8 @@ async def test_events_both_hear_all_six_once() -> None:
         a.emit("msg", f"a{n}")
         b.emit("msg", f"b{n}")
     async with joined(a, b):
-        await until(b, lambda: len(at_b) == 6)
-        await until(a, lambda: len(at_a) == 6)
+        await comes_to(b, lambda: len(at_b) == 6)
+        await comes_to(a, lambda: len(at_a) == 6)
     assert sorted(map(str, at_a)) == sorted(map(str, at_b)) == ["a0", "a1", "a2", "b0", "b1", "b2"]
 
 
@@ -178,7 +178,7 @@ async def test_integrate_what_is_set_on_one_side_can_be_read_on_the_other() -> N
     a, b = Map(), Map()
     async with joined(a, b):
         a.set("hello", "world")
-        await until(b, lambda: b.get("hello") == "world")
+        await comes_to(b, lambda: b.get("hello") == "world")
 
 
 async def test_integrate2_in_a_ring_every_update_comes_to_all_and_none_is_stale() -> None:
@@ -191,10 +191,10 @@ async def test_integrate2_in_a_ring_every_update_comes_to_all_and_none_is_stale(
             await streams.synced.wait()
         a.set("x", 1)
         for model in (b, c):
-            await until(model, lambda model=model: model.get("x") == 1)  # type: ignore[misc]
+            await comes_to(model, lambda model=model: model.get("x") == 1)  # type: ignore[misc]
         b.set("x", 2)
         for model in (a, c):
-            await until(model, lambda model=model: model.get("x") == 2)  # type: ignore[misc]
+            await comes_to(model, lambda model=model: model.get("x") == 2)  # type: ignore[misc]
     # One of two ways round may be on its way when the other has come: the seed has four more.
     assert len(stale) <= 2
 
@@ -282,7 +282,7 @@ async def test_secure_who_is_trusted_is_heard_and_of_others_is_told_once() -> No
     unknown.emit("msg", "not mine")
     forged = history(unknown)
     async with joined(known, listener):
-        await until(listener, lambda: bool(told))
+        await comes_to(listener, lambda: bool(told))
     async with joined(unknown, listener):
         with trio.fail_after(60):
             await came.wait()
@@ -342,10 +342,10 @@ async def test_sendclock_a_master_sends_and_a_slave_keeps_its_own_to_itself() ->
         await streams.synced.wait()
         assert streams.results == {}
         master.set("y", "master's")
-        await until(slave, lambda: slave.get("y") == "master's")
+        await comes_to(slave, lambda: slave.get("y") == "master's")
         assert master.get("x") is None
         master.set("x", "newer")
-        await until(slave, lambda: slave.get("x") == "newer")
+        await comes_to(slave, lambda: slave.get("x") == "newer")
     assert master.to_json() == {"known": 1, "x": "newer", "y": "master's"}
     assert slave.to_json() == master.to_json()
 
@@ -397,7 +397,7 @@ async def test_sync_comes_once_to_both_and_then_the_histories_are_equal() -> Non
             while len(told) < 2:  # noqa: ASYNC110
                 await trio.sleep(0.01)
         a.emit("a", "later")
-        await until(b, lambda: history(b) == history(a))
+        await comes_to(b, lambda: history(b) == history(a))
     assert sorted(told) == ["a", "b"]
     assert all(left == right for left, right in seen)
 
