@@ -18,6 +18,7 @@ from support.fleet import (
     PATIENCE_S,
     SCUTTLED,
     Tail,
+    begin_scuttled,
     clean_environ,
     run_on_terminal,
     run_scuttled,
@@ -60,8 +61,7 @@ def running_in(directory: str) -> list[str]:
 
 
 def begin(environ: dict[str, str], *args: str) -> subprocess.Popen[bytes]:
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([SCUTTLED, "demo", *args], env=environ, **pipes)  # type: ignore[call-overload,no-any-return]
+    return begin_scuttled("demo", *args, env=environ)
 
 
 def objects(out: bytes) -> dict[str, dict[str, Any]]:

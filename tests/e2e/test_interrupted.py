@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.fleet import SCUTTLED, Daemon, Fleet, clean_environ
+from support.fleet import Daemon, Fleet, begin_scuttled, clean_environ
 from support.notify_socket import Systemd
 from support.waiting import until
 
@@ -153,10 +153,9 @@ def test_an_import_that_is_ended_while_it_reads_has_imported_nothing(daemon: Dae
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_simulations_end_at_once_with_all_their_processes(tmp_path: Path, number: int) -> None:
-    process = subprocess.Popen(
-        [SCUTTLED, "simulate", "--seeds", "100000", "--jobs", "2"],
+    process = begin_scuttled(
+        *("simulate", "--seeds", "100000", "--jobs", "2"),
         env=clean_environ(tmp_path),
-        stderr=subprocess.PIPE,
         start_new_session=True,
     )
     until(lambda: len(_workers(process.pid)) == 2, "two workers")

@@ -296,7 +296,7 @@ def main() -> None:
     for path in CORPUS.glob("*/*"):
         if not path.match(KEPT):
             path.unlink()
-    with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder)) as fleet:
+    with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder), last_words=False) as fleet:
         keep("when", "link", str(int(time.time() * 1000)).encode())
         a, b = talk(fleet, "plain")
         resets(fleet)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fleet import Fleet
 from support.waiting import PATIENCE_S, until
 
 PACKAGES = ("scuttlebutt@5.6.15", "scuttlebucket", "r-value", "expiry-model", "r-array", "crdt")
@@ -115,10 +114,3 @@ def npm(npm_modules: Path) -> Iterator[Callable[..., Peer]]:
     yield start
     for peer in peers:
         peer.kill()
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    """As in tests/e2e."""
-    with Fleet(tmp_path) as fleet:
-        yield fleet

@@ -71,6 +71,14 @@ def run_scuttled(
     return done
 
 
+def begin_scuttled(
+    *args: str, env: Mapping[str, str], prefix: Sequence[str] = (), **popen: Any
+) -> subprocess.Popen[bytes]:
+    """A command that goes on. Its caller ends it; `with` closes its pipes."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*prefix, SCUTTLED, *args], env=env, **{**pipes, **popen})
+
+
 class Daemon:
     """One `scuttled serve`, and the command line that talks to it."""
 
@@ -105,12 +113,12 @@ class Daemon:
         """Starts it, always with the same command. `wait`: until it answers."""
         assert self.process is None, f"{self.name} is running"
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.prefix, SCUTTLED, *self.args],
-                stdin=subprocess.DEVNULL,
+            self.process = begin_scuttled(
+                *self.args,
+                env=self.serve_env,
+                prefix=self.prefix,
                 stdout=log,
                 stderr=log,
-                env=self.serve_env,
                 start_new_session=True,
             )
         if wait:
@@ -215,9 +223,8 @@ class Daemon:
         self.cli("wait", *conditions, "--timeout", f"{timeout_s:g}s")
 
     def begin(self, *args: str, **popen: Any) -> subprocess.Popen[bytes]:
-        """Starts a command that goes on: `watch`. Its caller ends it; `with` closes its pipes."""
-        kept = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([SCUTTLED, *args], env=self.env, **{**kept, **popen})
+        """Starts a command against it that goes on: `watch`."""
+        return begin_scuttled(*args, env=self.env, **popen)
 
     def tail(self, *args: str) -> "Tail":
         """`scuttled watch ...`, whose lines are read as they come. Use it with `with`."""
@@ -338,8 +345,9 @@ def run_on_terminal(*args: str, env: Mapping[str, str], typed: bytes = b"") -> t
 class Fleet:
     """Daemons that can name each other. `with` ends them all, however it ends."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, last_words: bool = True) -> None:
         self.directory = directory
+        self._last_words = last_words
         self.sockets = Path(tempfile.mkdtemp(prefix="scuttled-"))
         self.daemons: dict[str, Daemon] = {}
         self._ports: dict[str, int] = {}
@@ -356,9 +364,10 @@ class Fleet:
         self.close()
 
     def close(self) -> None:
-        """Ends all and prints their last words, which pytest shows if the test failed."""
+        """Ends all, and prints their last words, which pytest shows if the test failed."""
         for daemon in self.daemons.values():
             daemon.close()
+        for daemon in self.daemons.values() if self._last_words else ():
             print(f"--- {daemon.name}: {daemon.log_path}\n{daemon.log()[-_LOG_CHARS_SHOWN:]}")
         shutil.rmtree(self.sockets, ignore_errors=True)
 
