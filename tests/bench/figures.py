@@ -21,8 +21,9 @@ import trio
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
+from support.commands import SCUTTLED  # noqa: E402
 from support.control_caller import RawCaller, request  # noqa: E402 - a script, from where it lies
-from support.fleet import SCUTTLED, Daemon, Fleet  # noqa: E402
+from support.fleet import Daemon, Fleet  # noqa: E402
 from support.waiting import until  # noqa: E402
 
 PINGS = 2000

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.fleet import Completed, Daemon
+from support.commands import Completed
+from support.fleet import Daemon
 from support.waiting import until
 
 VALUES = {

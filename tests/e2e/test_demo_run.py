@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fleet import (
-    PATIENCE_S,
+from support.commands import (
     SCUTTLED,
     Tail,
     begin_scuttled,
     clean_environ,
     run_on_terminal,
     run_scuttled,
-    until,
 )
+from support.fleet import PATIENCE_S, until
 
 from scuttled.cli.commands.demo import Objects
 from scuttled.client.client import Client

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from support.fleet import SCUTTLED, Fleet, begin_scuttled, clean_environ
+from support.commands import SCUTTLED, begin_scuttled, clean_environ
+from support.fleet import Fleet
 from support.waiting import PATIENCE_S, until
 
 STRANGER = 54321  # a user that no file knows

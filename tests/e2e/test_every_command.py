@@ -9,16 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.commands import clean_environ, run_on_terminal, run_scuttled
 from support.control_caller import RawCaller, request
-from support.fleet import (
-    PATIENCE_S,
-    Daemon,
-    Fleet,
-    clean_environ,
-    run_on_terminal,
-    run_scuttled,
-    until,
-)
+from support.fleet import PATIENCE_S, Daemon, Fleet, until
 
 HANGS_S = 600  # nothing here takes so long; some 10 s of work, on a machine with much else to do
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.fleet import Daemon, Fleet, begin_scuttled, clean_environ
+from support.commands import begin_scuttled, clean_environ
+from support.fleet import Daemon, Fleet
 from support.notify_socket import Systemd
 from support.waiting import until
 

@@ -9,15 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.fleet import (
-    SCUTTLED,
-    Completed,
-    Daemon,
-    Fleet,
-    begin_scuttled,
-    clean_environ,
-    run_scuttled,
-)
+from support.commands import SCUTTLED, Completed, begin_scuttled, clean_environ, run_scuttled
+from support.fleet import Daemon, Fleet
 from support.waiting import until
 
 NOBODY = 65534

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.fleet import Daemon, Fleet, Tail
+from support.commands import Tail
+from support.fleet import Daemon, Fleet
 from support.waiting import until
 
 

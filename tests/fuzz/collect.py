@@ -21,6 +21,7 @@ import msgpack
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
+from support.commands import run_scuttled  # noqa: E402
 from support.fleet import Daemon, Fleet  # noqa: E402 - a script, from where it lies
 from support.waiting import until  # noqa: E402 - a script, from where it lies
 
@@ -219,8 +220,6 @@ def control(daemon: Daemon, folder: Path) -> None:
     listener.bind(str(path))
     recorder = Recorder(listener, daemon.socket)
     env = {**daemon.env, "SCUTTLED_SOCKET": str(path)}
-    from support.fleet import run_scuttled
-
     for number, words in enumerate(COMMANDS):
         asked = [*words.split(), "--timeout", "1s"]
         run_scuttled(*asked, env=env, stdin=b'{"key":"i","value":"1"}\n', check=False)

@@ -1,14 +1,11 @@
 """What a person at a terminal sees: a real pseudo-terminal, a real process."""
 
 import os
-import pty
 import re
-import subprocess
-import sys
-import termios
 from collections.abc import Callable
 
 import pytest
+from support.commands import run_on_terminal
 from support.scripted_daemon import MS, ScriptedDaemon, rev
 
 Terminal = Callable[..., tuple[int, str]]
@@ -22,20 +19,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.delenv("NO_COLOR", raising=False)
 
     def call(*args: str, typed: str = "") -> tuple[int, str]:
-        ours, theirs = pty.openpty()
-        termios.tcsetwinsize(theirs, (24, 60))
-        program = [sys.executable, "-m", "scuttled", *args]
-        process = subprocess.Popen(program, stdin=theirs, stdout=theirs, stderr=theirs)
-        os.close(theirs)
-        os.write(ours, typed.encode())
-        shown = b""
-        try:
-            while data := os.read(ours, 65536):
-                shown += data
-        except OSError:  # how Linux says that the other end is closed
-            pass
-        os.close(ours)
-        return process.wait(10), shown.decode().replace("\r\n", "\n")
+        return run_on_terminal(*args, env=os.environ, typed=typed.encode(), columns=60)
 
     return call
 
