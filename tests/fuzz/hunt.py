@@ -78,14 +78,18 @@ def lines_of(code: CodeType) -> set[int]:
 
 
 def hunt(door: Door, seconds: float, seed: int, *, keep: bool) -> None:
-    corpus, rng = door.corpus(), random.Random(seed)
-    known, tried, end = len(corpus), 0, time.monotonic() + seconds
+    corpus = door.corpus()
+    rng = random.Random(seed)
+    end = time.monotonic() + seconds
+    known = len(corpus)
+    tried = 0
     lines = Lines(door.rooms)
     for data in list(corpus):
         with lines:
             door.try_(data)
     while time.monotonic() < end:
-        before, tried = len(lines.seen), tried + 1
+        before = len(lines.seen)
+        tried += 1
         data = door.mutated(Mutator(rng), rng.choice(corpus), corpus)
         with lines:
             door.try_(data)

@@ -20,7 +20,7 @@ Completed = subprocess.CompletedProcess[bytes]
 
 
 def clean_environ(home: Path, **more: str) -> dict[str, str]:
-    """Where no daemon, no configuration and no terminal can be found by chance."""
+    """Environment in which no daemon, no configuration and no terminal is found by chance."""
     kept = ("LD_LIBRARY_PATH", "COVERAGE_PROCESS_START", "PYTHONPATH", "VIRTUAL_ENV")
     environ = {name: os.environ[name] for name in kept if name in os.environ}
     environ["PATH"] = f"{Path(SCUTTLED).parent}:{os.environ['PATH']}"  # for scripts
@@ -122,7 +122,8 @@ class Tail:
     def rest(self) -> list[str]:
         """All lines up to the end, which comes by itself. Whole ones: a cut one is a failure."""
         assert self.process.stdout is not None
-        data, self._rest = self._rest, b""
+        data = self._rest
+        self._rest = b""
         while True:
             ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE_S)
             assert ready, f"neither a line nor the end within {PATIENCE_S:g} s"

@@ -74,7 +74,7 @@ class RawCaller:
         return self.unread.pop(0)
 
     def rest(self) -> Iterator[protocol.Message]:
-        """What comes until the daemon hangs up."""
+        """All messages until the daemon hangs up."""
         while (message := self.heard()) is not None:
             yield message
 

@@ -52,13 +52,13 @@ def limited_cpu() -> Iterator[None]:
 
 
 def check_words(words: str, *, most: int, any_of: tuple[str, ...] = ("",)) -> None:
-    """What an error says is no essay, and tells where."""
+    """An error's words are no essay, and tell where."""
     assert len(words) < most, f"an error of {len(words)} characters"
     assert any(word in words for word in any_of), words
 
 
 class Door(ABC):
-    """Where bytes of others come in."""
+    """A place where bytes of others come in."""
 
     name: str
     rooms: tuple[str, ...] = ()  # whose lines count as coverage, below scuttled/

@@ -169,11 +169,11 @@ class Daemon:
         return run_scuttled(*args, env=environ, stdin=stdin, check=check, prefix=prefix, cwd=cwd)
 
     def text(self, *args: str, stdin: bytes | None = None) -> str:
-        """What a command answers."""
+        """The answer of a command."""
         return self.cli(*args, stdin=stdin).stdout.decode("utf-8", "surrogateescape")
 
     def json(self, *args: str) -> list[dict[str, Any]]:
-        """What a command answers with -j, one object a line."""
+        """The answer of a command with -j: one object a line."""
         return [json.loads(line) for line in self.cli("-j", *args).stdout.splitlines()]
 
     def wait(self, *conditions: str, timeout_s: float = PATIENCE_S) -> None:
@@ -254,7 +254,7 @@ class Fleet:
         shutil.rmtree(self.sockets, ignore_errors=True)
 
     def address(self, name: str) -> str:
-        """Where the daemon of this name listens, now or later."""
+        """Address on which the daemon of this name listens, now or later."""
         if name not in self._ports:
             port = _free_port()
             while port in self._ports.values():
@@ -274,7 +274,8 @@ class Fleet:
     ) -> Daemon:
         """A new daemon, up and answering unless `start` is false. `peers` are names."""
         assert name not in self.daemons, f"{name} is there already: restart() it"
-        daemon = self.daemons[name] = Daemon(self, name, peers, args, env or {}, prefix)
+        daemon = Daemon(self, name, peers, args, env or {}, prefix)
+        self.daemons[name] = daemon
         return daemon.start() if start else daemon
 
     def chain(self, *names: str, env: Mapping[str, str] | None = None) -> list[Daemon]:

@@ -117,7 +117,7 @@ def misplaced_rooms(house: House) -> Iterator[str]:
 
 
 def folders(package: Path, tracked: Iterable[str]) -> set[str]:
-    """What `ls` shows of a package: folders with something that git keeps."""
+    """Folders that `ls` shows of a package, if git keeps something in them."""
     inner = [name.split("/")[1:] for name in tracked if name.split("/")[0] == package.name]
     return {name for name, *below in inner if below}
 
@@ -143,7 +143,7 @@ def circles(house: House) -> Iterator[str]:
 
 
 def code_in_a_face(house: House, module: str) -> Iterator[str]:
-    """What stands in an `__init__` is run by whoever imports a file beside it."""
+    """An `__init__` is run by whoever imports a file beside it: it holds no code."""
     first, *rest = house.tree(module).body or [ast.Pass()]
     if not isinstance(first, ast.Expr):
         yield f"{module}/__init__.py has no docstring"
@@ -187,7 +187,7 @@ def packages_away_from_home(
 
 
 def misnamed_places(house: House, places: Collection[str]) -> Iterator[str]:
-    """What a table names is there, and is named once: not as a file and with its room."""
+    """A table's places are there, and named once: not as a file and with its room."""
     for place in sorted(places):
         if place not in house.paths and place not in house.rooms:
             yield f"{place} is no room and no file"

@@ -193,7 +193,8 @@ class LinkDoor(Door):
         read_as_npm(node, time.now)
 
     def _converse(self, link: Link, data: bytes, time: Settled, disk: Disk) -> None:
-        node, rng = link.host, time.rng
+        node = link.host
+        rng = time.rng
         assert isinstance(node, Node)
         reads = rng.random() < 0.8  # the peer takes what we send
         try:

@@ -48,7 +48,7 @@ def record(key: str, time: int = TICKS, value: bytes = b"v", kind: int = TEXT) -
 
 
 def a_door() -> DaemonDoor:
-    """What a control room may ask of the daemon around its node, where there is none."""
+    """The daemon around a node, as a control room asks it, where there is none."""
     return DaemonDoor(
         facts=lambda now: {},
         peers=lambda now: [],
@@ -92,8 +92,9 @@ def values(model: Map, wall_ms: int = WALL) -> dict[str, str]:
 
 
 def entries(log: ArrivalLog, start: int = 0) -> list[tuple[int, bytes, Source]]:
-    """What a reader sees from `start` on."""
-    found, cursor = [], start
+    """(position, record, source) of all that a reader sees from `start` on."""
+    found = []
+    cursor = start
     while cursor < log.end:
         piece = log.piece(cursor, log.end)
         assert piece.next > cursor
@@ -201,8 +202,9 @@ class Line:
             self.under_way[end] += data
 
     def deliver(self, end: int, now: Instant = NOW, *, most: int = 1 << 30) -> None:
-        """What `end` has sent comes to the other one, as far as `most` bytes go."""
-        data, self.under_way[end] = self.under_way[end][:most], self.under_way[end][most:]
+        """Hand what `end` has sent to the other one, as far as `most` bytes go."""
+        data = self.under_way[end][:most]
+        self.under_way[end] = self.under_way[end][most:]
         if data:
             self.links[1 - end].receive(data, now)
 

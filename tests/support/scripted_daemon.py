@@ -22,7 +22,7 @@ Request = dict[str, Any]
 
 
 class Result(NamedTuple):
-    """How a command ended."""
+    """Exit code and output of a command that has ended."""
 
     code: int
     out: bytes

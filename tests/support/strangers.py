@@ -148,7 +148,9 @@ class Load:
     def __init__(self, daemon: Daemon, keys: int = 100, *, window: int = 64) -> None:
         self.written = 0  # and acknowledged
         self.error: Exception | None = None
-        self._daemon, self._keys, self._window = daemon, keys, window
+        self._daemon = daemon
+        self._keys = keys
+        self._window = window
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -163,8 +165,8 @@ class Load:
     def _requests(self) -> Iterator[tuple[str, dict[str, object]]]:
         number = 0
         while not self._over.is_set():
-            key, value = f"key-{number % self._keys}", str(number)
-            yield "set", {"model": "default", "key": key, "kind": "text", "value": value}
+            key = f"key-{number % self._keys}"
+            yield "set", {"model": "default", "key": key, "kind": "text", "value": str(number)}
             number += 1
 
     def __enter__(self) -> "Load":
@@ -217,5 +219,5 @@ class Watcher:
         self._client.close()
 
     def between(self, start: float, end: float) -> list[tuple[float, str, bytes]]:
-        """What was read in that time."""
+        """The rows that were read in that time."""
         return [row for row in self.rows if start <= row[0] < end]
