@@ -357,17 +357,12 @@ class Watch:
 
     def _row(self, op: str, model: Slots, slot: Slot) -> ChangeRow:
         kind, value = model.value(slot) if op == "set" else ("deleted", b"")
-        return ChangeRow(
-            op=op,
-            model=model.name,
-            key=text_of(model.label(slot)),
-            kind=kind,
-            value=value,
-            rev=slot.rev,
-            name=self.node.name_of(slot.source),
-            cursor=cursor_text(self._log, self._at, self._passed),
-            time_ms=slot.expires_ms if op == "expire" else slot.timestamp // TICKS_PER_MS,
-        )
+        cursor = cursor_text(self._log, self._at, self._passed)
+        at_ms = slot.expires_ms if op == "expire" else slot.timestamp // TICKS_PER_MS
+        name = self.node.name_of(slot.source)
+        key = text_of(model.label(slot))
+        # By position: some thousands of rows a second, which keywords make a tenth slower.
+        return ChangeRow(op, model.name, key, kind, value, slot.rev, name, cursor, at_ms)
 
     # --- clocks ---
 
