@@ -19,7 +19,8 @@ from scuttled.client.rows import StreamRow
 from scuttled.control.backpressure import Backpressure, Ticket, TokenBucket
 from scuttled.control.cursors import Clocks
 from scuttled.control.event_stream import EventStream
-from scuttled.control.operations import Answer, Requests, Waiting
+from scuttled.control.operations import Requests
+from scuttled.control.results import Answer, Cancellation, Waiting
 from scuttled.control.scan import Scan
 from scuttled.control.tally import Tally
 from scuttled.control.watch import Watch
@@ -204,9 +205,6 @@ class Connection:
             self._say(i, {"error": {"code": SOFTWARE, "message": words, "hint": ""}})
 
     def _carry_out(self, i: int, request: protocol.Message) -> None:
-        if request.get("op") == "cancel":
-            self._cancel(i, request.get("stream"))
-            return
         result = self.control.requests.carry_out(request, self.control.now())
         match result:
             case Answer():
@@ -233,6 +231,8 @@ class Connection:
                 if self._reads_disk():
                     self._hear_progress()
                 self._bell.ring()
+            case Cancellation(stream):
+                self._cancel(i, stream)
             case _:
                 assert_never(result)
 

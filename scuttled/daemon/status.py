@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from scuttled.config.config import Config, is_loopback, parse_address
 from scuttled.control.backpressure import Backpressure
-from scuttled.control.results import model_list
+from scuttled.control.model_rows import model_rows
 from scuttled.gossip.dialer import PEERS_MAX, Peer, Target
 from scuttled.gossip.gossip import SKEW_MS, Gossip
 from scuttled.node.future import TakenBack
@@ -101,7 +101,7 @@ class Status:
     def status_line(self) -> str:
         """What `systemctl status` shows."""
         up, others = self._peers_up()
-        keys = sum(line["keys"] for line in model_list(self.node))
+        keys = sum(line["keys"] for line in model_rows(self.node))
         lag = sum(link.lag for link in self.node.links.values())
         return f"{up}/{others} peers, {keys:,} keys, lag {lag:,}"
 
