@@ -107,16 +107,14 @@ class Backpressure:
     def gate(self, request: Mapping[str, Any]) -> TokenBucket | None:
         """What the request has to pass; None in the common case. A bad request passes."""
         courses = self.node.sharing.courses
-        if not any(name in courses and courses[name].flow.limited for name in self.enforced):
-            return None  # before it's known what is written: that's dearer, for a `call`
+        limited = [name for name in self.enforced if name in courses and courses[name].flow.limited]
+        if not limited:
+            return None  # before it is asked what is written, which for a `call` is dear
         operation = operation_of(request)
         data_type = operation.writes_to(self.node, request) if operation is not None else NOTHING
-        if data_type not in self.enforced:
+        if data_type not in limited:
             return None
-        course = courses.get(data_type)
-        if course is None or not course.flow.limited:
-            return None
-        return self._gates.setdefault(data_type, TokenBucket(course))
+        return self._gates.setdefault(data_type, TokenBucket(courses[data_type]))
 
     def unhinge(self) -> None:
         """The daemon stops: whoever waits is let through, one request of each caller."""

@@ -91,16 +91,10 @@ class SetRequest(NamedTuple):
         key_slot(key)
         wait = read_wait(fields)
         kind, value = check_value(fields.get("kind"), fields.get("value"))
-        return cls(
-            ttl_ms=number(fields, "ttl_ms", 0, TTL_MS_MAX),
-            model=text(fields, "model", DEFAULT_MODEL),
-            key=key,
-            kind=kind,
-            value=value,
-            if_absent=flag(fields, "if_absent"),
-            if_rev=text(fields, "if_rev", ""),
-            wait=wait,
-        )
+        ttl_ms = number(fields, "ttl_ms", 0, TTL_MS_MAX)
+        model = text(fields, "model", DEFAULT_MODEL)
+        if_absent, if_rev = flag(fields, "if_absent"), text(fields, "if_rev", "")
+        return cls(model, key, kind, value, ttl_ms, if_absent, if_rev, wait)
 
 
 @control_operation(SetRequest, writes=Map.data_type)

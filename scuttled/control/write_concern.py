@@ -39,8 +39,13 @@ class WaitFields(NamedTuple):
     wait_ms: int
 
 
+ON_DISK_HERE = WaitFields(None, WAIT_MS)
+
+
 def read_wait(fields: Fields) -> WaitFields:
     """Raises UsageError."""
+    if "wait" not in fields and "wait_ms" not in fields:
+        return ON_DISK_HERE
     wait_ms = number(fields, "wait_ms", WAIT_MS, WAIT_MS_MAX)
     level = fields.get("wait")
     return WaitFields(None if level is None else check_level(level), wait_ms)
