@@ -132,16 +132,6 @@ class Stranger:
                 words = message.words
         return words
 
-    def rest_of_bytes(self) -> bytes:
-        """Reads until the daemon hangs up, be it sense or not."""
-        data = b""
-        try:
-            while more := self.sock.recv(_CHUNK):
-                data += more
-        except ConnectionResetError:
-            pass
-        return data
-
 
 class RawCaller:
     """One connection to a control socket that says what it likes and reads when it likes."""
