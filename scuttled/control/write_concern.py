@@ -1,23 +1,25 @@
-"""How many others have what was just written: `set --wait`, and how far members are behind.
+"""Write concern: how many others have what was just written (`set --wait`).
 
 A member has it when it said so: by HAVE where it is linked (on disk there), else by its row in
 `_members`, which a waiting writer makes go out at once.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
+from scuttled.control.fields import Fields, number
+from scuttled.control.results import Answer, Waiting
 from scuttled.errors import Refused, TimedOut, UsageError
-from scuttled.node.membership import FRESH_MS, Member
+from scuttled.node.membership import Member
 from scuttled.node.node import Node
 from scuttled.node.timekeeping import CLOCK_HINT
 from scuttled.replica.scuttlebutt import Scuttlebutt
-from scuttled.replica.slots import Slots
-from scuttled.replica.update import TICKS_PER_MS, NodeId, stamp
+from scuttled.replica.update import Instant
 from scuttled.units import format_duration
-from scuttled.version import __version__
 
 ALL, MAJORITY = "all", "majority"
 OTHERS_MAX = 10_000
+WAIT_MS = 5_000  # for others to have a write, if nothing is said
+WAIT_MS_MAX = 7 * 86_400_000
 NAMED_MAX = 5  # of the members that a late writer waits for; the rest is counted
 
 
@@ -30,8 +32,29 @@ def check_level(level: object) -> int | str:
     raise UsageError(f"wait {level!r:.40}, allowed are 1 to {OTHERS_MAX}, majority and all")
 
 
-def check_can_hold(node: Node, level: int | str, wall_ms: int) -> None:
+class WaitFields(NamedTuple):
+    """The fields of any write that may wait for others."""
+
+    level: int | str | None  # None: on disk here is enough
+    wait_ms: int
+
+
+ON_DISK_HERE = WaitFields(None, WAIT_MS)
+
+
+def read_wait(fields: Fields) -> WaitFields:
+    """Raises UsageError."""
+    if "wait" not in fields and "wait_ms" not in fields:
+        return ON_DISK_HERE
+    wait_ms = number(fields, "wait_ms", WAIT_MS, WAIT_MS_MAX)
+    level = fields.get("wait")
+    return WaitFields(None if level is None else check_level(level), wait_ms)
+
+
+def check_can_hold(node: Node, level: int | str | None, wall_ms: int) -> None:
     """Before anything is written: raises Refused if there are not so many other members."""
+    if level is None:
+        return
     others = node.members.count(wall_ms) - 1
     if isinstance(level, int) and level > others and not node.holds_back:
         there = f"is {_members(1)}" if others == 1 else f"are {_members(others)}"
@@ -114,73 +137,26 @@ class WriteConcern:
         return f"{name} (linked, not acknowledged)"
 
 
+def answer_when_held(
+    node: Node, model: Scuttlebutt, ok: dict[str, Any], wait: WaitFields, now: Instant
+) -> Answer | Waiting:
+    """The answer once what was just written is on disk here and, if asked for, with others."""
+    answer = Answer(ok, (model, model.log.end))
+    if wait.level is None:
+        return answer
+    concern = WriteConcern(node, model, wait.level)
+
+    def late(at: Instant) -> dict[str, Any]:
+        raise concern.too_late(at.wall_ms)
+
+    return Waiting(
+        holds=lambda at: answer.saved and concern.enough(at.wall_ms),
+        answer=lambda at: {**ok, **concern.facts(at.wall_ms)},
+        until=answer.until,
+        deadline_s=now.mono_s + wait.wait_ms / 1000,
+        late=late,
+    )
+
+
 def _members(count: int) -> str:
     return "1 other member" if count == 1 else f"{count} other members"
-
-
-def member_rows(node: Node, wall_ms: int) -> list[dict[str, Any]]:
-    """Every node of the cluster: who, where, since when silent, how far behind this node."""
-    mine = node.settings
-    rows = [
-        {
-            "node": node.author.node_id.hex(), "name": mine.name, "address": mine.address,
-            "state": "self", "lag": 0, "behind": {}, "seen_ms": wall_ms, "life": node.author.life,
-            "version": __version__,
-        }
-    ]  # fmt: skip
-    for member in sorted(node.members.known.values(), key=lambda member: member.name):
-        if member.node_id != node.author.node_id and member.listed:
-            behind = _behind(node, member)
-            rows.append(
-                {
-                    "node": member.node_id.hex(), "name": member.name, "address": member.address,
-                    "state": state_of(node, member, wall_ms), "lag": sum(behind.values()),
-                    "behind": behind, "seen_ms": _seen_ms(node, member), "life": member.life,
-                    "version": member.version,
-                }
-            )  # fmt: skip
-    return rows
-
-
-def state_of(node: Node, member: Member, wall_ms: int) -> str:
-    """up (linked), seen (its row is fresh, so others are), silent, or forgotten (for long)."""
-    if member.node_id in node.links:
-        return "up"
-    silent_ms = wall_ms - member.seen_ms
-    if not node.members.counts(member, wall_ms):
-        return "forgotten"
-    return "seen" if silent_ms < FRESH_MS else "silent"
-
-
-def _seen_ms(node: Node, member: Member) -> int:
-    link = node.links.get(member.node_id)
-    return link.heard_at.wall_ms if link is not None else member.seen_ms
-
-
-def _behind(node: Node, member: Member) -> dict[str, int]:
-    """By model, how many updates of ours it does not have on disk, as far as we know."""
-    link = node.links.get(member.node_id)
-    behind = {}
-    for model in node.user_models():
-        session = link.sessions.get(model.name) if link is not None else None
-        if session is not None and session.open:
-            behind[model.name] = session.lag
-        else:
-            times = member.clocks.get(model.name, {})
-            behind[model.name] = model.log.count_missing({s: stamp(t) for s, t in times.items()})
-    return {name: count for name, count in behind.items() if count}
-
-
-def graves(node: Node, wall_ms: int) -> dict[str, Any]:
-    """What waits to be forgotten: how many, since when, and who has not seen it."""
-    count, oldest_ms = 0, 0
-    waits: dict[NodeId, str] = {}
-    for model in node.user_models():
-        if isinstance(model, Slots) and (oldest := model.graves()):
-            count += model.grave_count
-            first = min(oldest, key=lambda grave: grave.timestamp)
-            age_ms = wall_ms - (first.expires_ms or first.timestamp // TICKS_PER_MS)
-            oldest_ms = max(oldest_ms, age_ms)
-            for member in node.members.holding_up(model, first, wall_ms):
-                waits[member.node_id] = member.name or member.node_id.hex()
-    return {"count": count, "oldest_ms": oldest_ms, "held_up_by": sorted(waits.values())}

@@ -128,16 +128,6 @@ class Stranger:
                 words = message.words
         return words
 
-    def rest_of_bytes(self) -> bytes:
-        """Reads until the daemon hangs up, be it sense or not."""
-        data = b""
-        try:
-            while more := self.sock.recv(_CHUNK):
-                data += more
-        except ConnectionResetError:
-            pass
-        return data
-
 
 class Load:
     """Overwrites `keys` keys of a daemon's default model for ever, as fast as it answers.
