@@ -86,14 +86,14 @@ class Daemon:
     """One running scuttled. `run` is its life; it returns when it was told to stop."""
 
     def __init__(
-        self, loaded: Loaded, *, say: Callable[[str], None], outside: Environment | None = None
+        self, loaded: Loaded, *, say: Callable[[str], None], environment: Environment | None = None
     ) -> None:
-        """`outside` is this machine and its network; a simulation hands in its own."""
-        self.outside = outside or Environment()
+        """`environment` is this machine and its network; a simulation hands in its own."""
+        self.environment = environment or Environment()
         self.loaded = loaded
         self.config: Config = loaded.config
         self.say = say  # start-up lines for people
-        self.began = self.outside.now()
+        self.began = self.environment.now()
         self.storage: Storage | None = None
         self.saving: Flusher | None = None
         self.listen = ""
@@ -109,7 +109,7 @@ class Daemon:
         Signals are heeded before there is anything that an end would leave behind, and until all
         is closed: so the state is opened within, and whoever is told READY may stop us at once.
         """
-        with self.outside.signals() as self._signals:
+        with self.environment.signals() as self._signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed_signals)
                 with self._coming_up:
@@ -132,17 +132,17 @@ class Daemon:
         try:
             self._open_state()
             async with AsyncExitStack() as stack:
-                gossip_listeners = await self.outside.listen(config.listen)
+                gossip_listeners = await self.environment.listen(config.listen)
                 for listener in gossip_listeners:
                     await stack.enter_async_context(listener)
                 self.listen = bound_address(gossip_listeners[0])
                 self._make_node()
                 await self.npm.open(config.npm, config.npm_connect, stack)
-                if (inherited := self.outside.inherited.get(systemd.CONTROL)) is not None:
+                if (inherited := self.environment.inherited.get(systemd.CONTROL)) is not None:
                     sock = trio.socket.from_stdlib_socket(inherited)
                     control_listener: Listener = trio.SocketListener(sock)
                 else:
-                    opening = self.outside.open_control(
+                    opening = self.environment.open_control(
                         config.socket, config.socket_mode, config.socket_group
                     )
                     control_listener = await stack.enter_async_context(opening)
@@ -157,7 +157,7 @@ class Daemon:
 
     def _check_descriptors(self) -> None:
         """Every connection that the maxima allow takes one: where there are fewer, it is said."""
-        allowed = self.outside.descriptors(DESCRIPTORS_MAX)
+        allowed = self.environment.descriptors(DESCRIPTORS_MAX)
         if allowed < DESCRIPTORS_MAX:
             logger.warning(
                 "this process may open %d files; with all the links, callers and peers that it "
@@ -171,11 +171,13 @@ class Daemon:
         self.seal = self._make_seal() if self.config.sign else None
         node_id = signing.node_id(self.seal) if self.seal else None
         if self.config.memory:
-            self.identity = Identity(node_id or NodeId(self.outside.rng.randbytes(8)), 1)
+            self.identity = Identity(node_id or NodeId(self.environment.rng.randbytes(8)), 1)
             return
-        now_ms = self.outside.now().wall_ms
+        now_ms = self.environment.now().wall_ms
         self.storage = Storage(Path(self.config.data), self.config.sync, now_ms)
-        begun = self.storage.begin(self.outside.boot_id(), self.outside.rng.getrandbits, node_id)
+        begun = self.storage.begin(
+            self.environment.boot_id(), self.environment.rng.getrandbits, node_id
+        )
         for words in begun.warnings:
             logger.warning("%s", words)
         self.identity = begun.identity
@@ -187,7 +189,7 @@ class Daemon:
         home = None if self.config.memory else Path(self.config.data)
         seed = signing.read_key(home) if home else None
         if seed is None:
-            seed = self.outside.rng.randbytes(signing.SEED_BYTES)
+            seed = self.environment.rng.randbytes(signing.SEED_BYTES)
             if home:
                 signing.write_key(home, seed)
         elif home and not signing.has_check(home):
@@ -196,7 +198,7 @@ class Daemon:
 
     def _renew_key(self) -> NodeId:
         """Another live node has ours: sign with another one. Raises StorageError."""
-        seed = self.outside.rng.randbytes(signing.SEED_BYTES)
+        seed = self.environment.rng.randbytes(signing.SEED_BYTES)
         if not self.config.memory:
             signing.write_key(Path(self.config.data), seed)
         self.node.author.seal = self.seal = signing.make_seal(seed)
@@ -216,7 +218,7 @@ class Daemon:
         systemd.notify(
             f"EXTEND_TIMEOUT_USEC={LOAD_EXTENDS_S * 1_000_000}\n"
             f"STATUS=loading: {rows:,} entries, about {percent} %",
-            self.outside.environ,
+            self.environment.environ,
         )
 
     def _close_state(self) -> None:
@@ -238,21 +240,21 @@ class Daemon:
             self.node = self._begun_node()
         except Damaged as found:
             assert storage is not None
-            now_ms, life = self.outside.now().wall_ms, self.identity.life
-            life = another_life(life, self.outside.rng.getrandbits)
+            now_ms, life = self.environment.now().wall_ms, self.identity.life
+            life = another_life(life, self.environment.rng.getrandbits)
             self.identity = Identity(self.identity.node_id, life, self.identity.last)
             storage.begin_anew(found, now_ms, self.identity)
             self._tell_damage(storage)
             self.node = self._begun_node()
         if storage is not None:
-            self.saving = Flusher(self.node, storage, self.outside)
+            self.saving = Flusher(self.node, storage, self.environment)
         self._open_doors()
 
     def _begun_node(self) -> Node:
         """With all that is on disk. Raises Damaged, StopAsked."""
         config, identity = self.config, self.identity
         author = Author(
-            identity.node_id, identity.life, identity.last, lambda: self.outside.now().wall_ms
+            identity.node_id, identity.life, identity.last, lambda: self.environment.now().wall_ms
         )
         if self.seal is not None:
             trusted = [NodeId(bytes.fromhex(node)) for node in config.trust]
@@ -262,7 +264,7 @@ class Daemon:
         settings = NodeSettings(
             config.name,
             config.cluster,
-            self.outside.rng.randbytes(8),
+            self.environment.rng.randbytes(8),
             config.advertise or self.listen,
             round(config.max_clock_skew_s * 1000),
             round(config.forget_after_s * 1000),
@@ -271,11 +273,11 @@ class Daemon:
             began_ms=self.began.wall_ms,
         )
         node = Node(author, settings, stored=self.storage is not None)
-        began = self.outside.now()
+        began = self.environment.now()
         self._signals.check()
         node.begin(self.storage.load(self._tell_loading) if self.storage else (), began.wall_ms)
         self._signals.check()
-        took_s = self.outside.now().mono_s - began.mono_s
+        took_s = self.environment.now().mono_s - began.mono_s
         if took_s > LOAD_TOLD_S:
             keys = sum(model.log.live for model in node.user_models())
             logger.info("%s entries loaded in %.1f s", f"{keys:,}", took_s)
@@ -285,10 +287,10 @@ class Daemon:
         config = self.config
         self.node.wake_tending = self._tending.ring
         self.gossip = Gossip(
-            self.node, insecure=config.insecure, outside=self.outside, listen=self.listen
+            self.node, insecure=config.insecure, environment=self.environment, listen=self.listen
         )
         self.pacing = pacing = Backpressure(self.node, config.enforce)
-        self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.outside.rng)
+        self.npm = NpmDoor(self.node, insecure=config.insecure, rng=self.environment.rng)
         guests = self.npm.guests
         report = Status(config, self.gossip, self.storage, self.listen, self.began, pacing, guests)
         self.report = report
@@ -304,7 +306,7 @@ class Daemon:
             verdicts=self.peering.verdicts,
         )
         requests = Requests(self.node, door)
-        self.control = Control(self.node, requests, self.outside.now, self.pacing)
+        self.control = Control(self.node, requests, self.environment.now, self.pacing)
 
     async def _serve(self, gossip_listeners: list[Listener], control_listener: Listener) -> None:
         self._is_up = True
@@ -329,9 +331,9 @@ class Daemon:
                     nursery.start_soon(self.npm.keep_dialling, dialled, bridge)
                 self.peering.begin(self.config.peers)
                 self._report_up()
-                self.outside.settled()
+                self.environment.settled()
                 await self._stop.wait()
-                systemd.notify("STOPPING=1", self.outside.environ)
+                systemd.notify("STOPPING=1", self.environment.environ)
                 doors.cancel_scope.cancel()
             with trio.move_on_after(GRACE_S):
                 await self._say_goodbye()
@@ -347,7 +349,7 @@ class Daemon:
         self.say(f"gossip   {self.listen}  peers {' '.join(config.peers) or 'none'}")
         for text in config.npm:
             self.say(f"npm      {text}")
-        systemd.notify(f"READY=1\nSTATUS={self.report.status_line()}", self.outside.environ)
+        systemd.notify(f"READY=1\nSTATUS={self.report.status_line()}", self.environment.environ)
 
     # --- going down ---
 
@@ -373,7 +375,7 @@ class Daemon:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.control.finish)
                 if self.config.memory:  # its id is gone with it: nobody is to wait for it
-                    node.retire(self.outside.now().wall_ms)
+                    node.retire(self.environment.now().wall_ms)
                     with trio.move_on_after(RETIRE_S):
                         while not node.has_told_rows():
                             await bell.heard()
@@ -386,10 +388,10 @@ class Daemon:
     async def _keep_tending(self) -> None:
         """Our rows in `_members` go out in time, and deletions are forgotten."""
         while True:
-            now = self.outside.now()
+            now = self.environment.now()
             if self.node.twin_words and self.storage is None:
                 another = self.node.author.another_id or (
-                    lambda: NodeId(self.outside.rng.randbytes(8))
+                    lambda: NodeId(self.environment.rng.randbytes(8))
                 )
                 self.node.live_elsewhere(another(), now.wall_ms)
             self.node.tend(now)
@@ -408,8 +410,8 @@ class Daemon:
 
     async def _keep_expiring(self) -> None:
         while True:
-            now = self.outside.now()
-            self.node.look_at_clock(now, self.outside.steady_s())
+            now = self.environment.now()
+            self.node.look_at_clock(now, self.environment.steady_s())
             self.node.expire(now.wall_ms)
             due = self.node.next_expiry_ms()
             if due is None:
@@ -422,18 +424,18 @@ class Daemon:
 
         This very task is in the loop: while it wakes, readers and writers do, too.
         """
-        interval_s = systemd.watchdog_interval_s(self.outside.environ, os.getpid())
+        interval_s = systemd.watchdog_interval_s(self.environment.environ, os.getpid())
         said = ""
         while True:
-            self.report.sample(self.outside.now())
-            self.pacing.measure.turn(self.outside.now())
+            self.report.sample(self.environment.now())
+            self.pacing.measure.turn(self.environment.now())
             tell_repeats()
             line = self.report.status_line()
             if line != said:
-                systemd.notify(f"STATUS={line}", self.outside.environ)
+                systemd.notify(f"STATUS={line}", self.environment.environ)
                 said = line
             if interval_s is not None:
-                systemd.notify("WATCHDOG=1", self.outside.environ)
+                systemd.notify("WATCHDOG=1", self.environment.environ)
             await trio.sleep(min(interval_s or TURN_S, TURN_S))
 
     async def _keep_telling_problems(self) -> None:
@@ -441,7 +443,7 @@ class Daemon:
         problem_log = ProblemLog(LOGGED_ELSEWHERE)
         while True:
             await trio.sleep(LOOK_S)
-            now = self.outside.now()
+            now = self.environment.now()
             problems = self.report.problems(now, deletions_age_s=DELETIONS_S)
             for problem in problem_log.news(problems, now.mono_s, after_s=STANDS_S):
                 hint = f" (hint: {problem.hint})" if problem.hint else ""

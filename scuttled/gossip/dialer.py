@@ -118,13 +118,19 @@ class Dialler:
     """All targets of a node."""
 
     def __init__(
-        self, node: Node, outside: Environment, run_link: RunLink, *, insecure: bool, listen: str
+        self,
+        node: Node,
+        environment: Environment,
+        run_link: RunLink,
+        *,
+        insecure: bool,
+        listen: str,
     ) -> None:
         """`run_link` is a link's whole life on a stream; it closes the stream. `listen`: where
         this node takes connections, or "".
         """
         self.node = node
-        self.outside = outside
+        self.environment = environment
         self.insecure = insecure
         self.listen = listen
         self.targets: dict[str, Target] = {}
@@ -243,7 +249,7 @@ class Dialler:
         self._hasten(target, RETRY_FIRST_S)
 
     def _hasten(self, target: Target, most_s: float) -> None:
-        due_s = trio.current_time() + self.outside.rng.uniform(0, most_s)
+        due_s = trio.current_time() + self.environment.rng.uniform(0, most_s)
         target.due_s = min(target.due_s, due_s)
         target.bell.ring()
 
@@ -264,7 +270,7 @@ class Dialler:
 
     async def _ask(self, target: Target, answered: trio.Event) -> None:
         try:
-            addresses = await self.outside.look_up(target.text)
+            addresses = await self.environment.look_up(target.text)
         except (OSError, ConfigError) as error:
             if isinstance(error, ConfigError) or error.errno in NOWHERE:
                 self._lead_to(target, ())
@@ -325,12 +331,12 @@ class Dialler:
         stream: trio.abc.Stream | None = None
         try:
             with trio.fail_after(DIAL_S), trio.CancelScope() as peer.connecting:
-                stream = await self.outside.dial(peer.address, insecure=self.insecure)
+                stream = await self.environment.dial(peer.address, insecure=self.insecure)
         except (OSError, ConfigError, trio.TooSlowError) as error:
             self._note_failure(peer, error)
         if stream is None:
             return None
-        peer.link = link = Link(self.node, dialled=peer.label, now=self.outside.now())
+        peer.link = link = Link(self.node, dialled=peer.label, now=self.environment.now())
         await self._run_link(link, stream)
         return link if link.ended is not None else None  # else the node leaves: it never began
 
@@ -362,7 +368,7 @@ class Dialler:
         mine, theirs = parse_address(self.listen), parse_address(peer.address)
         if mine.port != theirs.port or is_loopback(mine.host):
             return False
-        return is_loopback(theirs.host) or self.outside.has_address(theirs.host)
+        return is_loopback(theirs.host) or self.environment.has_address(theirs.host)
 
     def _note_end(self, peer: Peer, link: Link) -> None:
         assert link.ended is not None

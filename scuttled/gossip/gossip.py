@@ -59,13 +59,15 @@ class Gossip:
         node: Node,
         *,
         insecure: bool,
-        outside: Environment | None = None,
+        environment: Environment | None = None,
         listen: str = "",
     ) -> None:
         self.node = node
-        self.outside = outside or Environment()
-        self.now = self.outside.now
-        self.dialler = Dialler(node, self.outside, self.run_link, insecure=insecure, listen=listen)
+        self.environment = environment or Environment()
+        self.now = self.environment.now
+        self.dialler = Dialler(
+            node, self.environment, self.run_link, insecure=insecure, listen=listen
+        )
         self._taken = 0
         self._leaving = False
         self._open: dict[Link, str] = {}  # and who is at the other end

@@ -108,7 +108,7 @@ class Machine:
             peers=self.peers, listen=self.name, insecure=True, max_clock_skew_s=MAX_SKEW_S,
             forget_after_s=self.forget_after_s, keep_deleted_s=KEEP_DELETED_S, sync=self.sync,
         )  # fmt: skip
-        daemon = Daemon(Loaded(config, None, {}), say=_say_nothing, outside=_Virtual(self))
+        daemon = Daemon(Loaded(config, None, {}), say=_say_nothing, environment=_Virtual(self))
         self.daemon, self._scope, self._gone = daemon, trio.CancelScope(), trio.Event()
         try:
             with self._scope:

@@ -73,12 +73,12 @@ class Member:
         return None if found is None else found.payload
 
     @property
-    def outside(self) -> Environment:
-        return self.gossip.outside
+    def environment(self) -> Environment:
+        return self.gossip.environment
 
-    @outside.setter
-    def outside(self, outside: Environment) -> None:
-        self.gossip.outside = self.dialler.outside = outside
+    @environment.setter
+    def environment(self, environment: Environment) -> None:
+        self.gossip.environment = self.dialler.environment = environment
 
     @property
     def dialler(self) -> Dialler:

@@ -25,7 +25,7 @@ def named(member: Member, *answers: list[str] | OSError) -> Names:
     """Let a member's resolver answer so, and its retries come at once."""
     names = Names(*answers)
     names.rng = Impatient()
-    member.outside = names
+    member.environment = names
     return names
 
 
@@ -50,7 +50,7 @@ async def test_an_address_that_was_ours_and_is_another_node_s_now_is_dialled_aga
         turns = [a.address, a.address, b.address]
         balancer, *_ = await open_listeners("127.0.0.1:0")
         nursery.start_soon(partial(_balance, balancer, turns))
-        a.outside.answers.append([bound_address(balancer)])  # type: ignore[attr-defined]
+        a.environment.answers.append([bound_address(balancer)])  # type: ignore[attr-defined]
         dialled = a.dial(nursery, "balancer.test")
         await until(lambda: dialled.states == ["up"])
         assert turns == []
