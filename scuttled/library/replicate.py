@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import trio
 
 from scuttled.errors import Refused, RemoteProtocolError, UsageError
-from scuttled.library.models import MAX_SKEW_MS
+from scuttled.library.authors import MAX_SKEW_MS
 from scuttled.printable import has_control
 from scuttled.protocol import codec
 from scuttled.protocol.codec import HELLO_BYTES_MAX, LABEL_MAX, META_MAX
