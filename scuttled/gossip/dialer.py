@@ -16,7 +16,6 @@ own, one for each target, so that it holds up neither the dials of this target n
 
 import errno
 import logging
-import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from scuttled.protocol.link import Link
 from scuttled.protocol.messages import Code, Hello
 from scuttled.replica.update import NodeId
 from scuttled.runtime.bell import Wakeup
+from scuttled.runtime.causes import cause_of, words_of
 from scuttled.runtime.environment import Environment
 
 logger = logging.getLogger(__name__)
@@ -444,25 +444,6 @@ def _was_reached(peer: Peer) -> bool:
     return peer.seen_ms is not None or peer.node_id is not None or peer.state in ("self", "refused")
 
 
-def words_of(error: BaseException) -> str:
-    """The kernel's own words where there are any: trio's name the address, which is said anyway."""
-    error = _root(error)
-    if isinstance(error, ConfigError):
-        return error.message
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
-
-
-def _root(error: BaseException) -> BaseException:
-    """What trio wraps, where a connection was tried at several addresses."""
-    while isinstance(error, OSError) and isinstance(error.__cause__, BaseExceptionGroup):
-        error = error.__cause__.exceptions[0]
-    return error
-
-
 def _number(error: BaseException) -> int | None:
-    error = _root(error)
-    return error.errno if isinstance(error, OSError) else None
+    cause = cause_of(error)
+    return cause.errno if isinstance(cause, OSError) else None

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import trio
 
 from scuttled.errors import RemoteProtocolError
-from scuttled.gossip.dialer import REFUSALS, RETRY_MAX_S, Dialler, words_of
+from scuttled.gossip.dialer import REFUSALS, RETRY_MAX_S, Dialler
 from scuttled.node.node import Node
 from scuttled.protocol.host import End
 from scuttled.protocol.link import SILENCE_S, Link
 from scuttled.protocol.messages import Code
 from scuttled.replica.update import Instant
 from scuttled.runtime.bell import StreamWriter, Wakeup
+from scuttled.runtime.causes import first_error, words_of
 from scuttled.runtime.environment import Environment
 from scuttled.runtime.repeats import FROM_STRANGERS
 from scuttled.runtime.streams import remote_name
@@ -295,9 +296,7 @@ class Gossip:
 
 
 def _first_words(group: BaseExceptionGroup[BaseException]) -> str:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first_error(group)
     cause = error.__cause__
     return words_of(cause if isinstance(cause, OSError) else error)
 

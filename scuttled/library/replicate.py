@@ -30,6 +30,7 @@ from scuttled.replica.scuttlebutt import Received, Scuttlebutt
 from scuttled.replica.slots import Slots
 from scuttled.replica.update import Instant, Source
 from scuttled.runtime.bell import Wakeup, read_clocks
+from scuttled.runtime.causes import only_error
 from scuttled.version import __version__
 
 RECEIVE_BYTES = 64 << 10
@@ -268,7 +269,7 @@ class _Call:
         try:
             await self._converse()
         except BaseExceptionGroup as group:
-            error = _alone(group)
+            error = only_error(group)
             raise error from error.__cause__
         finally:
             for model, waker in wakers:
@@ -439,14 +440,6 @@ def _guard_of_this_thread(names: list[str]) -> Callable[[], None]:
             )
 
     return guard
-
-
-def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error in a group, or the group if there are several."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 def _knows_all(session: Session) -> bool:
