@@ -13,7 +13,8 @@ from scuttled.control.backpressure import Backpressure
 from scuttled.control.operations import model_list
 from scuttled.control.write_concern import graves
 from scuttled.gossip.dialer import PEERS_MAX, Peer, Target
-from scuttled.gossip.gossip import SKEW_MS, Gossip
+from scuttled.gossip.gossip import Gossip
+from scuttled.gossip.narrator import SKEW_MS
 from scuttled.node.future import TakenBack
 from scuttled.node.membership import Member
 from scuttled.node.problems import Problem
@@ -194,7 +195,7 @@ class Status:
         targets = self.dialler.targets.values()
         others = self.node.members.others(now.wall_ms)
         members = [member for member in others if member.node_id not in self.node.links]
-        reasons = self.gossip.refused_lately(now)[:NAMED_MAX]
+        reasons = self.gossip.narrator.refused_lately(now)[:NAMED_MAX]
         if not (targets or members or links or reasons):
             return []  # one that never had anybody
         if takers := sorted(link.peer.name for link in links if link.peer is not None):

@@ -65,7 +65,7 @@ class Upkeep:
             if node.twin_words and self.parts.flusher is None:
                 node.live_elsewhere(self._another_id(), now.wall_ms)
             node.tend(now)
-            self.parts.gossip.log_notices()
+            self.parts.gossip.narrator.notices(node.notices)
             with trio.move_on_after(node.members.interval_s(now.wall_ms)):
                 await self.parts.tending.heard()
 

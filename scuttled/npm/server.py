@@ -19,6 +19,7 @@ from scuttled.npm.session import HELLO_S, Talk
 from scuttled.replica.update import Instant
 from scuttled.runtime.bell import StreamWriter, Wakeup, read_clocks
 from scuttled.runtime.causes import first_error, words_of
+from scuttled.runtime.pump import send_drawn
 from scuttled.runtime.repeats import FROM_STRANGERS
 from scuttled.runtime.streams import dial, keep_alive, open_listeners, remote_name
 
@@ -149,11 +150,7 @@ class NpmDoor:
         while True:
             now: Instant = read_clocks()
             if talk.wants_to_send(now):
-                await outlet.wait()
-                if data := talk.draw(read_clocks()):
-                    await outlet.send_all(data)
-                else:
-                    await trio.lowlevel.checkpoint()
+                await send_drawn(talk, outlet, read_clocks)
                 continue
             due_s = talk.due_s()
             with trio.move_on_after(float("inf") if due_s is None else max(due_s - now.mono_s, 0)):

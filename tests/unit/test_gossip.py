@@ -10,7 +10,6 @@ import trio
 from scenes import node_id
 from sockets import Member, listening, on_sockets, until
 
-from scuttled.gossip.gossip import PARTING_S
 from scuttled.node.node import DEFAULT_MODEL
 from scuttled.protocol import codec
 from scuttled.protocol.link import Link
@@ -18,6 +17,7 @@ from scuttled.protocol.messages import PROTOCOL, Bye, ClockMessage, Code, Hello
 from scuttled.replica.update import Instant
 from scuttled.runtime.bell import read_clocks
 from scuttled.runtime.environment import Environment
+from scuttled.runtime.pump import PARTING_S
 from scuttled.runtime.streams import dial, open_listeners
 
 NOWHERE = "127.0.0.1:1"
