@@ -18,7 +18,7 @@ from scuttled.daemon.start_up import Parts, StartUp
 from scuttled.daemon.state import State
 from scuttled.daemon.upkeep import Upkeep
 from scuttled.errors import StorageError
-from scuttled.gossip.dialer import Target
+from scuttled.gossip.targets import Target
 from scuttled.runtime import systemd
 from scuttled.runtime.bell import Wakeup
 from scuttled.runtime.causes import first_error

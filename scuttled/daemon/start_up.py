@@ -21,8 +21,8 @@ from scuttled.daemon.peering import Peering
 from scuttled.daemon.state import State
 from scuttled.daemon.status import Status
 from scuttled.errors import ConfigError
-from scuttled.gossip.dialer import PEERS_MAX, Target
 from scuttled.gossip.gossip import LINKS_MAX, Gossip
+from scuttled.gossip.targets import PEERS_MAX, Target
 from scuttled.models.registry import MODELS, add_type
 from scuttled.node.membership import NodeSettings
 from scuttled.node.node import Node

@@ -12,9 +12,9 @@ from scuttled.config.config import Config, is_loopback, parse_address
 from scuttled.control.backpressure import Backpressure
 from scuttled.control.operations import model_list
 from scuttled.control.write_concern import graves
-from scuttled.gossip.dialer import PEERS_MAX, Peer, Target
 from scuttled.gossip.gossip import Gossip
 from scuttled.gossip.narrator import SKEW_MS
+from scuttled.gossip.targets import PEERS_MAX, Peer, Target
 from scuttled.node.future import TakenBack
 from scuttled.node.membership import Member
 from scuttled.node.problems import Problem
@@ -108,7 +108,7 @@ class Status:
     def _peers_up(self) -> tuple[int, int]:
         """How many are linked, whoever dialled, and how many there are or ought to be."""
         missing = set()
-        for target in self.dialler.targets.values():
+        for target in self.dialler.targets:
             for peer in self._others_of(target):
                 if self._state(target, peer)[0] != "up":
                     missing.add(peer.node_id or f"{target.text} {peer.address}")
@@ -180,7 +180,7 @@ class Status:
             self._deletions = self._silent_members(now)
         found += self._deletions
         found += self._crowded_models()
-        for target in self.dialler.targets.values():
+        for target in self.dialler.targets:
             found += self._target_problems(target)
         for link in self.node.links.values():
             assert link.peer is not None
@@ -192,7 +192,7 @@ class Status:
         links = self.node.links.values()
         if any(link.up and link.sends for link in links):
             return []
-        targets = self.dialler.targets.values()
+        targets = self.dialler.targets
         others = self.node.members.others(now.wall_ms)
         members = [member for member in others if member.node_id not in self.node.links]
         reasons = self.gossip.narrator.refused_lately(now)[:NAMED_MAX]
@@ -213,7 +213,7 @@ class Status:
 
     def _alone_hint(self, members: list[Member]) -> str:
         """What brings somebody here, as far as this node can tell."""
-        hints = [p.hint for p in self.dialler.peers() if p.state == "refused" and p.hint]
+        hints = [p.hint for p in self.dialler.targets.peers() if p.state == "refused" and p.hint]
         addresses = [member.address for member in members if _can_be_dialled(member.address)]
         loopback = is_loopback(parse_address(self.listen).host)
         if hints:
@@ -229,7 +229,7 @@ class Status:
 
     def _others_of(self, target: Target) -> list[Peer]:
         """The peers of a target that are not this node."""
-        return [peer for peer in self.dialler.shown(target) if peer.state != "self"]
+        return [peer for peer in self.dialler.targets.shown(target) if peer.state != "self"]
 
     def _target_problems(self, target: Target) -> list[Problem]:
         found = []
@@ -309,7 +309,7 @@ class Status:
             }
         ]
         shown = set()
-        for target in self.dialler.targets.values():
+        for target in self.dialler.targets:
             for peer in self._others_of(target):
                 if peer.node_id is not None and peer.node_id in shown:
                     continue

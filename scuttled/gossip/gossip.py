@@ -63,7 +63,7 @@ class Gossip:
         self.dialler = Dialler(
             node, self.environment, self.run_link, insecure=insecure, listen=listen
         )
-        self.narrator = Narrator(self.dialler, self.now)
+        self.narrator = Narrator(self.dialler.targets, self.now)
         self._taken = 0  # connections that peers made, and are open
         self._leaving = False
         self._open: dict[Link, str] = {}  # whoever dialled; and who is at the other end

@@ -9,7 +9,8 @@ import math
 import re
 from collections.abc import Callable
 
-from scuttled.gossip.dialer import REFUSALS, RETRY_MAX_S, Dialler
+from scuttled.gossip.dialer import REFUSALS, RETRY_MAX_S
+from scuttled.gossip.targets import Targets
 from scuttled.node.notices import Notices
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import Code
@@ -29,8 +30,8 @@ QUIET = (Code.LEAVING, Code.AFRESH)  # ends that are nobody's fault
 class Narrator:
     """Logs what becomes of one node's links, whoever dialled them."""
 
-    def __init__(self, dialler: Dialler, now: Callable[[], Instant]) -> None:
-        self._dialler = dialler
+    def __init__(self, targets: Targets, now: Callable[[], Instant]) -> None:
+        self._targets = targets
         self._now = now
         self._logged: dict[tuple[str, str], float] = {}  # (host, words of a refusal): when
         self._refused: dict[str, tuple[float, str]] = {}  # host that dialled us: when, and why
@@ -58,7 +59,7 @@ class Narrator:
             logger.debug("second link with %s closed: %s", who, end.words)
         elif link.dialled:
             # The dialler shows why it failed, until another cause comes: so that is what is known.
-            peer = self._dialler.peer_of(link)
+            peer = self._targets.peer_of(link)
             if peer is None or _without_numbers(peer.reason) != _without_numbers(end.words):
                 logger.warning("peer %s: %s", link.dialled, end.words)
         elif end.code not in REFUSALS:

@@ -84,6 +84,9 @@ TESTS = {
     "library/model_file.py": _tests("library"),
     "library/persistence.py": _tests("keeping"),
     "gossip/dialer.py": _tests("dialling gossip"),
+    "gossip/resolver.py": _tests("dialling gossip"),
+    "gossip/targets.py": _tests("dialling gossip report"),
+    "gossip/narrator.py": _tests("gossip"),
 }
 
 # (file, what stands there, what it became): all of them survived once.

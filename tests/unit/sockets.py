@@ -8,8 +8,9 @@ from typing import Any
 import trio
 from scenes import node_id
 
-from scuttled.gossip.dialer import Dialler, Peer, Target
+from scuttled.gossip.dialer import Dialler
 from scuttled.gossip.gossip import Gossip
+from scuttled.gossip.targets import Peer, Target
 from scuttled.models.map import Map
 from scuttled.node.node import DEFAULT_MODEL, Node, NodeSettings
 from scuttled.replica.hlc import Author
@@ -78,14 +79,16 @@ class Member:
 
     @environment.setter
     def environment(self, environment: Environment) -> None:
-        self.gossip.environment = self.dialler.environment = environment
+        self.gossip.environment = environment
+        self.dialler.environment = environment
+        self.dialler.resolver.environment = environment
 
     @property
     def dialler(self) -> Dialler:
         return self.gossip.dialler
 
     def dial(self, nursery: trio.Nursery, address: str) -> "Dialled":
-        target = self.dialler.add(address)
+        target = self.dialler.targets.add(address)
         nursery.start_soon(self.dialler.keep_dialling, target)
         return Dialled(self.dialler, target)
 
@@ -99,7 +102,7 @@ class Dialled:
 
     @property
     def peers(self) -> list[Peer]:
-        return self._dialler.shown(self.target)
+        return self._dialler.targets.shown(self.target)
 
     @property
     def states(self) -> list[str]:

@@ -21,7 +21,7 @@ from scuttled.errors import (
     StorageError,
     UsageError,
 )
-from scuttled.gossip.dialer import TARGETS_MAX
+from scuttled.gossip.targets import TARGETS_MAX
 from scuttled.runtime.signals import HEEDED
 from scuttled.storage.storage import Storage
 
