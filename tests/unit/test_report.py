@@ -10,7 +10,8 @@ from sockets import Member, listening, on_sockets, until
 
 from scuttled.config.config import Config
 from scuttled.control.backpressure import Backpressure
-from scuttled.daemon.status import LAG_S, Status
+from scuttled.daemon.diagnosis import LAG_S
+from scuttled.daemon.status import Status
 from scuttled.gossip.targets import Peer
 from scuttled.npm.bridge import Bridge
 from scuttled.npm.guests import GONE_TOLD_S, Dialled, Guest, Guests
