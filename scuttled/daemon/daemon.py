@@ -20,10 +20,10 @@ from scuttled.daemon.upkeep import Upkeep
 from scuttled.errors import StorageError
 from scuttled.gossip.targets import Target
 from scuttled.runtime import systemd
-from scuttled.runtime.bell import Wakeup
 from scuttled.runtime.causes import first_error
 from scuttled.runtime.environment import Environment
 from scuttled.runtime.signals import Signals, StopAsked
+from scuttled.runtime.wakeup import Wakeup
 from scuttled.version import __version__
 
 logger = logging.getLogger(__name__)

@@ -31,10 +31,10 @@ from scuttled.replica.rejoin import Rejoin
 from scuttled.replica.slots import Slots
 from scuttled.replica.update import Instant
 from scuttled.runtime import systemd
-from scuttled.runtime.bell import Wakeup
 from scuttled.runtime.environment import Environment
 from scuttled.runtime.signals import Signals
 from scuttled.runtime.streams import bound_address
+from scuttled.runtime.wakeup import Wakeup
 from scuttled.storage.flusher import Flusher
 from scuttled.storage.storage import Damaged
 

@@ -13,9 +13,9 @@ from scuttled.daemon.start_up import Parts
 from scuttled.node.problems import ProblemLog
 from scuttled.replica.update import NodeId
 from scuttled.runtime import systemd
-from scuttled.runtime.bell import Wakeup
 from scuttled.runtime.environment import Environment
 from scuttled.runtime.logs import tell_repeats
+from scuttled.runtime.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 

@@ -17,12 +17,13 @@ from scuttled.node.node import Node
 from scuttled.protocol.host import End
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import Code
-from scuttled.runtime.bell import StreamWriter, Wakeup
 from scuttled.runtime.causes import first_error, words_of
 from scuttled.runtime.environment import Environment
 from scuttled.runtime.pump import keep_sending, keep_time
 from scuttled.runtime.repeats import FROM_STRANGERS
+from scuttled.runtime.stream_writer import StreamWriter
 from scuttled.runtime.streams import remote_name
+from scuttled.runtime.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from scuttled.node.node import Node
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import Hello
 from scuttled.replica.update import NodeId
-from scuttled.runtime.bell import Wakeup
+from scuttled.runtime.wakeup import Wakeup
 
 TARGETS_MAX = 512
 PEERS_MAX = 512  # of all targets

@@ -29,9 +29,10 @@ from scuttled.replica.rejoin import Rejoin, Rejoined, rejoin
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
 from scuttled.replica.slots import Slots
 from scuttled.replica.update import Instant, Source
-from scuttled.runtime.bell import Wakeup, read_clocks
 from scuttled.runtime.causes import only_error
+from scuttled.runtime.clocks import read_clocks
 from scuttled.runtime.pump import keep_sending, keep_time
+from scuttled.runtime.wakeup import Wakeup
 from scuttled.version import __version__
 
 RECEIVE_BYTES = 64 << 10

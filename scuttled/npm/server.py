@@ -17,11 +17,13 @@ from scuttled.npm.bridge import Bridge
 from scuttled.npm.guests import Dialled, Guest, Guests, guest_words
 from scuttled.npm.session import HELLO_S, Talk
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import StreamWriter, Wakeup, read_clocks
 from scuttled.runtime.causes import first_error, words_of
+from scuttled.runtime.clocks import read_clocks
 from scuttled.runtime.pump import send_drawn
 from scuttled.runtime.repeats import FROM_STRANGERS
+from scuttled.runtime.stream_writer import StreamWriter
 from scuttled.runtime.streams import dial, keep_alive, open_listeners, remote_name
+from scuttled.runtime.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import trio
 from scuttled.protocol.host import End
 from scuttled.protocol.link import SILENCE_S, Link
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import Wakeup
+from scuttled.runtime.wakeup import Wakeup
 
 TIMER_S = 0.001  # the least that a timer waits, so that no timer can make it spin
 PARTING_S = 1.0  # for the last words on a link

@@ -16,8 +16,8 @@ from scuttled.errors import StorageError
 from scuttled.node.node import Node
 from scuttled.replica.unsaved import SAVE_ENTRIES_MAX
 from scuttled.replica.update import NodeId
-from scuttled.runtime.bell import Wakeup
 from scuttled.runtime.environment import Environment
+from scuttled.runtime.wakeup import Wakeup
 from scuttled.storage.storage import Batch, Damaged, Identity, Storage, another_life
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from scuttled.models.map import Map
 from scuttled.node.node import DEFAULT_MODEL, Node, NodeSettings
 from scuttled.replica.hlc import Author
 from scuttled.replica.update import NodeId
-from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.clocks import read_clocks
 from scuttled.runtime.environment import Environment
 from scuttled.runtime.streams import bound_address, open_listeners
 

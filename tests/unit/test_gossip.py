@@ -15,7 +15,7 @@ from scuttled.protocol import codec
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import PROTOCOL, Bye, ClockMessage, Code, Hello
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.clocks import read_clocks
 from scuttled.runtime.environment import Environment
 from scuttled.runtime.pump import PARTING_S
 from scuttled.runtime.streams import dial, open_listeners

@@ -19,7 +19,7 @@ from scuttled.npm.session import Talk
 from scuttled.protocol.messages import Code
 from scuttled.replica.change import JSON, make_change
 from scuttled.replica.update import TICKS_PER_MS, Instant, Stamp, stamp
-from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.clocks import read_clocks
 from scuttled.storage.storage import Storage
 
 BEGAN = Instant(100.0, 1_700_000_000_000)
