@@ -70,9 +70,11 @@ SHELL = {
 
 # Beside the shell time and chance are arguments.
 IMPURE_FOR_A_REASON = {
-    ("library.models", "time"),  # models in a program of one's own want an identity and the time
-    ("library.models", "secrets"),
-    ("library.persistence", "secrets"),  # likewise
+    ("replica.default_author", "time"),  # a program of one's own wants an identity and the time
+    ("replica.default_author", "secrets"),
+    ("library.authors", "secrets"),
+    ("library.model_file", "secrets"),  # names a file that takes the place of another
+    ("library.persistence", "secrets"),  # draws a life
     ("client.client", "time"),  # it blocks in a command's process, never in the daemon
 }
 

@@ -36,9 +36,10 @@ from scuttled.errors import (
 from scuttled.node.node import Node
 from scuttled.node.subscribers import Subscription
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import StreamWriter, Wakeup
 from scuttled.runtime.repeats import FROM_STRANGERS
+from scuttled.runtime.stream_writer import StreamWriter
 from scuttled.runtime.streams import bytes_unread, has_hung_up
+from scuttled.runtime.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 

@@ -89,6 +89,13 @@ def change_bytes(change: Any) -> bytes:
         raise UsageError(f"a change that JSON can't say: {error}") from None
 
 
+def _new_author() -> Author:
+    """Somebody who never wrote before. A node hands in its own, and never comes here."""
+    from scuttled.replica.default_author import new_author
+
+    return new_author()
+
+
 class Scuttlebutt(ABC):
     """One model on one node. Pure: time comes in as an argument, bytes go out.
 
@@ -98,7 +105,6 @@ class Scuttlebutt(ABC):
     """
 
     data_type: ClassVar[str]
-    new_author: ClassVar[Callable[..., Author]]  # for a model outside of a daemon: see library
 
     def __init__(self, name: str = "default", author: Author | None = None) -> None:
         if not isinstance(name, str):
@@ -106,7 +112,7 @@ class Scuttlebutt(ABC):
         if not (author is None or isinstance(author, Author)):
             raise UsageError(f"an author that is a {type(author).__name__}: see new_author")
         self.name = name
-        self.author = author or type(self).new_author()
+        self.author = author or _new_author()
         self.clock = Clock()
         self.saved_revision = 0  # of the clock, as storage has it
         self.saved_clock = Clock()  # what storage has of the clock

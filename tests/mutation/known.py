@@ -18,7 +18,7 @@ TESTS = {
         "protocol/session protocol/codec"
     ),
     "replica/hlc.py": _tests(
-        "replica/hlc replica/scuttlebutt node/node node/membership library/models"
+        "replica/hlc replica/scuttlebutt node/node node/membership library/model_file"
     ),
     "replica/version_vector.py": _tests(
         "replica/version_vector replica/scuttlebutt protocol/session"
@@ -31,17 +31,18 @@ TESTS = {
         "sessions",
     ),
     "replica/scuttlebutt.py": _tests(
-        "replica/scuttlebutt replica/seed library/models npm/session protocol/session protocol/link"
+        "replica/scuttlebutt replica/seed library/model_file "
+        "npm/session protocol/session protocol/link"
     ),
     "replica/sources.py": _tests(
-        "replica/scuttlebutt protocol/link npm/session library/models daemon/status"
+        "replica/scuttlebutt protocol/link npm/session library/model_file daemon/status"
     ),
     "replica/slots.py": _tests(
         "replica/slots models/map models/types replica/rejoin", "model_laws definitions"
     ),
-    "replica/observers.py": _tests("library/models replica/seed replica/signatures"),
+    "replica/observers.py": _tests("library/model_file replica/seed replica/signatures"),
     "replica/subscription.py": _tests("npm/session models/events"),
-    "replica/signatures.py": _tests("replica/signatures library/models"),
+    "replica/signatures.py": _tests("replica/signatures library/model_file"),
     "replica/fingerprint.py": _tests("replica/fingerprint node/consistency"),
     "replica/rejoin.py": _tests("replica/rejoin"),
     "replica/unsaved.py": _tests("replica/checkpoint node/node storage/storage"),
@@ -107,9 +108,14 @@ TESTS = {
         "control/operations", more="tests/e2e/test_own_types.py"
     ),
     # a program of one's own, and dialling
-    "library/models.py": _tests("library/models"),
+    "library/authors.py": _tests("library/model_file"),
+    "replica/default_author.py": _tests("library/authors library/model_file"),
+    "library/model_file.py": _tests("library/model_file"),
     "library/persistence.py": _tests("library/persistence"),
     "gossip/dialer.py": _tests("gossip/dialer gossip/gossip"),
+    "gossip/resolver.py": _tests("gossip/dialer gossip/gossip"),
+    "gossip/targets.py": _tests("gossip/dialer gossip/gossip daemon/status"),
+    "gossip/narrator.py": _tests("gossip/gossip"),
 }
 
 # (file, what stands there, what it became): all of them survived once.
