@@ -79,7 +79,7 @@ def saved(*models: Scuttlebutt) -> None:
     for model in models:
         model.log.taken = model.log.saved = model.log.end
         model.log.freed.clear()
-        model.saved_revision = model.clock.revision
+        model.saved.revision = model.clock.revision
 
 
 def values(model: Map, wall_ms: int = WALL) -> dict[str, str]:

@@ -120,7 +120,7 @@ class Watch:
         if not self.durable:
             return log.end
         # A state that a RESET brought is told of when it is on disk as a whole.
-        return 0 if model.replaced and not log.adrift else log.visible
+        return 0 if model.saved.replaced and not log.adrift else log.visible
 
     # --- where to begin ---
 

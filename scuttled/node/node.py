@@ -25,12 +25,11 @@ from scuttled.protocol.handshake import Refusal
 from scuttled.protocol.host import Host
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import PROTOCOL, Ask, Code, Delta, Hello, Tell
-from scuttled.replica.checkpoint import Batch, SavedModel
+from scuttled.replica.checkpoint import Batch, SavedModel, forget_saved, model_batch, note_saved
 from scuttled.replica.hlc import Author
 from scuttled.replica.rejoin import Rejoined, rejoin
 from scuttled.replica.scuttlebutt import Husk, Received, Scuttlebutt
 from scuttled.replica.slots import Slots
-from scuttled.replica.unsaved import forget_saved, model_batch, note_saved
 from scuttled.replica.update import TICKS_PER_MS, Instant, NodeId, Source, node_of, source_text
 from scuttled.version import __version__
 
@@ -118,8 +117,9 @@ class Node(Host[Link]):
         if len(self.models) >= MODELS_MAX:
             raise Refused(f"there are {MODELS_MAX} models already, the most there can be")
         model = make_model(name, data_type, self.author)
-        model.log.stored = self.stored
-        model.log.adrift = self.adrift
+        if self.stored:
+            model.log.begin_stored()
+        model.log.drift(self.adrift)
         self.models[name] = model
         self._dirty[name] = model
         return model
@@ -264,7 +264,7 @@ class Node(Host[Link]):
 
     def _is_settled(self) -> bool:
         """Whether storage is ready for models that are replaced."""
-        under_way = any(model.replaced for model in self.models.values())
+        under_way = any(model.saved.replaced for model in self.models.values())
         return not (self.failing or self.adrift or self.twin_words or under_way)
 
     def _take_back(self, now: Instant) -> None:
@@ -287,7 +287,8 @@ class Node(Host[Link]):
 
     def hurry(self, model: Scuttlebutt) -> None:
         """A writer waits until others have on disk what this model holds now."""
-        model.hurry_to, self.hurried = model.log.end, True
+        model.hurry()
+        self.hurried = True
         self.wake_storage()
         self.wake_tending()
 
@@ -340,7 +341,7 @@ class Node(Host[Link]):
         """Pass on what is not saved, or no longer, which wants all to be saved."""
         self.adrift = adrift
         for model in self.models.values():
-            model.log.adrift = adrift
+            model.log.drift(adrift)
             self._tell_links(model)
 
     def check_writable(self) -> None:
@@ -385,8 +386,9 @@ class Node(Host[Link]):
         that the sessions of this one model start anew.
         """
         assert isinstance(model, Slots) and isinstance(whole, Slots) and link.peer  # noqa: PT018
-        was_empty = not (len(model.clock) or len(model.floor) or model.log.live or model.replaced)
-        if not model.replaced:  # else the last one is not on disk yet: come again
+        under_way = model.saved.replaced
+        was_empty = not (len(model.clock) or len(model.floor) or model.log.live or under_way)
+        if not under_way:  # else the last one is not on disk yet: come again
             report = Rejoined(model.name, link.peer.name, now.wall_ms)
             self._husks.append(rejoin(model, whole, self.author, self.settings.rejoin, report))
             self.sharing.count(model.data_type, report.taken)

@@ -16,12 +16,12 @@ The database notes it. What it notes is compared with what is found by the next 
 import fcntl
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from zlib import crc32
 
 from scuttled.errors import CantCreate, StorageError
-from scuttled.replica.checkpoint import Identity
 from scuttled.replica.update import NODE_ID_BYTES, NodeId
 from scuttled.storage.errors import told
 
@@ -37,6 +37,15 @@ _STATE_AT = _PID_WIDTH + 1
 _LINE_BYTES = _STATE_AT + 2
 _MARK = b"!"
 _NO_MARK = b"-"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a state belongs to."""
+
+    node_id: NodeId
+    life: int
+    last: int = 0  # the node has made no timestamp above it
 
 
 class Directory:

@@ -14,7 +14,7 @@ import trio
 
 from scuttled.errors import StorageError
 from scuttled.node.node import Node
-from scuttled.replica.unsaved import SAVE_ENTRIES_MAX
+from scuttled.replica.checkpoint import SAVE_ENTRIES_MAX
 from scuttled.replica.update import NodeId
 from scuttled.runtime.bell import Wakeup
 from scuttled.runtime.environment import Environment

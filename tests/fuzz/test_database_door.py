@@ -38,7 +38,6 @@ class DatabaseDoor(Door):
         "storage/directory.py",
         "storage/errors.py",
         "replica/checkpoint.py",
-        "replica/unsaved.py",
         "replica/arrival_log.py",
     )
 

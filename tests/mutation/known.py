@@ -23,7 +23,7 @@ TESTS = {
     "replica/signatures.py": _tests("security library"),
     "replica/fingerprint.py": _tests("fingerprint verifying"),
     "replica/rejoin.py": _tests("rejoining"),
-    "replica/unsaved.py": _tests("unsaved node storage"),
+    "replica/checkpoint.py": _tests("checkpoint node storage"),
     # between nodes
     "protocol/codec.py": _tests("wire link session handshake"),
     "protocol/flow_codec.py": _tests("wire sharing flow"),
@@ -43,7 +43,6 @@ TESTS = {
     "node/consistency.py": _tests("verifying"),
     # storage
     "storage/storage.py": _tests("storage storage_faults power_cuts daemon"),
-    "replica/checkpoint.py": _tests("storage unsaved"),
     "storage/database.py": _tests("storage storage_faults power_cuts"),
     "storage/directory.py": _tests("storage storage_faults power_cuts"),
     "storage/schema.py": _tests("storage storage_faults"),
@@ -141,8 +140,8 @@ EQUAL: dict[tuple[str, str, str], str] = {
         "CHECKPOINT_BYTES = 17 << 20",
     ): "a figure and no rule",
     (
-        "replica/unsaved.py",
-        "if not model.replaced:",
+        "replica/checkpoint.py",
+        "if not whole:",
         "if True:",
     ): "a list or `Pieces` holds the same; the latter saves memory for a whole state",
     (

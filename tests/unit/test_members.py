@@ -466,7 +466,7 @@ def test_our_own_clock_must_cover_it_on_disk() -> None:
     assert stable is not None
     assert model.clock.covers(grave.source, grave.timestamp)
     assert not stable(grave.source, grave.timestamp)
-    model.saved_clock.merge(model.clock.items())
+    model.saved.clock.merge(model.clock.items())
     stable = members.stability(model, (), LATE)
     assert stable is not None
     assert stable(grave.source, grave.timestamp)

@@ -220,7 +220,7 @@ def test_a_clock_may_be_saved_later_than_the_updates_but_never_before() -> None:
 
 
 def test_the_clock_comes_with_the_last_part_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 4)
     node = a_node(1, stored=True)
     for n in range(10):
         put(default(node), f"k{n}")
@@ -236,7 +236,7 @@ def test_what_is_no_longer_there_goes_to_disk_with_what_replaced_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else a kill between two parts would take a saved value and leave neither."""
-    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 4)
     disk = Disk(node_id(1))
     node = a_node(1, disk=disk)
     write(node, "k", "saved")
@@ -254,7 +254,7 @@ def test_what_is_no_longer_there_goes_to_disk_with_what_replaced_it(
 def test_what_was_acknowledged_is_on_disk_even_if_it_was_overwritten_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 4)
     disk = Disk(node_id(1))
     node = a_node(1, disk=disk)
     write(node, "k", "first")

@@ -154,7 +154,7 @@ def test_a_kill_at_any_time_loses_nothing_that_was_saved(
 def test_a_kill_between_two_batches_leaves_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 4)
     storage = opened(tmp_path / "state")
     node = begun(storage)
     updates = [put(default(node), f"k{n}") for n in range(10)]
@@ -188,7 +188,7 @@ def test_a_saved_clock_never_covers_an_unsaved_update(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After each and every transaction."""
-    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 3)
+    monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 3)
     storage = opened(tmp_path / "state")
     node = begun(storage)
     history = []

@@ -93,7 +93,7 @@ def test_what_is_taken_back_is_on_disk_as_a_whole_or_not_at_all() -> None:
     one.tend(NOW)
     one.tend(AGREED)
     assert one.taken_back
-    assert default(one).replaced
+    assert default(one).saved.replaced
     assert a_node(1, disk=disk).holds_back
     save(one, disk)
     again = a_node(1, disk=disk)
