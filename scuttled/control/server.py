@@ -9,19 +9,20 @@ requests are taken from it.
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, assert_never
 
 import trio
 
 from scuttled.client import protocol
+from scuttled.client.rows import StreamRow
 from scuttled.control.backpressure import Backpressure, Ticket, TokenBucket
 from scuttled.control.cursors import Clocks
 from scuttled.control.event_stream import EventStream
 from scuttled.control.operations import Answer, Requests, Waiting
 from scuttled.control.scan import Scan
 from scuttled.control.tally import Tally
-from scuttled.control.watch import Row, Watch
+from scuttled.control.watch import Watch
 from scuttled.errors import (
     SOFTWARE,
     DataError,
@@ -34,9 +35,10 @@ from scuttled.errors import (
 from scuttled.node.node import Node
 from scuttled.node.subscribers import Subscription
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import StreamWriter, Wakeup
 from scuttled.runtime.repeats import FROM_STRANGERS
+from scuttled.runtime.stream_writer import StreamWriter
 from scuttled.runtime.streams import bytes_unread, has_hung_up
+from scuttled.runtime.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 
@@ -363,7 +365,7 @@ def _frame(i: object, answer: dict[str, Any]) -> bytes:
     return protocol.encode({"id": i, "error": _told(error)})
 
 
-def _row_frames(i: int, rows: list[Row], clock: Clocks) -> bytes:
+def _row_frames(i: int, rows: Sequence[StreamRow], clock: Clocks) -> bytes:
     """A part of a stream, in as many frames as it needs: a single row, or clock, always fits.
 
     The clock is true behind the last row, so it comes with that or after it.

@@ -26,7 +26,8 @@ from typing import Any, NamedTuple, Self, TypeVar
 from zlib import crc32
 
 from scuttled.errors import DataError, StorageError, UsageError
-from scuttled.library.models import dump, load, new_author, same_author, write_whole
+from scuttled.library.authors import new_author, same_author
+from scuttled.library.model_file import dump, load, write_whole
 from scuttled.models.registry import check_name
 from scuttled.replica.hlc import Author
 from scuttled.replica.scuttlebutt import Scuttlebutt

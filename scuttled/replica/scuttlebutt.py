@@ -90,6 +90,15 @@ def change_bytes(change: Any) -> bytes:
         raise UsageError(f"a change that JSON can't say: {error}") from None
 
 
+def _new_author() -> Author:
+    """Somebody who never wrote before. A node hands in its own; in a program of one's own the front
+    door is asked, since core draws no ids and reads no clock.
+    """
+    from scuttled import new_author
+
+    return new_author()
+
+
 class Scuttlebutt(ABC):
     """One model on one node. Pure: time comes in as an argument, bytes go out.
 
@@ -99,7 +108,6 @@ class Scuttlebutt(ABC):
     """
 
     data_type: ClassVar[str]
-    new_author: ClassVar[Callable[..., Author]]  # for a model outside of a daemon: see library
 
     def __init__(self, name: str = "default", author: Author | None = None) -> None:
         if not isinstance(name, str):
@@ -107,7 +115,7 @@ class Scuttlebutt(ABC):
         if not (author is None or isinstance(author, Author)):
             raise UsageError(f"an author that is a {type(author).__name__}: see new_author")
         self.name = name
-        self.author = author or type(self).new_author()
+        self.author = author or _new_author()
         self.clock = Clock()
         self.saved = SavedMarks()  # what storage has of clock and floor
         self.floor = Clock()  # below it, deletes were forgotten: see members

@@ -16,8 +16,8 @@ from scuttled.errors import StorageError
 from scuttled.node.node import Node
 from scuttled.replica.checkpoint import SAVE_ENTRIES_MAX
 from scuttled.replica.update import NodeId
-from scuttled.runtime.bell import Wakeup
 from scuttled.runtime.environment import Environment
+from scuttled.runtime.wakeup import Wakeup
 from scuttled.storage.storage import Batch, Damaged, Identity, Storage, another_life
 
 logger = logging.getLogger(__name__)
@@ -33,12 +33,12 @@ ANEW_S = 10.0  # at most so often: what damages one database may damage the next
 class Flusher:
     """Storage's side of one node. `ring` tells that there is something to save."""
 
-    def __init__(self, node: Node, storage: Storage, outside: Environment) -> None:
+    def __init__(self, node: Node, storage: Storage, environment: Environment) -> None:
         self.node = node
         self.storage = storage
-        self.outside = outside
-        self.now = outside.now
-        self.rng = outside.rng
+        self.environment = environment
+        self.now = environment.now
+        self.rng = environment.rng
         self._bell = Wakeup()
         self._bell.ring()  # what `begin` wrote
         self._clocks = False  # with the next transaction
@@ -106,7 +106,7 @@ class Flusher:
         storage = self.storage
         try:
             if storage.sync == "full" or batch.slow:  # an fsync takes as long as it takes
-                await self.outside.beside(storage.write, batch)
+                await self.environment.beside(storage.write, batch)
             else:
                 storage.write(batch)
         except Damaged as found:
@@ -214,7 +214,7 @@ class Flusher:
     async def _fold(self, checkpoint: Callable[[], None]) -> None:
         """A checkpoint, beside the loop. That it fails is no harm yet."""
         try:
-            await self.outside.beside(checkpoint)
+            await self.environment.beside(checkpoint)
         except Damaged as found:
             self._found = found  # for the task that saves: it may be in the middle of a write
             self._bell.ring()

@@ -79,9 +79,13 @@ TESTS = {
     "control/tally.py": _tests("tally"),
     "control/backup_operations.py": _tests("requests", more="tests/e2e/test_own_types.py"),
     # a program of one's own, and dialling
-    "library/models.py": _tests("library"),
+    "library/authors.py": _tests("library"),
+    "library/model_file.py": _tests("library"),
     "library/persistence.py": _tests("keeping"),
     "gossip/dialer.py": _tests("dialling gossip"),
+    "gossip/resolver.py": _tests("dialling gossip"),
+    "gossip/targets.py": _tests("dialling gossip report"),
+    "gossip/narrator.py": _tests("gossip"),
 }
 
 # (file, what stands there, what it became): all of them survived once.

@@ -21,7 +21,7 @@ from scuttled.control.backpressure import Backpressure
 from scuttled.control.operations import Requests
 from scuttled.control.server import ANSWERS_BYTES_MAX, CALLERS_MAX, STREAMS_MAX, Control
 from scuttled.errors import DATAERR, CantCreate, ConfigError
-from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.clocks import read_clocks
 from scuttled.runtime.streams import bytes_unread
 from scuttled.runtime.unix_socket import open_control_socket
 
