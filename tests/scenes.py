@@ -167,7 +167,7 @@ def a_node(
 
 def save(node: Node, disk: Disk | None = None) -> None:
     """Storage writes until there is nothing left."""
-    while (batch := node.unsaved(clocks=True)) is not None:
+    while (batch := node.durability.unsaved(clocks=True)) is not None:
         if disk is not None:
             disk.write(batch)
         node.saved(batch)

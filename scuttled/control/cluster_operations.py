@@ -95,7 +95,7 @@ class ClusterOperations(Operations):
         return Answer({"members": member_rows(self.node, now.wall_ms)})
 
     def op_forget(self, request: Fields, now: Instant) -> Answer:
-        self.node.check_writable()
+        self.node.durability.check_writable()
         member = self._member(text(request, "node"))
         name = member.name or member.node_id.hex()
         if member.node_id == self.node.author.node_id:

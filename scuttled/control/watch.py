@@ -405,5 +405,5 @@ def text_of(slot: bytes) -> str:
 def log_of(node: Node) -> str:
     """What names the numbers of this node's logs in cursors."""
     me = node.settings
-    owner = source_text(node.author.source) if node.stored else me.incarnation.hex()
+    owner = source_text(node.author.source) if node.durability.stored else me.incarnation.hex()
     return log_name(owner, me.cluster)

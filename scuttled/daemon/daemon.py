@@ -162,7 +162,7 @@ class Daemon:
                     with trio.move_on_after(RETIRE_S):
                         while not node.has_told_rows():
                             await progress.heard()
-                while not node.is_saved() and not node.failing:
+                while not node.durability.is_saved() and not node.durability.failing:
                     await progress.heard()
                 await parts.gossip.leave(f"{self.config.name} stops")
 

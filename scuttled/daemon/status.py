@@ -127,8 +127,8 @@ class Status:
             "storage": {
                 "path": str(storage.path) if storage else "",
                 "bytes": storage.bytes if storage else 0,
-                "unsaved": node.rows_unsaved,
-                "failing": node.failing,
+                "unsaved": node.durability.rows_unsaved,
+                "failing": node.durability.failing,
             },
             "flow": self.backpressure.facts(now),
             "rss_bytes": _rss_bytes(),

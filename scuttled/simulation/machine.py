@@ -130,7 +130,7 @@ class Machine:
         assert self.daemon is not None
         node, history = self.node, self.world.history
         self._synced = self.disk.log_bytes
-        node.alone = False  # so that all that was collected can be told by the floor
+        node.met_others()  # so that all that was collected can be told by the floor
         source = node.author.source
         history.forget_lost(node.models, self.name, source)
         self.witness = Witness(history, node, self.name)

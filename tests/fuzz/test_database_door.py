@@ -121,7 +121,7 @@ class DatabaseDoor(Door):
                 assert list(folder.glob(f"{FILE}.damaged-*"))
             storage.read_peers()
             node.create("more", "map")
-            while (batch := node.unsaved(clocks=True)) is not None:
+            while (batch := node.durability.unsaved(clocks=True)) is not None:
                 storage.write(batch)
                 node.saved(batch)
         finally:

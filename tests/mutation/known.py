@@ -38,6 +38,7 @@ TESTS = {
     "protocol/flow_control.py": _tests("sharing flow pacing"),
     # the node
     "node/node.py": _tests("node link members rejoining requests"),
+    "node/durability.py": _tests("node storage storage_faults saving"),
     "node/membership.py": _tests("members node rejoining"),
     "node/links.py": _tests("link gossip handshake"),
     "node/consistency.py": _tests("verifying"),
@@ -98,12 +99,12 @@ NAMED = [
     ),
     (
         "storage/flusher.py",
-        "if self.node.adrift and not self.node.failing:",
-        "if self.node.adrift:",
+        "if self.durability.adrift and not self.durability.failing:",
+        "if self.durability.adrift:",
     ),
     (
         "storage/flusher.py",
-        "            if node.adrift:\n                self.storage.unmark()\n",
+        "            if self.durability.adrift:\n                self.storage.unmark()\n",
         "",
     ),
     ("storage/database.py", "            self._unsure = True\n", ""),
@@ -149,9 +150,9 @@ EQUAL: dict[tuple[str, str, str], str] = {
         "if True:",
     ): "a list or `Pieces` holds the same; the latter saves memory for a whole state",
     (
-        "node/node.py",
-        "self._dirty[name] = model",
-        "pass",
+        "node/durability.py",
+        "        self.note_change(model)\n",
+        "",
     ): "`accepted` follows, but for the default model, which each start makes anew",
     (
         "replica/subscription.py",

@@ -567,7 +567,7 @@ def test_storage_gets_the_whole_in_one_batch_and_links_see_nothing_before(
     session.receive_clock(Session(a_map(5), SKEW_MS).clock_message())
     assert session.next_delta(PLENTY, NOW) is None
     assert values(default(a_node(1, disk=disk))) == {"mine": "v"}
-    batch = one.unsaved(clocks=False)
+    batch = one.durability.unsaved(clocks=False)
     assert batch is not None
     (part,) = [part for part in batch.models if part.name == "default"]
     assert part.replace

@@ -112,7 +112,7 @@ def test_a_save_that_was_under_way_does_not_bring_the_old_hlc_back() -> None:
         line.deliver(end)
     one.tend(NOW)
     write(one, "more")
-    batch = one.unsaved(clocks=True)
+    batch = one.durability.unsaved(clocks=True)
     assert batch is not None
     one.tend(AGREED)
     disk.write(batch)
