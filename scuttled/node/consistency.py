@@ -1,4 +1,4 @@
-"""Whether nodes that say the same of their clocks hold the same: `scuttled verify`.
+"""Consistency check: nodes that say the same of their clocks should hold the same.
 
     us                                   peer
     ASK model, at_ms, []   ------------>          hashes its model, a slice at a time
@@ -7,7 +7,8 @@
     ASK model, at_ms, [3, 77] --------->
                            <------------ TELL     the hash of each key in these buckets
 
-All work is in generators that the shell drives slice by slice (`step`), so that nothing stalls.
+`scuttled verify` asks for it. All work is in generators that the shell drives slice by slice
+(`step`), so that nothing stalls.
 """
 
 from collections import deque
@@ -36,7 +37,7 @@ Job = Generator[None, None, None]
 
 @dataclass(slots=True)
 class Finding:
-    """How a model on this node compares with a peer's."""
+    """Comparison of a model on this node with a peer's."""
 
     model: str
     node_id: NodeId
@@ -125,7 +126,8 @@ class ConsistencyCheck:
             self._add(self._answer(link, model, ask))
 
     def _told(self, link: Link, tell: Tell) -> None:
-        check, peer = self._checks.get(tell.number), link.peer
+        check = self._checks.get(tell.number)
+        peer = link.peer
         model = self.models.get(tell.model)
         if check is None or peer is None or not isinstance(model, Slots):
             return
@@ -158,7 +160,8 @@ class ConsistencyCheck:
     def _answer(self, link: Link, model: Slots, ask: Ask) -> Job:
         if ask.buckets:
             found = yield from rows(model, frozenset(ask.buckets), ask.at_ms)
-            told, size = {}, 0
+            told: dict[bytes, int] = {}
+            size = 0
             for slot, value in found.items():
                 size += _row_bytes(slot)
                 if size > ROWS_BYTES_MAX:
@@ -204,7 +207,7 @@ def _row_bytes(slot: bytes) -> int:
 
 
 def _may_be_cut(told: Mapping[bytes, int]) -> bool:
-    """Whether a peer that stops at ROWS_BYTES_MAX may have had more to tell."""
+    """True if a peer that stops at ROWS_BYTES_MAX may have had more to tell."""
     return sum(map(_row_bytes, told)) + _row_bytes(bytes(SLOT_BYTES_MAX)) > ROWS_BYTES_MAX
 
 

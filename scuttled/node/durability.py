@@ -28,7 +28,7 @@ ShowModel = Callable[[Scuttlebutt], None]
 
 
 class Durability:
-    """What storage lacks of a node's models, and how it goes on."""
+    """Durability of one node's models."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Durability:
         self.urgent = False
 
     def unsaved(self, *, clocks: bool) -> Batch | None:
-        """What storage lacks, as one transaction; None if it lacks nothing.
+        """The next transaction: what storage lacks; None if it lacks nothing.
 
         With `clocks` false only models with new updates: a saved clock may lag behind, since
         it then claims less than is there, and what a peer sends once more changes nothing.

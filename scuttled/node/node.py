@@ -69,7 +69,8 @@ class Node(Host[Link]):
         self._namesakes_told: set[str] = set()
         self.wall_ms = 0  # when `tend` was called last
         self.alone = True  # this state has never met another node: see `met_others`
-        self._announced_s = self._collected_s = -math.inf
+        self._announced_s = -math.inf
+        self._collected_s = -math.inf
 
     # --- models ---
 
@@ -191,7 +192,7 @@ class Node(Host[Link]):
     # --- as time passes ---
 
     def tend(self, now: Instant) -> None:
-        """What is to be done now and then: our rows in `_members`, and forgetting deletions."""
+        """Do what is due now and then: our rows in `_members`, clocks, forgetting deletions."""
         self.wall_ms = now.wall_ms
         since_s = now.mono_s - self._announced_s
         hurried = self.durability.end_hurry()
@@ -251,7 +252,7 @@ class Node(Host[Link]):
                 self._take_back(now)
 
     def _take_back(self, now: Instant) -> None:
-        """What is stamped in the future, and nobody takes, is issued anew under a new life."""
+        """Issue anew, under a new life, what is stamped in the future and nobody takes."""
         limit = (now.wall_ms + self.max_skew_ms) * TICKS_PER_MS
         models = list(self.models.values())
         report, changed, husks = take_back(models, self.author, now.wall_ms, limit)
@@ -306,7 +307,7 @@ class Node(Host[Link]):
         self.accepted(self.members.model)
 
     def has_told_rows(self) -> bool:
-        """Whether all linked peers have our rows."""
+        """True once all linked peers have our rows."""
         return not any(s.lag for link in self.links.values() if (s := link.sessions.get(MEMBERS)))
 
     def cluster_size(self, model: Scuttlebutt) -> int:
@@ -329,8 +330,12 @@ class Node(Host[Link]):
                 self.notices.took_over(report.peer, model.name, report.taken)
             else:
                 self.resets = [*self.resets, report][-RESETS_MAX:]
-                (self.notices.tell if report.lost_nothing else self.notices.warn)(report.words)
-            self.new_lives += bool(report.life)
+                if report.lost_nothing:
+                    self.notices.tell(report.words)
+                else:
+                    self.notices.warn(report.words)
+            if report.life:
+                self.new_lives += 1
             self._announce(now.wall_ms)
             self.accepted(model)
         for other in tuple(self.links.values()):
@@ -345,7 +350,8 @@ class Node(Host[Link]):
     # --- what a link wants of us ---
 
     def hello(self, now: Instant) -> Hello:
-        me, node_id = self.settings, self.author.node_id
+        me = self.settings
+        node_id = self.author.node_id
         return Hello(
             *PROTOCOL, me.cluster, node_id, me.incarnation, me.name, me.address, __version__,
             now.wall_ms, (RATES,), me.began_ms,
@@ -431,8 +437,7 @@ class Node(Host[Link]):
             self.notices.doubted(link.peer.name, model.name, received.doubted, link.heard_at)
         if received.refused and not model.is_system:
             who = {s: self.name_of(s) or source_text(s) for s in received.future}
-            now, limit_ms = link.heard_at, self.max_skew_ms
-            self.notices.refused_future(model.name, received, who, limit_ms, now)
+            self.notices.refused_future(model.name, received, who, self.max_skew_ms, link.heard_at)
         self.sharing.count(model.data_type, received.end - received.start)
         if received.end > received.start or delta.commit:
             self.accepted(model, urgent=False)

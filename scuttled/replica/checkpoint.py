@@ -92,7 +92,7 @@ class SavedModel:
 
 
 def model_batch(model: Scuttlebutt, *, clocks: bool) -> ModelBatch:
-    """What storage lacks of a model, up to SAVE_ENTRIES_MAX; the log notes it as taken.
+    """Batch of what storage lacks of a model, SAVE_ENTRIES_MAX at most; the log notes it as taken.
 
     `clocks` is whether the clock is to come along, if the log's end does.
     """

@@ -12,7 +12,7 @@ from scuttled.replica.version_vector import Clock
 
 
 class SavedMarks:
-    """How far the clock and the floor of a model are on disk."""
+    """Marks of how far the clock and the floor of a model are on disk."""
 
     __slots__ = ("clock", "floor_revision", "replaced", "revision")
 

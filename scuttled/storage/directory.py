@@ -42,7 +42,7 @@ _NO_MARK = b"-"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a state belongs to."""
+    """Identity that a state belongs to."""
 
     node_id: NodeId
     life: int
@@ -59,10 +59,8 @@ class Directory:
         try:
             self.found = self.places()  # before anything is written
             state = os.pread(self._lock, 1, _STATE_AT)
-            self.marked = state not in (
-                b"",
-                _NO_MARK,
-            )  # what is neither is damage: believe the worst
+            # What is neither is damage: believe the worst.
+            self.marked = state not in (b"", _NO_MARK)
             if not state:
                 self.enter()
         except OSError as error:
@@ -141,7 +139,8 @@ class Directory:
         """Rename the database and its companions; where it is now. Overwrites nothing."""
         when = datetime.fromtimestamp(now_ms // 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
         path = self.path / FILE
-        number, aside = 1, path.with_name(f"{FILE}.damaged-{when}")
+        number = 1
+        aside = path.with_name(f"{FILE}.damaged-{when}")
         while any(os.path.lexists(f"{aside}{suffix}") for suffix in COMPANIONS):
             number += 1
             aside = path.with_name(f"{FILE}.damaged-{when}.{number}")

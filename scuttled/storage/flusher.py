@@ -64,7 +64,8 @@ class Flusher:
                 self._found = None
             if node.twin_words:
                 self._take_another_id()
-            clocks, self._clocks = self._clocks, False
+            clocks = self._clocks
+            self._clocks = False
             while (batch := self.durability.unsaved(clocks=clocks)) is not None:
                 if not await self._save(batch):
                     await trio.sleep(self._retry_s)
@@ -103,7 +104,7 @@ class Flusher:
                 self._bell.ring()
 
     async def _save(self, batch: Batch) -> bool:
-        """Whether it is on disk. If not, it is to be tried again: soon if the database is new."""
+        """True if it is on disk. If not, it is to be tried again: soon if the database is new."""
         storage = self.storage
         try:
             if storage.sync == "full" or batch.slow:  # an fsync takes as long as it takes
@@ -191,8 +192,9 @@ class Flusher:
     # --- a damaged database ---
 
     def _begin_anew(self, found: Damaged) -> bool:
-        """Whether there is a fresh one."""
-        author, now = self.node.author, self.now()
+        """Set it aside; True if there is a fresh one."""
+        author = self.node.author
+        now = self.now()
         if now.mono_s - self._anew_at_s < ANEW_S:
             self._fails(found)
             return False
@@ -203,8 +205,8 @@ class Flusher:
         except StorageError as error:
             self._fails(error)
             return False
-        self._anew_at_s, wall_ms = now.mono_s, now.wall_ms
-        self.node.begin_anew(life, wall_ms)
+        self._anew_at_s = now.mono_s
+        self.node.begin_anew(life, now.wall_ms)
         logger.error(
             "%s; all that is in memory is saved anew, and this node goes on as life %d",
             self.storage.damage,

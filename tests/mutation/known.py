@@ -94,8 +94,8 @@ NAMED = [
     ("models/sequence.py", "self._fresh(goal + (goal > at))", "self._fresh(goal)"),
     (
         "storage/flusher.py",
-        "self._anew_at_s, wall_ms = now.mono_s, now.wall_ms",
-        "wall_ms = now.wall_ms",
+        "        self._anew_at_s = now.mono_s\n",
+        "",
     ),
     (
         "storage/flusher.py",
