@@ -121,9 +121,9 @@ class Status:
             "doubted": dict(node.doubted),
             "members": node.members.count(now.wall_ms),
             "deleted": waiting_deletions(node, now.wall_ms),
-            "resets": [_reset(report) for report in node.resets],
+            "resets": [_reset(report) for report in node.replaced.resets],
             "ahead_ms": node.time.ahead_ms,
-            "taken_back": [_taken_back(report) for report in node.taken_back],
+            "taken_back": [_taken_back(report) for report in node.replaced.taken_back],
             "storage": {
                 "path": str(storage.path) if storage else "",
                 "bytes": storage.bytes if storage else 0,

@@ -112,7 +112,8 @@ class Membership:
         self.forgot_me = False  # our row was deleted; until it is written again
         self.retired = False  # our rows are gone for good
         self.leapt_ms = 0  # of the wall clock, since the rows were read: nobody is silent for that
-        self._seen = 0
+        self._seen = 0  # position in the log of rows, below which all were read
+        self._namesakes_told: set[str] = set()
         self._told: dict[str, tuple[Clock, int]] = {}  # by model, the clock in our row, as of then
 
     # --- reading ---
@@ -218,6 +219,13 @@ class Membership:
                     shared.add(member.name)
                 places.add(member.address)
         return shared
+
+    def new_namesakes(self, wall_ms: int) -> list[str]:
+        """Those names that were not told yet since there is more than one member of that name."""
+        shared = self.namesakes(wall_ms)
+        new = sorted(shared - self._namesakes_told)
+        self._namesakes_told = shared
+        return new
 
     # --- writing ---
 

@@ -14,11 +14,12 @@ from scuttled.models.map import Map
 from scuttled.models.registry import MODELS, make_model
 from scuttled.node.consistency import ConsistencyCheck
 from scuttled.node.durability import Durability
-from scuttled.node.future import TakenBack, take_back
+from scuttled.node.future import take_back
 from scuttled.node.leases import renew_leases
 from scuttled.node.links import Links
 from scuttled.node.membership import FORGOTTEN, MEMBERS, Membership, NodeSettings
 from scuttled.node.notices import Notices
+from scuttled.node.replaced_states import ReplacedStates
 from scuttled.node.subscribers import Subscribers, Subscription, Waker
 from scuttled.node.timekeeping import Timekeeping
 from scuttled.protocol.flow_control import RATES, FlowControl
@@ -29,15 +30,13 @@ from scuttled.protocol.messages import PROTOCOL, Ask, Code, Delta, Hello, Tell
 from scuttled.replica.checkpoint import Batch, SavedModel
 from scuttled.replica.hlc import Author
 from scuttled.replica.rejoin import Rejoined, rejoin
-from scuttled.replica.scuttlebutt import Husk, Received, Scuttlebutt
+from scuttled.replica.scuttlebutt import Received, Scuttlebutt
 from scuttled.replica.slots import Slots
 from scuttled.replica.update import TICKS_PER_MS, Instant, NodeId, Source, node_of, source_text
 from scuttled.version import __version__
 
 DEFAULT_MODEL = "default"
 MODELS_MAX = 1024
-RESETS_MAX = 20  # reports kept
-SHED_PER_CALL = 40_000  # updates of a state that was replaced: some 5 ms
 COLLECT_S = 1.0  # between looks for deletions that nobody needs any more
 
 
@@ -59,14 +58,11 @@ class Node(Host[Link]):
         self.future = 0  # updates refused as of the future so far
         self.doubted: Counter[str] = Counter()  # updates not believed so far, by cause
         self.new_lives = 0
-        self.resets: list[Rejoined] = []
+        self.replaced = ReplacedStates()
         self.time = Timekeeping(settings.max_skew_ms)
-        self.taken_back: list[TakenBack] = []
         self._begun_at: dict[str, int] = {}  # ends of the logs that were loaded
-        self._husks: list[Husk] = []  # what models were before
         self.verifier = ConsistencyCheck(self.models, self.links, self.made_progress)
         self.twin_words = ""  # an older node has our id
-        self._namesakes_told: set[str] = set()
         self.wall_ms = 0  # when `tend` was called last
         self.alone = True  # this state has never met another node: see `met_others`
         self._announced_s = -math.inf
@@ -159,8 +155,7 @@ class Node(Host[Link]):
         self.durability.accepted(model, urgent=urgent)
 
     def _tell_links(self, model: Scuttlebutt) -> None:
-        for link in self.links.values():
-            link.model_changed(model)
+        self.links.model_changed(model)
         self.made_progress()
 
     def subscribe(self, wake: Waker, *, saved: bool = False) -> Subscription:
@@ -202,7 +197,7 @@ class Node(Host[Link]):
                 self.notices.warn(FORGOTTEN)
             self._announce(now.wall_ms)
         self._keep_time(now)
-        self._husks = [husk for husk in self._husks if husk.shed(SHED_PER_CALL)]
+        self.replaced.shed()
         self.notices.tell_taken()
         if now.mono_s - self._collected_s >= COLLECT_S:
             self._collected_s = now.mono_s
@@ -213,10 +208,8 @@ class Node(Host[Link]):
         """Forget who is gone for good, and warn of two that bear one name."""
         if self.members.forget_ghosts(wall_ms):
             self.accepted(self.members.model, urgent=False)
-        namesakes = self.members.namesakes(wall_ms)
-        for name in sorted(namesakes - self._namesakes_told):
+        for name in self.members.new_namesakes(wall_ms):
             self.notices.warn(f"more than one member is named {name} (hint: scuttled members)")
-        self._namesakes_told = namesakes
 
     def _collect(self, wall_ms: int) -> None:
         for model in self.user_models():
@@ -256,8 +249,8 @@ class Node(Host[Link]):
         limit = (now.wall_ms + self.max_skew_ms) * TICKS_PER_MS
         models = list(self.models.values())
         report, changed, husks = take_back(models, self.author, now.wall_ms, limit)
-        self._husks += husks
-        self.taken_back = [*self.taken_back, report][-RESETS_MAX:]
+        self.replaced.let_go(husks)
+        self.replaced.note_taken_back(report)
         self.new_lives += 1
         self.durability.hlc_fell()
         self.notices.warn(report.words)
@@ -266,8 +259,7 @@ class Node(Host[Link]):
         for model in changed:
             self.accepted(model)
         self._announce(now.wall_ms)
-        for link in tuple(self.links.values()):
-            link.close(Code.AFRESH, f"{self.settings.name} has taken back its future")
+        self.links.begin_afresh(f"{self.settings.name} has taken back its future")
 
     def hurry(self, model: Scuttlebutt) -> None:
         """A writer waits until others have on disk what this model holds now."""
@@ -306,10 +298,6 @@ class Node(Host[Link]):
         self.members.retire(wall_ms)
         self.accepted(self.members.model)
 
-    def has_told_rows(self) -> bool:
-        """True once all linked peers have our rows."""
-        return not any(s.lag for link in self.links.values() if (s := link.sessions.get(MEMBERS)))
-
     def cluster_size(self, model: Scuttlebutt) -> int:
         return self.members.count_above_floor(model, self.wall_ms)
 
@@ -324,12 +312,13 @@ class Node(Host[Link]):
         was_empty = not (len(model.clock) or len(model.floor) or model.log.live or under_way)
         if not under_way:  # else the last one is not on disk yet: come again
             report = Rejoined(model.name, link.peer.name, now.wall_ms)
-            self._husks.append(rejoin(model, whole, self.author, self.settings.rejoin, report))
+            husk = rejoin(model, whole, self.author, self.settings.rejoin, report)
+            self.replaced.let_go([husk])
             self.sharing.count(model.data_type, report.taken)
             if was_empty:
                 self.notices.took_over(report.peer, model.name, report.taken)
             else:
-                self.resets = [*self.resets, report][-RESETS_MAX:]
+                self.replaced.note_reset(report)
                 if report.lost_nothing:
                     self.notices.tell(report.words)
                 else:
@@ -338,11 +327,11 @@ class Node(Host[Link]):
                 self.new_lives += 1
             self._announce(now.wall_ms)
             self.accepted(model)
-        for other in tuple(self.links.values()):
-            if was_empty:
+        if was_empty:
+            for other in tuple(self.links.values()):
                 other.start_afresh(model)
-            else:
-                other.close(Code.AFRESH, f"{self.settings.name} was reset and starts afresh")
+        else:
+            self.links.begin_afresh(f"{self.settings.name} was reset and starts afresh")
 
     def name_of(self, source: Source) -> str:
         return self.members.names.get(node_of(source), "")
@@ -423,8 +412,7 @@ class Node(Host[Link]):
         self.author.node_id = node_id
         self.author.live_as(1)
         self._announce(wall_ms)
-        for link in tuple(self.links.values()):
-            link.close(Code.AFRESH, f"{self.settings.name} has taken another id")
+        self.links.begin_afresh(f"{self.settings.name} has taken another id")
 
     def verify(self, link: Link, message: Ask | Tell) -> None:
         self.verifier.hear(link, message)
