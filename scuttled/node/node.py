@@ -1,8 +1,8 @@
 """The doorway: what holds a daemon's models and links, and through which every update passes (I6).
 
 Plain and synchronous, so that the simulator runs this very code. A local write and a peer's DELTA
-end in the same `accepted`: readers of the model's log are woken, storage first. When storage has
-written (`saved`), links are woken: what is not on disk is not sent (I5). Waking never does work.
+end in the same `accepted`: watchers are woken, and storage. When storage has written (`saved`),
+links are woken: what is not on disk is not sent (I5). Waking never does work.
 """
 
 import math
