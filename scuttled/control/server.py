@@ -215,7 +215,7 @@ class Connection:
                 else:
                     self._unsaved.append((result, i))
                     self._hear_progress()
-                    if self.node.failing:
+                    if self.node.durability.failing:
                         self._bell.ring()
             case Waiting():
                 if len(self._waiting) >= STREAMS_MAX:
@@ -282,8 +282,8 @@ class Connection:
         while self._unsaved and self._unsaved[0][0].saved:
             answer, i = self._unsaved.popleft()
             self._answers += _frame(i, {"ok": answer.ok})
-        if self._unsaved and self.node.failing:
-            error = {"error": _told(_not_on_disk(self.node.failing))}
+        if self._unsaved and self.node.durability.failing:
+            error = {"error": _told(_not_on_disk(self.node.durability.failing))}
             for _, i in self._unsaved:
                 self._answers += _frame(i, error)
             self._unsaved.clear()
@@ -308,7 +308,7 @@ class Connection:
 
     def _outcome(self, waiting: Waiting, now: Instant) -> dict[str, Any] | None:
         """What is to be said to who waits; None as long as it is too early."""
-        failing = self.node.failing
+        failing = self.node.durability.failing
         if waiting.holds(now):
             return {"ok": waiting.answer(now)}
         if failing and not Answer({}, waiting.until).saved:

@@ -19,6 +19,7 @@ from scuttled.daemon.state import State
 from scuttled.daemon.upkeep import Upkeep
 from scuttled.errors import StorageError
 from scuttled.gossip.targets import Target
+from scuttled.node.membership import MEMBERS
 from scuttled.runtime import systemd
 from scuttled.runtime.causes import first_error
 from scuttled.runtime.environment import Environment
@@ -160,9 +161,9 @@ class Daemon:
                 if self.config.memory:  # its id is gone with it: nobody is to wait for it
                     node.retire(self.environment.now().wall_ms)
                     with trio.move_on_after(RETIRE_S):
-                        while not node.has_told_rows():
+                        while not node.links.have_all_of(MEMBERS):
                             await progress.heard()
-                while not node.is_saved() and not node.failing:
+                while not node.durability.is_saved() and not node.durability.failing:
                     await progress.heard()
                 await parts.gossip.leave(f"{self.config.name} stops")
 

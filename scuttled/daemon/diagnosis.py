@@ -57,7 +57,7 @@ class Diagnosis:
         To look at deletions costs some milliseconds a model: what was found may be so old.
         """
         found = []
-        if failing := self.node.failing:
+        if failing := self.node.durability.failing:
             found.append(Problem("disk", f"the disk fails: {failing}", DISK_HINT))
         if words := self.node.time.odd_one:
             found.append(Problem("clock", words, CLOCK_HINT))

@@ -124,7 +124,7 @@ class StartUp:
         node = self._make_node(state, listen)
         state.keep(node)
         tending = Wakeup()
-        node.wake_tending = tending.ring
+        node.subscribe_tending(tending.ring)
 
         gossip = Gossip(node, insecure=config.insecure, environment=environment, listen=listen)
         backpressure = Backpressure(node, config.enforce)

@@ -78,7 +78,7 @@ class Upkeep:
     async def _keep_verifying(self) -> None:
         """Compare models, for us and for peers, a slice at a time."""
         asked = Wakeup()
-        self.node.verifier.wake = asked.ring
+        self.node.verifier.subscribe(asked.ring)
         while True:
             await asked.heard()
             while self.node.verifier.step():

@@ -26,6 +26,7 @@ from scuttled.replica.scuttlebutt import Scuttlebutt
 from scuttled.replica.sources import check_together
 from scuttled.replica.update import TICKS_PER_MS, Source, Stamp, stamp
 from scuttled.replica.version_vector import Clock
+from scuttled.runtime.whole_file import replacing, sync_folder
 
 DUMP_BYTES = 64 << 10  # of updates, in one frame
 READ_BYTES = 256 << 10
@@ -93,21 +94,11 @@ def write_whole(path: Path, data: bytes) -> None:
     """Put that into a file, in the place of what it held; on an error that is left as it was."""
     path = path.resolve()  # behind a link
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with part.open("xb") as out:
-            if path.exists():
-                os.fchmod(out.fileno(), path.stat().st_mode & 0o7777)
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with replacing(path, part) as out:
+        if path.exists():
+            os.fchmod(out.fileno(), path.stat().st_mode & 0o7777)
+        out.write(data)
+    sync_folder(path.parent)
 
 
 def load(model: Scuttlebutt, file: str | os.PathLike[str] | IO[bytes]) -> int:

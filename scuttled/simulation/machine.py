@@ -130,7 +130,7 @@ class Machine:
         assert self.daemon is not None
         node, history = self.node, self.world.history
         self._synced = self.disk.log_bytes
-        node.alone = False  # so that all that was collected can be told by the floor
+        node.met_others()  # so that all that was collected can be told by the floor
         source = node.author.source
         history.forget_lost(node.models, self.name, source)
         self.witness = Witness(history, node, self.name)
@@ -146,7 +146,7 @@ class Machine:
     @property
     def resets_all(self) -> int:
         """Over all its runs."""
-        return self.resets + (len(self.node.resets) if self.is_up else 0)
+        return self.resets + (len(self.node.replaced.resets) if self.is_up else 0)
 
     async def kill(self, *, power: bool = False) -> None:
         """Gone in an instant, whatever it still does; what was sent may still arrive, in part."""
@@ -169,7 +169,7 @@ class Machine:
         node = self.node
         self._looking.close()
         self._look()
-        self.resets += len(node.resets)
+        self.resets += len(node.replaced.resets)
         self.world.history.note_acknowledged(node.models, self.name)
 
 

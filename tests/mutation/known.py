@@ -45,7 +45,7 @@ TESTS = {
     "replica/signatures.py": _tests("replica/signatures library/model_file"),
     "replica/fingerprint.py": _tests("replica/fingerprint node/consistency"),
     "replica/rejoin.py": _tests("replica/rejoin"),
-    "replica/unsaved.py": _tests("replica/checkpoint node/node storage/storage"),
+    "replica/checkpoint.py": _tests("replica/checkpoint node/node storage/storage"),
     # between nodes
     "protocol/codec.py": _tests("protocol/codec protocol/link protocol/session protocol/handshake"),
     "protocol/flow_codec.py": _tests("protocol/codec protocol/flow_control protocol/rate_law"),
@@ -69,7 +69,6 @@ TESTS = {
     "node/consistency.py": _tests("node/consistency"),
     # storage
     "storage/storage.py": _tests("storage/storage storage/faults storage/power_cuts daemon/daemon"),
-    "replica/checkpoint.py": _tests("storage/storage replica/checkpoint"),
     "storage/database.py": _tests("storage/storage storage/faults storage/power_cuts"),
     "storage/directory.py": _tests("storage/storage storage/faults storage/power_cuts"),
     "storage/schema.py": _tests("storage/storage storage/faults"),
@@ -123,17 +122,17 @@ NAMED = [
     ("models/sequence.py", "self._fresh(goal + (goal > at))", "self._fresh(goal)"),
     (
         "storage/flusher.py",
-        "self._anew_at_s, wall_ms = now.mono_s, now.wall_ms",
-        "wall_ms = now.wall_ms",
+        "        self._anew_at_s = now.mono_s\n",
+        "",
     ),
     (
         "storage/flusher.py",
-        "if self.node.adrift and not self.node.failing:",
-        "if self.node.adrift:",
+        "if self.durability.adrift and not self.durability.failing:",
+        "if self.durability.adrift:",
     ),
     (
         "storage/flusher.py",
-        "            if node.adrift:\n                self.storage.unmark()\n",
+        "            if self.durability.adrift:\n                self.storage.unmark()\n",
         "",
     ),
     ("storage/database.py", "            self._unsure = True\n", ""),
@@ -174,14 +173,14 @@ EQUAL: dict[tuple[str, str, str], str] = {
         "CHECKPOINT_BYTES = 17 << 20",
     ): "a figure and no rule",
     (
-        "replica/unsaved.py",
-        "if not model.replaced:",
+        "replica/checkpoint.py",
+        "if not whole:",
         "if True:",
     ): "a list or `Pieces` holds the same; the latter saves memory for a whole state",
     (
-        "node/node.py",
-        "self._dirty[name] = model",
-        "pass",
+        "node/durability.py",
+        "        self.note_change(model)\n",
+        "",
     ): "`accepted` follows, but for the default model, which each start makes anew",
     (
         "replica/subscription.py",

@@ -36,7 +36,7 @@ def begun(storage: Storage) -> Node:
 
 def kept(node: Node, storage: Storage) -> None:
     """Save all, as the daemon does."""
-    while (batch := node.unsaved(clocks=True)) is not None:
+    while (batch := node.durability.unsaved(clocks=True)) is not None:
         storage.write(batch)
         node.saved(batch)
 

@@ -289,14 +289,14 @@ async def test_at_the_end_what_was_asked_by_then_is_answered_and_nothing_else(ro
 @on_sockets
 async def test_at_the_end_a_write_is_answered_only_once_it_is_on_disk(room: Room) -> None:
     model = room.member.map
-    model.log.stored = room.member.node.stored = True
+    model.log.stored = room.member.node.durability.stored = True
     async with room.caller() as caller, trio.open_nursery() as nursery:
         await caller.say(_set(1))
         nursery.start_soon(room.control.finish)
         with trio.move_on_after(0.05) as early:
             await caller.heard()
         assert early.cancelled_caught
-        batch = room.member.node.unsaved(clocks=True)
+        batch = room.member.node.durability.unsaved(clocks=True)
         assert batch is not None
         room.member.node.saved(batch)
         assert [message["id"] for message in await caller.rest()] == [1]
