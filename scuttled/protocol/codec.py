@@ -1,18 +1,19 @@
 """Messages as bytes between nodes.
 
-    frame:  | length u32 BE | msgpack [type, ...] |
+    body of a frame:  | msgpack [type, ...] |
 
 Everything that comes in is checked here, so that the rooms above handle only messages of the
 right shape. Records inside a DELTA stay the byte strings they are.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, assert_never
 
 import msgpack
 
 from scuttled.errors import RemoteProtocolError
+from scuttled.length_prefixed import HEADER_BYTES
 from scuttled.printable import has_control, one_line
 from scuttled.protocol.flow_codec import read_told, told_fields
 from scuttled.protocol.messages import (
@@ -50,14 +51,13 @@ FEATURES_MAX = 64  # that one HELLO names
 
 HELLO, CLOCK, DELTA, HAVE, PING, PONG, BYE, ERROR, RESET, ASK, TELL = range(1, 12)
 
-_HEADER = 4
 _pack = msgpack.Packer(autoreset=True).pack
 
 
 def encode(message: Message) -> bytes:
     body: bytes = _pack(_fields(message))
     assert len(body) <= FRAME_BYTES_MAX, f"made a frame of {len(body)} bytes"
-    return len(body).to_bytes(_HEADER, "big") + body
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
 def _fields(message: Message) -> list[Any]:
@@ -92,53 +92,6 @@ def _fields(message: Message) -> list[Any]:
             ]  # fmt: skip
         case _:
             assert_never(message)
-
-
-class Frames:
-    """Takes bytes as they come, gives messages.
-
-    Raises RemoteProtocolError at the first thing that is wrong; the stream is then to be closed.
-    """
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._max = HELLO_BYTES_MAX
-
-    def trust(self) -> None:
-        """The other end said HELLO and was accepted: frames may be large."""
-        self._max = FRAME_BYTES_MAX
-
-    @property
-    def halfway(self) -> int:
-        """Bytes of a frame that has not come whole."""
-        return len(self._buffer)
-
-    def feed(self, data: bytes) -> Iterator[Message]:
-        buffer = self._buffer
-        buffer += data
-        start = 0
-        try:
-            while len(buffer) - start >= _HEADER:
-                size = int.from_bytes(buffer[start : start + _HEADER], "big")
-                if size > self._max:
-                    raise RemoteProtocolError(_oversize(bytes(buffer[start:]), size, self._max))
-                end = start + _HEADER + size
-                if len(buffer) < end:
-                    break
-                body = bytes(memoryview(buffer)[start + _HEADER : end])
-                start = end
-                yield decode(body)
-        finally:
-            del buffer[:start]
-
-
-def _oversize(data: bytes, size: int, most: int) -> str:
-    words = f"frame of {size} bytes, at most {most}"
-    if data[:4] in (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"):
-        return f"{words}: this is HTTP, and the port speaks scuttled"
-    if data[:2] == b"\x16\x03":
-        return f"{words}: this is TLS, and the port speaks plain scuttled"
-    return words
 
 
 def decode(body: bytes) -> Message:

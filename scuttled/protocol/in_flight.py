@@ -11,6 +11,8 @@ from collections import deque
 from math import inf
 from typing import NamedTuple
 
+from scuttled.protocol.codec import FRAME_BYTES_MAX
+
 WINDOW_BYTES = 512 << 10  # under way
 STALL_S = 0.25  # under way for this long (and two round trips), the sender waits
 FLIGHT_MAX = 1024  # DELTAs remembered one by one until they are acknowledged
@@ -72,6 +74,13 @@ class Flight:
         self.stall_s = STALL_S + 2 * rtt_s
         while self._pace and self._pace[0].drawn_s <= before_s:
             self._pace_bytes -= self._pace.popleft().size
+
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """What is held, and the most that may be: a window, and one frame drawn just below it."""
+        return {
+            "deltas under way": (len(self._drawn), FLIGHT_MAX),
+            "bytes under way": (self._pace_bytes, WINDOW_BYTES + FRAME_BYTES_MAX),
+        }
 
     def paused(self, now_s: float) -> bool:
         """Whether too much is under way; an acknowledgement or `delivered` ends it."""

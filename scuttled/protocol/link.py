@@ -15,6 +15,7 @@ from typing import assert_never
 
 from scuttled.errors import RemoteProtocolError, TooManySources
 from scuttled.protocol import codec
+from scuttled.protocol.framing import Frames
 from scuttled.protocol.handshake import Refusal, Twin, check_hello, directions
 from scuttled.protocol.heartbeat import Heartbeat, clocks_hash
 from scuttled.protocol.host import End, Host
@@ -67,7 +68,7 @@ class Link:
         self.began = self.heard_at = now
         self.pulse = Heartbeat(now)
         self.bytes_in = self.bytes_out = self.updates_in = self.updates_out = 0
-        self._frames = codec.Frames()
+        self._frames = Frames()
         self._outbox: deque[Message] = deque()
         self._to_open: dict[str, Scuttlebutt] = {}
         self._held_back = False  # CLOCKs of ours: see Host
@@ -180,6 +181,15 @@ class Link:
             last_words = Bye if code in PARTING else ErrorMessage
             self._outbox = deque([last_words(code, words[: codec.WORDS_MAX])])
             self.wake()
+
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """What is held of each kind while the link goes on, and the most that may be (I7)."""
+        return {
+            **self._frames.bounds(),
+            "messages in the outbox": (len(self._outbox), OUTBOX_MAX),
+            "models that stopped": (len(self.stopped), STOPPED_MAX),
+            "refusals to be told": (len(self._to_refuse), len(self.stopped)),
+        }
 
     @property
     def synced(self) -> bool:

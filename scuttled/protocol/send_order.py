@@ -41,6 +41,10 @@ class Turns:
         """Nothing that stands in the log was sent early."""
         self._early.clear()
 
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """What is held, and the most that may be (I7)."""
+        return {"positions sent early": (len(self._early), EARLY_MAX)}
+
     def forget_below(self, cursor: int) -> None:
         """Make room, if there is none, by what was stepped over."""
         if len(self._early) >= EARLY_MAX:

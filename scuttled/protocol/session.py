@@ -368,6 +368,17 @@ class Session:
 
     # --- how far we are ---
 
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """What is held of each kind, and the most that may be (I7)."""
+        return {
+            "stretches to skip": (len(self._skips), SKIPS_MAX),
+            "sources that the peer has": (len(self.theirs), 2 * SOURCES_MAX),  # its and ours
+            "sources that it confirmed": (len(self.confirmed), SOURCES_MAX),
+            "sources that were refused": (len(self.future), SOURCES_MAX),
+            **self._turns.bounds(),
+            **self.flight.bounds(),
+        }
+
     @property
     def acked(self) -> int:
         """Below this position the peer has all of our log on disk, or it came from there."""

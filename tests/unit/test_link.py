@@ -26,6 +26,7 @@ from scuttled.errors import Refused, RemoteProtocolError
 from scuttled.models.registry import MODELS
 from scuttled.node.node import MODELS_MAX, Node
 from scuttled.protocol import codec, heartbeat, in_flight, link, session
+from scuttled.protocol.framing import Frames
 from scuttled.protocol.handshake import Refusal, check_hello
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import (
@@ -62,7 +63,7 @@ def tell(line: Line, end: int, *messages: Message, now: Instant = NOW) -> None:
 def said(line: Line, end: int, now: Instant = NOW) -> list[Message]:
     """What this end has to say by now, which is then lost."""
     line.draw(end, now)
-    frames = codec.Frames()
+    frames = Frames()
     frames.trust()
     data, line.under_way[end] = line.under_way[end], b""
     return list(frames.feed(data))
