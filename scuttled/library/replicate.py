@@ -28,7 +28,7 @@ from scuttled.protocol.session import Session
 from scuttled.replica.rejoin import Rejoin, Rejoined, rejoin
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
 from scuttled.replica.slots import Slots
-from scuttled.replica.update import Instant, Source
+from scuttled.replica.update import Instant, NodeId, Source
 from scuttled.runtime.bell import Wakeup, read_clocks
 from scuttled.version import __version__
 
@@ -97,7 +97,7 @@ class _Bearer(Host[Link]):
     def heard(self, link: Link, model: Scuttlebutt, delta: Delta, received: Received) -> None:
         link.model_changed(model)  # there is something to acknowledge; others were told by it
 
-    def twin(self, words: str) -> None:
+    def twin(self, node_id: NodeId, words: str) -> None:
         pass  # the link is over, and says why
 
     def verify(self, link: Link, message: Ask | Tell) -> None:

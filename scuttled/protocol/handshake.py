@@ -9,7 +9,7 @@ from typing import Literal
 
 from scuttled.errors import RemoteProtocolError, ScuttledError
 from scuttled.protocol.messages import ClockMessage, Code, Hello
-from scuttled.replica.update import Source
+from scuttled.replica.update import NodeId, Source
 
 
 class Refusal(ScuttledError):
@@ -22,6 +22,10 @@ class Refusal(ScuttledError):
 
 class Twin(Refusal):
     """The other node has our id and was started before us: we have to take another one."""
+
+    def __init__(self, node_id: NodeId, words: str) -> None:
+        super().__init__(Code.AFRESH, words)
+        self.node_id = node_id
 
 
 def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
@@ -41,7 +45,7 @@ def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
             raise Refusal(Code.SELF, "that address is this very node")
         words = _two_live(mine, theirs)
         if (mine.began_ms, mine.incarnation) > (theirs.began_ms, theirs.incarnation):
-            raise Twin(Code.AFRESH, f"{words}; {mine.name}, started later, takes another")
+            raise Twin(mine.node_id, f"{words}; {mine.name}, started later, takes another")
         raise Refusal(Code.TWIN, f"{words}; {theirs.name}, started later, has to take another")
     skew = theirs.wall_ms - mine.wall_ms
     if abs(skew) > max_skew_ms:

@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 from scuttled.protocol.flow_control import FlowControl
 from scuttled.protocol.messages import Ask, Code, Delta, Hello, Tell
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
-from scuttled.replica.update import Instant, Source
+from scuttled.replica.update import Instant, NodeId, Source
 
 LinkT = TypeVar("LinkT")  # Link, which stands above this room
 
@@ -57,8 +57,10 @@ class Host(ABC, Generic[LinkT]):
         """A DELTA was merged: readers are to be woken, and what was refused be told."""
 
     @abstractmethod
-    def twin(self, words: str) -> None:
-        """An older live node has our id: take another one."""
+    def twin(self, node_id: NodeId, words: str) -> None:
+        """An older live node has that id, by which a link of ours was known: take another one,
+        if it is still ours.
+        """
 
     @abstractmethod
     def verify(self, link: LinkT, message: Ask | Tell) -> None:

@@ -37,7 +37,7 @@ from scuttled.protocol.messages import (
 )
 from scuttled.protocol.session import Session
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
-from scuttled.replica.update import Instant
+from scuttled.replica.update import Instant, NodeId
 
 DRAW_BYTES = 64 << 10  # drawn for one write; bounds how long others wait
 HAVE_DELAY_S = 0.05  # acknowledgements are collected for so long...
@@ -77,8 +77,9 @@ class Link:
         self._have_at: float | None = None
         self._have_bytes = 0
         self._armed_s = 0.0  # the timer that the shell was last told
+        self._known_as: NodeId | None = None  # the id in the HELLO that we have said
         if dialled:
-            self._outbox.append(host.hello(now))
+            self._greet(host.hello(now))
 
     # --- what the shell calls ---
 
@@ -99,7 +100,7 @@ class Link:
                 if refusal.reason == Code.SKEW and not self.dialled:
                     self._outbox.appendleft(self.host.hello(now))  # the peer, too, sees how far
                 if isinstance(refusal, Twin):
-                    self.host.twin(refusal.message)
+                    self.host.twin(refusal.node_id, refusal.message)
             except TooManySources as error:
                 self._refuse_model(error.model, Code.SOURCES, error.message)
 
@@ -273,7 +274,11 @@ class Link:
             if self.dialled:
                 self._establish(now)
             else:
-                self._outbox.append(mine)
+                self._greet(mine)
+
+    def _greet(self, mine: Hello) -> None:
+        self._known_as = mine.node_id
+        self._outbox.append(mine)
 
     def _establish(self, now: Instant) -> None:
         self.host.establish(self, now)
@@ -287,8 +292,9 @@ class Link:
         self._ping(now)
 
     def _over(self, code: int, words: str) -> None:
-        if code == Code.TWIN:
-            self.host.twin(words)
+        # It is about the id in our HELLO, whatever the words are, and by now we may have another.
+        if code == Code.TWIN and self._known_as is not None:
+            self.host.twin(self._known_as, words)
         self.ended = End(Code(code) if code in set(Code) else Code.PROTOCOL, words, by_peer=True)
 
     def _take_clock(self, message: ClockMessage) -> None:

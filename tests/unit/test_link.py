@@ -13,6 +13,7 @@ from scenes import (
     at,
     default,
     examples,
+    node_id,
     put,
     record,
     save,
@@ -229,6 +230,35 @@ def test_what_comes_after_the_end_is_not_taken() -> None:
     other = linked()
     tell(other, 1, Bye(99, "of a later version"))
     assert other.links[1].ended == (Code.PROTOCOL, "of a later version", True)
+
+
+# --- two live nodes of one id --------------------------------------------------------------------
+
+
+def test_a_twin_is_detected_in_whatever_words_it_is_told() -> None:
+    line = linked()
+    tell(line, 0, ErrorMessage(Code.TWIN, "pick another id"))
+    assert line.nodes[0].twin_words == "pick another id"
+
+
+def test_who_is_told_of_a_twin_before_the_other_end_says_hello_yields_as_well() -> None:
+    line = Line(a_node(1), a_node(1, incarnation=b"another!"))
+    tell(line, 0, ErrorMessage(Code.TWIN, "pick another id"))
+    assert line.nodes[0].twin_words == "pick another id"
+
+
+def test_a_twin_of_an_id_that_was_given_up_since_is_none() -> None:
+    line = Line(a_node(1), a_node(2))
+    line.nodes[0].live_elsewhere(node_id(3), WALL)
+    words = f"two live nodes have the id {node_id(3).hex()}"
+    tell(line, 0, ErrorMessage(Code.TWIN, words))
+    assert line.nodes[0].twin_words == ""
+
+
+def test_who_never_said_its_id_on_a_connection_has_no_twin_there() -> None:
+    line = Line(a_node(1), a_node(2))
+    tell(line, 1, ErrorMessage(Code.TWIN, f"two live nodes have the id {node_id(2).hex()}"))
+    assert line.nodes[1].twin_words == ""
 
 
 # --- models --------------------------------------------------------------------------------------
