@@ -20,7 +20,7 @@ from scuttled.library.models import MAX_SKEW_MS
 from scuttled.printable import has_control
 from scuttled.protocol import codec
 from scuttled.protocol.codec import HELLO_BYTES_MAX, LABEL_MAX, META_MAX
-from scuttled.protocol.handshake import RECEIVE_ONLY, SEND_ONLY, Refusal
+from scuttled.protocol.handshake import DONE, RECEIVE_ONLY, SEND_ONLY, Refusal
 from scuttled.protocol.host import End, Host
 from scuttled.protocol.link import SILENCE_S, Link
 from scuttled.protocol.messages import PROTOCOL, Ask, Code, Delta, Hello, Tell
@@ -33,7 +33,7 @@ from scuttled.runtime.bell import Wakeup, read_clocks
 from scuttled.version import __version__
 
 RECEIVE_BYTES = 64 << 10
-DONE = "both ends have all there is"
+DONE_WORDS = "both ends have all there is"
 PARTING_S = 1.0  # for the last words
 LEAVING_S = 2.0  # without an acknowledgement, after `dispose`, of what was written before
 TIMER_S = 0.001
@@ -156,7 +156,7 @@ async def replicate(
     await call.run(held.values())
     end = link.ended
     assert end is not None
-    if end.code not in (Code.LEAVING, Code.AFRESH) and not call.closed:
+    if end.code not in (Code.LEAVING, Code.AFRESH, Code.DONE) and not call.closed:
         raise (Refused if end.by_peer or link.stopped else RemoteProtocolError)(end.words)
     synced = call.synced and (call.done or call.has_all())
     return Replicated(synced, link.updates_in, link.updates_out, end.words, call.left_out)
@@ -208,7 +208,7 @@ def _hello(
     if (size := len(said.encode())) > META_MAX:
         raise UsageError(f"meta of {size} bytes, at most {META_MAX}")
     known = zip((SEND_ONLY, RECEIVE_ONLY), one_way, strict=True)
-    features = tuple(feature for feature, wanted in known if wanted)
+    features = (*(feature for feature, wanted in known if wanted), DONE)
     now = read_clocks()
     hello = Hello(
         *PROTOCOL, cluster, author.node_id, secrets.token_bytes(8), name or author.node_id.hex(),
@@ -356,15 +356,14 @@ class _Call:
                     self.on_left_out(name, words)
         if len(self.left_out) == len(self._names):
             link.close(Code.TYPE, "; ".join(self.left_out.values()))
-        # Older peers have no other sign for it than these words.
-        self.done = link.ended is not None and link.ended.words == DONE
+        self.done = _is_done(link)
         if not self.synced and link.up and (self.done or self.has_all()):
             self.synced = True
             if self.on_synced:
                 self.on_synced()
             if not (self.tail or self.done):
                 self.done = True
-                link.close(Code.LEAVING, DONE)
+                link.close(Code.DONE if _knows_done(link) else Code.LEAVING, DONE_WORDS)
 
     def has_all(self) -> bool:
         """Both ends; a direction in which nothing goes counts as done, and so does a model that
@@ -447,6 +446,19 @@ def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def _knows_done(link: Link) -> bool:
+    return link.peer is not None and DONE in link.peer.features
+
+
+def _is_done(link: Link) -> bool:
+    """True once an end has closed the link because both have all there is."""
+    if (end := link.ended) is None:
+        return False
+    if _knows_done(link):
+        return end.code == Code.DONE
+    return end.words == DONE_WORDS  # the only sign that peers before this code have for it
 
 
 def _knows_all(session: Session) -> bool:

@@ -59,6 +59,7 @@ def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
 
 SEND_ONLY = "send-only"  # features: that end takes no updates
 RECEIVE_ONLY = "receive-only"  # that end sends none
+DONE = "done"  # that end knows Code.DONE
 
 
 def directions(mine: Hello, theirs: Hello) -> tuple[bool, bool]:

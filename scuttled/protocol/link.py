@@ -46,7 +46,8 @@ FUTURE_RETRY_S = 0.5  # between looks whether what was refused may be asked for 
 SILENCE_S = 10.0  # without a byte from the peer, the link is over
 HELLO_S = 10.0  # to shake hands
 STOPPED_MAX = 2 * 1024  # models that ended on one link; as many as both ends can have together
-PARTING = (Code.LEAVING, Code.DUPLICATE, Code.SELF, Code.AFRESH)  # nobody did anything wrong
+# Nobody did anything wrong then.
+PARTING = (Code.LEAVING, Code.DUPLICATE, Code.SELF, Code.AFRESH, Code.DONE)
 OUTBOX_MAX = 64  # small messages; more than this means that the peer floods us
 
 

@@ -38,6 +38,7 @@ class Code(IntEnum):
     MODELS = 10  # more models than allowed (of this model only)
     AFRESH = 11  # a model was reset: all its sessions start anew, on new links
     SOURCES = 12  # more sources than a clock can have (of this model only)
+    DONE = 13  # both ends have all there is, and wanted no more; only to who has the feature
 
 
 @dataclass(frozen=True, slots=True)
