@@ -10,6 +10,38 @@ from scuttled.protocol.messages import Have
 from scuttled.replica.scuttlebutt import Scuttlebutt
 from scuttled.replica.update import Source
 
+HAVE_DELAY_S = 0.05  # acknowledgements are collected for so long...
+HAVE_BYTES = 64 << 10  # ...or until so much has come
+
+
+class AckDelay:
+    """For how long the HAVEs of a link wait for more that they could acknowledge with it."""
+
+    def __init__(self) -> None:
+        self.ends_s: float | None = None  # None: nothing came that is to be acknowledged
+        self.bytes = 0  # of records that have come since the last HAVE
+
+    def begin(self, now_s: float) -> None:
+        """Something came; the wait that is under way goes on."""
+        if self.ends_s is None:
+            self.ends_s = now_s + HAVE_DELAY_S
+
+    def hurry(self, now_s: float) -> None:
+        """A writer waits for the acknowledgement."""
+        self.ends_s = now_s
+
+    def is_over(self, now_s: float) -> bool:
+        ends_s = self.ends_s
+        return ends_s is not None and (ends_s <= now_s or self.bytes >= HAVE_BYTES)
+
+    def ends_before(self, time_s: float) -> bool:
+        return self.ends_s is not None and self.ends_s < time_s
+
+    def clear(self) -> None:
+        """All that is on disk was acknowledged."""
+        self.ends_s = None
+        self.bytes = 0
+
 
 class Receipts:
     """The acknowledgements of one session, of which `next` gives the next."""

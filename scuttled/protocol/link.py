@@ -3,18 +3,18 @@
 The link is pure. Its shell feeds it the bytes that arrive (`receive`), asks it for bytes when,
 and only when, the stream can take more (`draw`), and calls `tick` when `next_timer` is due. All
 that is to be sent is decided in `draw`, at the last moment; what waits before that is a few
-small messages (`_outbox`, bounded) and names of models that have something (`_ready`).
+small messages (see outbox) and names of models that have something (`_ready`).
 
 The shell ends the link when `ended` is set or RemoteProtocolError is raised; what was received
 until then stands, and the next handshake knows what is missing.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import assert_never
 
 from scuttled.errors import RemoteProtocolError, TooManySources
 from scuttled.protocol import codec
+from scuttled.protocol.acks import AckDelay
 from scuttled.protocol.framing import Frames
 from scuttled.protocol.handshake import Refusal, Twin, check_hello, directions
 from scuttled.protocol.heartbeat import Heartbeat, clocks_hash
@@ -35,20 +35,18 @@ from scuttled.protocol.messages import (
     Reset,
     Tell,
 )
+from scuttled.protocol.outbox import OUTBOX_MAX, Outbox
 from scuttled.protocol.session import Session
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
 from scuttled.replica.update import Instant, NodeId
 
 DRAW_BYTES = 64 << 10  # drawn for one write; bounds how long others wait
-HAVE_DELAY_S = 0.05  # acknowledgements are collected for so long...
-HAVE_BYTES = 64 << 10  # ...or until so much has come
 FUTURE_RETRY_S = 0.5  # between looks whether what was refused may be asked for again
 SILENCE_S = 10.0  # without a byte from the peer, the link is over
 HELLO_S = 10.0  # to shake hands
 STOPPED_MAX = 2 * 1024  # models that ended on one link; as many as both ends can have together
 # Nobody did anything wrong then.
 PARTING = (Code.LEAVING, Code.DUPLICATE, Code.SELF, Code.AFRESH, Code.DONE)
-OUTBOX_MAX = 64  # small messages; more than this means that the peer floods us
 
 
 class Link:
@@ -64,19 +62,17 @@ class Link:
         self.sends = self.receives = True  # updates; a peer may want but one way
         self.ended: End | None = None
         self.stopped: dict[str, str] = {}  # models that ended on this link, and why
-        self._to_refuse: dict[str, ErrorMessage] = {}  # of these, what the peer is to be told
         self.sessions: dict[str, Session] = {}
         self.began = self.heard_at = now
         self.pulse = Heartbeat(now)
         self.bytes_in = self.bytes_out = self.updates_in = self.updates_out = 0
         self._frames = Frames()
-        self._outbox: deque[Message] = deque()
+        self._outbox = Outbox()
         self._to_open: dict[str, Scuttlebutt] = {}
         self._held_back = False  # CLOCKs of ours: see Host
         self._whole: set[str] = set()  # of these, models of which all is to be sent
         self._ready: dict[str, Session] = {}  # in turn, first come first served
-        self._have_at: float | None = None
-        self._have_bytes = 0
+        self._ack_delay = AckDelay()
         self._armed_s = 0.0  # the timer that the shell was last told
         self._known_as: NodeId | None = None  # the id in the HELLO that we have said
         if dialled:
@@ -99,7 +95,7 @@ class Link:
             except Refusal as refusal:
                 self.close(refusal.reason, refusal.message)
                 if refusal.reason == Code.SKEW and not self.dialled:
-                    self._outbox.appendleft(self.host.hello(now))  # the peer, too, sees how far
+                    self._outbox.say_first(self.host.hello(now))  # the peer, too, sees how far
                 if isinstance(refusal, Twin):
                     self.host.twin(refusal.node_id, refusal.message)
             except TooManySources as error:
@@ -107,25 +103,22 @@ class Link:
 
     def wants_to_send(self, now: Instant) -> bool:
         """Whether `draw` has something. Cheap: no log is looked at."""
-        if self._outbox or self.ended is not None:
-            return bool(self._outbox)
-        if self._to_refuse or (self._to_open and not self.host.holds_back):
+        if self._outbox.messages or self.ended is not None:
+            return bool(self._outbox.messages)
+        if self._outbox.refusals or (self._to_open and not self.host.holds_back):
             return True
         if any(session.has_something(now) for session in self._ready.values()):
             return True
-        return self._have_due(now) and any(s.receipts.due for s in self.sessions.values())
+        return self._ack_delay.is_over(now.mono_s) and self._has_receipts()
 
-    def _have_due(self, now: Instant) -> bool:
-        at = self._have_at
-        return at is not None and (at <= now.mono_s or self._have_bytes >= HAVE_BYTES)
+    def _has_receipts(self) -> bool:
+        return any(session.receipts.due for session in self.sessions.values())
 
     def draw(self, now: Instant) -> bytes:
         """The next bytes to send, chosen now; may be none. Call it when the stream takes more."""
-        frames = list(map(codec.encode, self._outbox))
-        self._outbox.clear()
+        frames = list(map(codec.encode, self._outbox.take()))
         if self.up and not self.ended:
-            frames += map(codec.encode, self._to_refuse.values())
-            self._to_refuse.clear()
+            frames += map(codec.encode, self._outbox.take_refusals())
             frames += self._draw_clocks()
             frames += self._draw_haves(now)
             frames += self._draw_deltas(now, DRAW_BYTES - sum(map(len, frames)))
@@ -143,8 +136,8 @@ class Link:
             self._armed_s = self.began.mono_s + HELLO_S
             return self._armed_s
         times = [self.heard_at.mono_s + SILENCE_S]
-        if self._have_at is not None and any(s.receipts.due for s in self.sessions.values()):
-            times.append(self._have_at)
+        if self._ack_delay.ends_s is not None and self._has_receipts():
+            times.append(self._ack_delay.ends_s)
         if (ping_s := self.pulse.due_s()) is not None:
             times.append(ping_s)
             times += [session.flight.stall_at() for session in self.sessions.values()]
@@ -181,16 +174,16 @@ class Link:
         if self.ended is None:
             self.ended = End(code, words, by_peer=False)
             last_words = Bye if code in PARTING else ErrorMessage
-            self._outbox = deque([last_words(code, words[: codec.WORDS_MAX])])
+            self._outbox.part(last_words(code, words[: codec.WORDS_MAX]))
             self.wake()
 
     def bounds(self) -> dict[str, tuple[int, int]]:
         """What is held of each kind while the link goes on, and the most that may be (I7)."""
         return {
             **self._frames.bounds(),
-            "messages in the outbox": (len(self._outbox), OUTBOX_MAX),
+            "messages in the outbox": (len(self._outbox.messages), OUTBOX_MAX),
             "models that stopped": (len(self.stopped), STOPPED_MAX),
-            "refusals to be told": (len(self._to_refuse), len(self.stopped)),
+            "refusals to be told": (len(self._outbox.refusals), len(self.stopped)),
         }
 
     @property
@@ -218,7 +211,7 @@ class Link:
         elif session.behind:
             self._ready[model.name] = session
             self.wake()
-        elif self._have_at is not None and self._have_at < self._armed_s and session.receipts.due:
+        elif self._ack_delay.ends_before(self._armed_s) and session.receipts.due:
             self.rearm()
 
     # --- the conversation ---
@@ -279,7 +272,7 @@ class Link:
 
     def _greet(self, mine: Hello) -> None:
         self._known_as = mine.node_id
-        self._outbox.append(mine)
+        self._outbox.say(mine)
 
     def _establish(self, now: Instant) -> None:
         self.host.establish(self, now)
@@ -323,7 +316,7 @@ class Link:
     def _refuse_model(self, name: str, code: Code, words: str) -> None:
         """It ends on this link, by us. One word of that to the peer, however often it asks."""
         self._stop_model(name, words)
-        self._to_refuse[name] = ErrorMessage(code, words[: codec.WORDS_MAX], name)
+        self._outbox.refuse(ErrorMessage(code, words[: codec.WORDS_MAX], name))
 
     def _stop_model(self, name: str, words: str) -> None:
         self.stopped[name] = words
@@ -347,15 +340,14 @@ class Link:
             raise
         self._count_in(delta, now)
         if delta.hurry:
-            self._have_at = now.mono_s
+            self._ack_delay.hurry(now.mono_s)
         self.host.heard(self, session.model, delta, received)
 
     def _count_in(self, message: Delta | Reset, now: Instant) -> None:
         self.updates_in += sum(len(records) for _, records in message.runs)
         self.pulse.moved()
-        self._have_bytes += sum(sum(map(len, records)) for _, records in message.runs)
-        if self._have_at is None:
-            self._have_at = now.mono_s + HAVE_DELAY_S
+        self._ack_delay.begin(now.mono_s)
+        self._ack_delay.bytes += sum(sum(map(len, records)) for _, records in message.runs)
 
     def _take_reset(self, message: Reset, now: Instant) -> None:
         if (session := self.sessions.get(message.model)) is not None:
@@ -367,8 +359,8 @@ class Link:
 
     def say(self, message: Ask | Tell) -> None:
         """Send that as soon as the stream takes it."""
-        if self.ended is None and len(self._outbox) < OUTBOX_MAX:
-            self._outbox.append(message)
+        if self.ended is None and not self._outbox.is_full:
+            self._outbox.say(message)
             self.wake()
 
     def send_whole(self, name: str) -> None:
@@ -385,11 +377,6 @@ class Link:
             self._to_open[model.name] = model
             self.wake()
 
-    def _say(self, message: Message) -> None:
-        if len(self._outbox) >= OUTBOX_MAX:
-            raise RemoteProtocolError(f"more than {OUTBOX_MAX} messages want an answer at once")
-        self._outbox.append(message)
-
     def _draw_clocks(self) -> list[bytes]:
         if self.host.holds_back:
             self._held_back = True
@@ -405,14 +392,14 @@ class Link:
         return frames
 
     def _draw_haves(self, now: Instant) -> list[bytes]:
-        if not self._have_due(now):
+        if not self._ack_delay.is_over(now.mono_s):
             return []
         due = (session for session in self.sessions.values() if session.receipts.due)
         haves = [session.receipts.next(session.round) for session in due]
         if haves:
-            self._have_bytes, self._have_at = 0, None
+            self._ack_delay.clear()
         if any(session.receipts.pending for session in self.sessions.values()):
-            self._have_at = self._have_at or now.mono_s + HAVE_DELAY_S
+            self._ack_delay.begin(now.mono_s)
         return [codec.encode(have) for have in haves if have is not None]
 
     def _draw_deltas(self, now: Instant, budget: int) -> list[bytes]:
@@ -435,13 +422,12 @@ class Link:
     # --- alive, and in step ---
 
     def _ping(self, now: Instant) -> None:
-        if len(self._outbox) >= OUTBOX_MAX:  # this is called where nobody expects an error
+        if self._outbox.is_full:  # this is called where nobody expects an error
             return self.close(Code.PROTOCOL, f"{OUTBOX_MAX} messages wait, and the peer takes none")
-        self._say(self.pulse.ping(now, self._clocks_hash))
+        self._outbox.say(self.pulse.ping(now, self._clocks_hash))
 
     def _take_ping(self, ping: Ping) -> None:
-        self._outbox = deque(m for m in self._outbox if not isinstance(m, Pong))
-        self._say(self.pulse.answer(ping, self.heard_at))
+        self._outbox.answer(self.pulse.answer(ping, self.heard_at))
         if ping.clocks and self.pulse.out_of_step(ping.clocks, self._clocks_hash()):
             self._to_open.update({s.model.name: s.model for s in self.sessions.values()})
 

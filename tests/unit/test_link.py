@@ -26,7 +26,7 @@ from scenes import (
 from scuttled.errors import Refused, RemoteProtocolError
 from scuttled.models.registry import MODELS
 from scuttled.node.node import MODELS_MAX, Node
-from scuttled.protocol import codec, heartbeat, in_flight, link, session
+from scuttled.protocol import acks, codec, heartbeat, in_flight, link, session
 from scuttled.protocol.framing import Frames
 from scuttled.protocol.handshake import Refusal, check_hello
 from scuttled.protocol.link import Link
@@ -459,8 +459,8 @@ def test_acknowledgements_are_collected_for_a_while() -> None:
         line.draw(0, at(1.0))
         line.deliver(0, at(1.0))
     assert said(line, 1, at(1.0)) == []
-    assert line.links[1].next_timer(at(1.0)) == 1.0 + link.HAVE_DELAY_S
-    (have,) = said(line, 1, at(1.0 + link.HAVE_DELAY_S))
+    assert line.links[1].next_timer(at(1.0)) == 1.0 + acks.HAVE_DELAY_S
+    (have,) = said(line, 1, at(1.0 + acks.HAVE_DELAY_S))
     assert isinstance(have, Have)
     tell(line, 0, have)
     assert line.links[0].lag == 0
@@ -470,7 +470,7 @@ def test_acknowledgements_do_not_wait_when_much_has_come() -> None:
     one, two = a_node(1), a_node(2)
     line = linked(one, two)
     line.pass_time(0.0, 1.0)
-    write(one, "k", "x" * (link.HAVE_BYTES + 1))
+    write(one, "k", "x" * (acks.HAVE_BYTES + 1))
     line.draw(0, at(1.0))
     line.deliver(0, at(1.0))
     assert [type(message) for message in said(line, 1, at(1.0))] == [Have]
