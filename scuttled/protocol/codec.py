@@ -15,7 +15,7 @@ import msgpack
 from scuttled.errors import RemoteProtocolError
 from scuttled.length_prefixed import HEADER_BYTES
 from scuttled.printable import has_control, one_line
-from scuttled.protocol.flow_codec import read_told, told_fields
+from scuttled.protocol.flow_codec import flow_fields, read_flows
 from scuttled.protocol.messages import (
     Ask,
     Bye,
@@ -69,9 +69,9 @@ def _fields(message: Message) -> list[Any]:
         case Have(model, round_, times, cursor):
             return [HAVE, model, round_, times, cursor]
         case Ping(sent, wall, clocks, flows):
-            return [PING, sent, wall, clocks, *told_fields(flows)]
+            return [PING, sent, wall, clocks, *flow_fields(flows)]
         case Pong(sent, wall, flows):
-            return [PONG, sent, wall, *told_fields(flows)]
+            return [PONG, sent, wall, *flow_fields(flows)]
         case ClockMessage() as m:
             return [
                 CLOCK, m.model, m.data_type, m.times, m.floor, m.round, m.members, m.size,
@@ -235,7 +235,8 @@ def _read_reset(model: object, round_: object, runs: object, cursor: object, end
 def _runs(value: object) -> list[Run]:
     if not isinstance(value, list) or len(value) % 2:
         raise RemoteProtocolError("updates that are not pairs of source and records")
-    sources, records = value[::2], value[1::2]
+    sources = value[::2]
+    records = value[1::2]
     return [(checked_source(s), _records(r)) for s, r in zip(sources, records, strict=True)]
 
 
@@ -262,11 +263,11 @@ def _read_have(model: object, round_: object, times: object, cursor: object) -> 
 
 def _read_ping(sent: object, wall: object, clocks: object, flows: object = None) -> Ping:
     hashed = _bytes(clocks, "hash", (0, 8))
-    return Ping(_number(sent, "time"), _number(wall, "time"), hashed, read_told(flows))
+    return Ping(_number(sent, "time"), _number(wall, "time"), hashed, read_flows(flows))
 
 
 def _read_pong(sent: object, wall: object, flows: object = None) -> Pong:
-    return Pong(_number(sent, "time"), _number(wall, "time"), read_told(flows))
+    return Pong(_number(sent, "time"), _number(wall, "time"), read_flows(flows))
 
 
 def _read_ask(number: object, model: object, at_ms: object, buckets: object) -> Ask:

@@ -25,7 +25,7 @@ class Frames:
         return map(decode, self._reader.feed(data))
 
     def bounds(self) -> dict[str, tuple[int, int]]:
-        """What is held while no error was raised, and the most that may be (I7)."""
+        """The size of what is held, and the most, while no error was raised (I7)."""
         reader = self._reader
         return {
             "bytes of half a frame": (reader.halfway, HEADER_BYTES + reader.bytes_max),
@@ -34,7 +34,7 @@ class Frames:
 
 
 def _oversize(data: bytes, size: int, most: int) -> RemoteProtocolError:
-    """Who else may have dialled the port is told by how it begins."""
+    """The error, which names the protocol of another program that dialled the port."""
     words = f"frame of {size} bytes, at most {most}"
     if data[:4] in (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"):
         words = f"{words}: this is HTTP, and the port speaks scuttled"

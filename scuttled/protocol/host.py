@@ -21,7 +21,7 @@ class End(NamedTuple):
 
 
 class Host(ABC, Generic[LinkT]):
-    """What holds models and links."""
+    """The node, as a link knows it: holder of models and links."""
 
     max_skew_ms: int
     sharing: FlowControl | None = None  # of rates; a host without says nothing of them
@@ -31,7 +31,7 @@ class Host(ABC, Generic[LinkT]):
 
     @property
     def holds_back(self) -> bool:
-        """Whether no session is to begin yet: what this host has is in the future."""
+        """True while no session is to begin: what this host has is in the future."""
         return False
 
     def hear_clock(self, peer: Hello | str, now: Instant) -> None:
@@ -68,7 +68,7 @@ class Host(ABC, Generic[LinkT]):
 
     @abstractmethod
     def cluster_size(self, model: Scuttlebutt) -> int:
-        """How many members, this node among them, do not lie below the model's floor."""
+        """The number of members, this node among them, that are not below the model's floor."""
 
     @abstractmethod
     def reset(self, link: LinkT, model: Scuttlebutt, whole: Scuttlebutt, now: Instant) -> None:

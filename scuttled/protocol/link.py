@@ -102,7 +102,7 @@ class Link:
                 self._refuse_model(error.model, Code.SOURCES, error.message)
 
     def wants_to_send(self, now: Instant) -> bool:
-        """Whether `draw` has something. Cheap: no log is looked at."""
+        """True if `draw` has something. Cheap: no log is looked at."""
         if self._outbox.messages or self.ended is not None:
             return bool(self._outbox.messages)
         if self._outbox.refusals or (self._to_open and not self.host.holds_back):
@@ -165,9 +165,9 @@ class Link:
             self.wake()
 
     def is_below(self, limit: int) -> bool:
-        """Whether no clock that the peer has told goes beyond that time."""
-        told = (session.confirmed.values() for session in self.sessions.values())
-        return all(time <= limit for times in told for time in times)
+        """True if no clock that the peer has told goes beyond that time."""
+        clocks = (session.confirmed for session in self.sessions.values())
+        return all(time <= limit for clock in clocks for time in clock.values())
 
     def close(self, code: Code, words: str) -> None:
         """End the link from this side; a last `draw` says why."""
@@ -178,7 +178,7 @@ class Link:
             self.wake()
 
     def bounds(self) -> dict[str, tuple[int, int]]:
-        """What is held of each kind while the link goes on, and the most that may be (I7)."""
+        """The size of each thing that is held while the link goes on, and the most (I7)."""
         return {
             **self._frames.bounds(),
             "messages in the outbox": (len(self._outbox.messages), OUTBOX_MAX),
@@ -383,9 +383,12 @@ class Link:
             return []
         sessions = [self._session(model) for model in self._to_open.values()]
         self._to_open.clear()
-        all_of, self._whole = self._whole, set()
-        of = [(s, self.host.cluster_size(s.model), s.model.name in all_of) for s in sessions]
-        frames = [codec.encode(s.clock_message(members=n, whole=all_)) for s, n, all_ in of]
+        frames = []
+        for session in sessions:
+            members = self.host.cluster_size(session.model)
+            whole = session.model.name in self._whole
+            frames.append(codec.encode(session.clock_message(members=members, whole=whole)))
+        self._whole.clear()
         if self._held_back:  # the peer's CLOCK may have come meanwhile
             self._ready.update((s.model.name, s) for s in sessions if s.behind)
             self._held_back = False
@@ -432,7 +435,8 @@ class Link:
             self._to_open.update({s.model.name: s.model for s in self.sessions.values()})
 
     def _take_pong(self, pong: Pong, now: Instant) -> None:
-        asked_s, rtt_s = self.pulse.pong(pong, now), self.pulse.rtt_s
+        asked_s = self.pulse.pong(pong, now)
+        rtt_s = self.pulse.rtt_s
         if asked_s is not None and rtt_s is not None:
             for session in self.sessions.values():
                 session.flight.delivered(asked_s, rtt_s)

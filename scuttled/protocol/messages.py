@@ -1,4 +1,4 @@
-"""What two nodes say to each other. docs/protocol.md tells the conversation.
+"""Messages between two nodes. docs/protocol.md tells the conversation.
 
     dialler                                   listener
        HELLO ------------------------------->
@@ -107,7 +107,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Have:
-    """What the sender has on disk: the DELTAs up to `cursor`, and these times from whomever."""
+    """The sender's state on disk: the DELTAs up to `cursor`, and these times from whomever."""
 
     model: str
     round: int
@@ -126,7 +126,7 @@ class Strait:
 
 @dataclass(frozen=True, slots=True)
 class FlowReport:
-    """What a node says of the flow of one data type."""
+    """A node's word on the flow of one data type."""
 
     rates: Rates
     straits: tuple[Strait, ...] = ()
@@ -171,7 +171,10 @@ class ErrorMessage:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What have you got in that model? Without `buckets`: the sums of all; else each key there."""
+    """Question for a check: what have you got in that model?
+
+    Without `buckets` the sums of all are wanted, else each key in those.
+    """
 
     number: int  # of the check; comes back in TELL
     model: str

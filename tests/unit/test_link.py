@@ -561,7 +561,7 @@ def test_clocks_that_differ_without_reason_start_the_models_afresh() -> None:
     line.pass_time(0.0, 1.0)
     default(one).write(record("lost")[8:], WALL)
     session = line.links[0].sessions["default"]
-    session.cursor, session._told = default(one).log.end, default(one).clock.revision
+    session.cursor, session._committed = default(one).log.end, default(one).clock.revision
     line.pass_time(1.0, 3.0)
     assert values(default(two)) == {}
     line.pass_time(3.0, 20.0)
