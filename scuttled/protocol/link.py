@@ -57,24 +57,35 @@ class Link:
         self.dialled = dialled  # the address as configured; "" if the peer dialled us
         self.wake: Callable[[], None] = lambda: None  # there is something to send
         self.rearm: Callable[[], None] = lambda: None  # a timer is due earlier than was said
-        self.peer: Hello | None = None
-        self.up = False
-        self.sends = self.receives = True  # updates; a peer may want but one way
-        self.ended: End | None = None
-        self.stopped: dict[str, str] = {}  # models that ended on this link, and why
+
+        # --- how far the conversation is: peer, then up, then ended; none is taken back.
+        self.peer: Hello | None = None  # its HELLO was accepted
+        self.up = False  # sessions may begin; the dialler has chosen this link
+        self.ended: End | None = None  # nothing is heard any more; last words may be left to say
+        self.sends = True  # updates go out; a peer may want but one way
+        self.receives = True  # and come in
+        self._known_as: NodeId | None = None  # the id in the HELLO that we have said
+
+        # --- models. A name is in `stopped`, or in any of `sessions`, `_ready` and `_to_open`.
         self.sessions: dict[str, Session] = {}
-        self.began = self.heard_at = now
+        self.stopped: dict[str, str] = {}  # ended on this link, and why; STOPPED_MAX
+        self._to_open: dict[str, Scuttlebutt] = {}  # a CLOCK of ours is due
+        self._whole: set[str] = set()  # of these, all is to be sent
+        self._held_back = False  # they wait until the host no longer holds back
+        self._ready: dict[str, Session] = {}  # have something to send: first come, first served
+
+        # --- the stream, and time
+        self.began = now
+        self.heard_at = now
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.updates_in = 0
+        self.updates_out = 0
         self.pulse = Heartbeat(now)
-        self.bytes_in = self.bytes_out = self.updates_in = self.updates_out = 0
         self._frames = Frames()
         self._outbox = Outbox()
-        self._to_open: dict[str, Scuttlebutt] = {}
-        self._held_back = False  # CLOCKs of ours: see Host
-        self._whole: set[str] = set()  # of these, models of which all is to be sent
-        self._ready: dict[str, Session] = {}  # in turn, first come first served
         self._ack_delay = AckDelay()
         self._armed_s = 0.0  # the timer that the shell was last told
-        self._known_as: NodeId | None = None  # the id in the HELLO that we have said
         if dialled:
             self._greet(host.hello(now))
 
@@ -83,7 +94,8 @@ class Link:
     def receive(self, data: bytes, now: Instant) -> None:
         """Bytes from the peer. Raises RemoteProtocolError; the link is then to be closed."""
         if now.mono_s - self.heard_at.mono_s >= SILENCE_S:
-            self.tick(now)  # this process was stopped: the peer gave up, and this is old
+            # This process was stopped meanwhile: the peer has given up, and what comes is old.
+            self.tick(now)
             return
         self.heard_at = now
         self.bytes_in += len(data)
