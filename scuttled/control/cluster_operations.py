@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from scuttled.control.conditions import Condition, KeyIs, PeersUp, Synced
+from scuttled.control.member_rows import member_rows
 from scuttled.control.results import (
     Answer,
     Fields,
@@ -15,7 +16,6 @@ from scuttled.control.results import (
     number,
     text,
 )
-from scuttled.control.write_concern import member_rows
 from scuttled.errors import Refused, TimedOut, UsageError
 from scuttled.models.map import key_slot
 from scuttled.node.consistency import Finding
@@ -95,7 +95,7 @@ class ClusterOperations(Operations):
         return Answer({"members": member_rows(self.node, now.wall_ms)})
 
     def op_forget(self, request: Fields, now: Instant) -> Answer:
-        self.node.check_writable()
+        self.node.durability.check_writable()
         member = self._member(text(request, "node"))
         name = member.name or member.node_id.hex()
         if member.node_id == self.node.author.node_id:

@@ -209,7 +209,7 @@ class DataOperations(Operations):
             raise Refused(f"model '{name}' is the system's: it can be read, not called")
         operation = text(request, "operation")
         if any(op.name == operation and op.writes for op in operations(type(model))):
-            self.node.check_writable()
+            self.node.durability.check_writable()
         try:
             result = exact(call(model, operation, args))
         finally:  # what it wrote before it failed is there
@@ -230,7 +230,7 @@ class DataOperations(Operations):
         check_name(name)
         self._check_wait(request, now)
         kind, payload = check_value(request.get("kind"), request.get("value"))
-        self.node.check_writable()
+        self.node.durability.check_writable()
         model = self._events(request)
         entry = model.put(name, kind, payload)
         self.node.accepted(model)
@@ -270,7 +270,7 @@ class DataOperations(Operations):
         given = {option: number(request, option, 0, OPTION_MS_MAX) for option in asked}
         if unknown := [option for option in asked if option not in known]:
             raise UsageError(f"a {data_type} has no {unknown[0].removesuffix('_ms')}")
-        self.node.check_writable()
+        self.node.durability.check_writable()
         created = self.node.create(name, data_type)
         model = self.node.models[name]
         if isinstance(model, Slots):

@@ -9,19 +9,20 @@ requests are taken from it.
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, assert_never
 
 import trio
 
 from scuttled.client import protocol
+from scuttled.client.rows import StreamRow
 from scuttled.control.backpressure import Backpressure, Ticket, TokenBucket
 from scuttled.control.cursors import Clocks
 from scuttled.control.event_stream import EventStream
 from scuttled.control.operations import Answer, Requests, Waiting
 from scuttled.control.scan import Scan
 from scuttled.control.tally import Tally
-from scuttled.control.watch import Row, Watch
+from scuttled.control.watch import Watch
 from scuttled.errors import (
     SOFTWARE,
     DataError,
@@ -34,9 +35,10 @@ from scuttled.errors import (
 from scuttled.node.node import Node
 from scuttled.node.subscribers import Subscription
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import StreamWriter, Wakeup
 from scuttled.runtime.repeats import FROM_STRANGERS
+from scuttled.runtime.stream_writer import StreamWriter
 from scuttled.runtime.streams import bytes_unread, has_hung_up
+from scuttled.runtime.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +217,7 @@ class Connection:
                 else:
                     self._unsaved.append((result, i))
                     self._hear_progress()
-                    if self.node.failing:
+                    if self.node.durability.failing:
                         self._bell.ring()
             case Waiting():
                 if len(self._waiting) >= STREAMS_MAX:
@@ -280,8 +282,8 @@ class Connection:
         while self._unsaved and self._unsaved[0][0].saved:
             answer, i = self._unsaved.popleft()
             self._answers += _frame(i, {"ok": answer.ok})
-        if self._unsaved and self.node.failing:
-            error = {"error": _told(_not_on_disk(self.node.failing))}
+        if self._unsaved and self.node.durability.failing:
+            error = {"error": _told(_not_on_disk(self.node.durability.failing))}
             for _, i in self._unsaved:
                 self._answers += _frame(i, error)
             self._unsaved.clear()
@@ -306,7 +308,7 @@ class Connection:
 
     def _outcome(self, waiting: Waiting, now: Instant) -> dict[str, Any] | None:
         """What is to be said to who waits; None as long as it is too early."""
-        failing = self.node.failing
+        failing = self.node.durability.failing
         if waiting.holds(now):
             return {"ok": waiting.answer(now)}
         if failing and not Answer({}, waiting.until).saved:
@@ -363,7 +365,7 @@ def _frame(i: object, answer: dict[str, Any]) -> bytes:
     return protocol.encode({"id": i, "error": _told(error)})
 
 
-def _row_frames(i: int, rows: list[Row], clock: Clocks) -> bytes:
+def _row_frames(i: int, rows: Sequence[StreamRow], clock: Clocks) -> bytes:
     """A part of a stream, in as many frames as it needs: a single row, or clock, always fits.
 
     The clock is true behind the last row, so it comes with that or after it.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from scuttled.node.subscribers import Subscribers, Subscription, Waker
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import Ask, Tell
 from scuttled.replica.change import SLOT_BYTES_MAX
@@ -64,14 +65,24 @@ class Check:
 class ConsistencyCheck:
     """A node's fingerprints: those that peers ask for, and its own checks."""
 
-    def __init__(self, models: Mapping[str, Scuttlebutt], links: Mapping[NodeId, Link]) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Scuttlebutt],
+        links: Mapping[NodeId, Link],
+        made_progress: Callable[[], None],
+    ) -> None:
+        """`made_progress` is called when a check may be over."""
         self.models = models
         self.links = links
-        self.wake: Callable[[], None] = lambda: None  # there is work for `step`
-        self.progress: Callable[[], None] = lambda: None  # a check may be over
+        self._made_progress = made_progress
+        self._work = Subscribers()
         self._jobs: deque[Job] = deque()
         self._checks: dict[int, Check] = {}
         self._count = 0
+
+    def subscribe(self, wake: Waker) -> Subscription:
+        """Have `wake` called when there is work for `step`."""
+        return self._work.add(wake)
 
     # --- checks of our own ---
 
@@ -127,7 +138,7 @@ class ConsistencyCheck:
 
     def _add(self, job: Job) -> None:
         self._jobs.append(job)
-        self.wake()
+        self._work.wake()
 
     def step(self) -> bool:
         """Do a slice of work; False if there is none. Jobs take turns."""
@@ -137,7 +148,7 @@ class ConsistencyCheck:
         try:
             next(job)
         except StopIteration:
-            self.progress()
+            self._made_progress()
         else:
             self._jobs.append(job)
         return True

@@ -74,6 +74,7 @@ class NodeSettings(NamedTuple):
     rejoin: Rejoin = Rejoin.OWN
     collect_age_ms: int = COLLECT_AGE_MS
     began_ms: int = 0  # when this daemon was started
+    refresh_ms: int = REFRESH_MS  # see there; a simulated clock has no minutes
 
 
 @dataclass(slots=True)
@@ -105,7 +106,7 @@ class Membership:
         self.model = model
         self.author = author
         self.settings = settings
-        self.refresh_ms = min(REFRESH_MS, settings.forget_after_ms // REFRESHES)
+        self.refresh_ms = min(settings.refresh_ms, settings.forget_after_ms // REFRESHES)
         self.known: dict[NodeId, Member] = {}
         self.names: dict[NodeId, str] = {}  # also of nodes that were forgotten
         self.forgot_me = False  # our row was deleted; until it is written again

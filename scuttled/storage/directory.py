@@ -16,13 +16,14 @@ The database notes it. What it notes is compared with what is found by the next 
 import fcntl
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from zlib import crc32
 
 from scuttled.errors import CantCreate, StorageError
-from scuttled.replica.checkpoint import Identity
 from scuttled.replica.update import NODE_ID_BYTES, NodeId
+from scuttled.runtime.whole_file import replacing, sync_folder
 from scuttled.storage.errors import told
 
 FILE = "scuttled.db"
@@ -37,6 +38,15 @@ _STATE_AT = _PID_WIDTH + 1
 _LINE_BYTES = _STATE_AT + 2
 _MARK = b"!"
 _NO_MARK = b"-"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a state belongs to."""
+
+    node_id: NodeId
+    life: int
+    last: int = 0  # the node has made no timestamp above it
 
 
 class Directory:
@@ -119,18 +129,11 @@ class Directory:
 
     def _replace(self, name: str, text: str) -> None:
         """All of the file or, on StorageError, the old one; durable when this returns."""
-        path, new = self.path / name, self.path / f"{name}.new"
+        path = self.path / name
         with told(path, "can't write"):
-            with new.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-            directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            with replacing(path, self.path / f"{name}.new") as file:
+                file.write(text.encode())
+            sync_folder(self.path)
 
     # --- a damaged database ---
 

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scuttled.errors import ConfigError
-from scuttled.replica.checkpoint import Batch, Identity, ModelBatch, Pieces, SavedModel
+from scuttled.replica.checkpoint import Batch, ModelBatch, Pieces, SavedModel
 from scuttled.replica.update import NodeId
 from scuttled.storage.database import COUNTED, Database, Meta, Progress
-from scuttled.storage.directory import FILE, Directory
+from scuttled.storage.directory import FILE, Directory, Identity
 from scuttled.storage.errors import Damaged
 from scuttled.storage.schema import SCHEMA
 

@@ -552,7 +552,7 @@ def test_writes_during_the_gathering_are_not_lost() -> None:
 def test_storage_gets_the_whole_in_one_batch_and_links_see_nothing_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 2)
+    monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 2)
     disk = Disk(node_id(1))
     one, two = a_node(1, disk=disk), a_node(2)
     write(one, "mine")
@@ -567,7 +567,7 @@ def test_storage_gets_the_whole_in_one_batch_and_links_see_nothing_before(
     session.receive_clock(Session(a_map(5), SKEW_MS).clock_message())
     assert session.next_delta(PLENTY, NOW) is None
     assert values(default(a_node(1, disk=disk))) == {"mine": "v"}
-    batch = one.unsaved(clocks=False)
+    batch = one.durability.unsaved(clocks=False)
     assert batch is not None
     (part,) = [part for part in batch.models if part.name == "default"]
     assert part.replace
@@ -578,7 +578,7 @@ def test_storage_gets_the_whole_in_one_batch_and_links_see_nothing_before(
     disk.write(batch)
     one.saved(batch)
     assert model.log.visible == model.log.end
-    assert not model.replaced
+    assert not model.saved.replaced
     assert model.durable_clock == model.clock
     again = a_node(1, disk=disk)
     assert state(default(again)) == state(model)

@@ -14,13 +14,13 @@ from trio.testing import memory_stream_pair
 
 from scuttled import Log, Map, Replicated, Scuttlebutt, Set, load, new_author, replicate, save
 from scuttled.errors import Refused, RemoteProtocolError, UsageError
-from scuttled.library.models import dump
+from scuttled.library.model_file import dump
 from scuttled.protocol.codec import encode
 from scuttled.protocol.framing import Frames
 from scuttled.protocol.handshake import DONE
 from scuttled.protocol.messages import PROTOCOL, Bye, ClockMessage, Code, Hello
 from scuttled.replica.update import NodeId
-from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.clocks import read_clocks
 
 
 def family(*names: str) -> list[Map]:

@@ -93,7 +93,7 @@ def test_what_is_taken_back_is_on_disk_as_a_whole_or_not_at_all() -> None:
     one.tend(NOW)
     one.tend(AGREED)
     assert one.taken_back
-    assert default(one).replaced
+    assert default(one).saved.replaced
     assert a_node(1, disk=disk).holds_back
     save(one, disk)
     again = a_node(1, disk=disk)
@@ -112,7 +112,7 @@ def test_a_save_that_was_under_way_does_not_bring_the_old_hlc_back() -> None:
         line.deliver(end)
     one.tend(NOW)
     write(one, "more")
-    batch = one.unsaved(clocks=True)
+    batch = one.durability.unsaved(clocks=True)
     assert batch is not None
     one.tend(AGREED)
     disk.write(batch)

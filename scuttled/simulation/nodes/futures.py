@@ -102,7 +102,7 @@ class Futures:
         return self
 
     def _watch(self, walker: Walker) -> None:
-        walker.node.alone = False
+        walker.node.met_others()
         witness = Witness(self.history, walker.node, f"n{walker.number}")
         self.witnesses[walker.number] = witness
         walker.node.subscribe(witness.read)

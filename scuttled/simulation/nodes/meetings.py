@@ -80,7 +80,7 @@ class Walker:
         self.node = self._begin(now)
 
     def save(self, *, clocks: bool = True) -> None:
-        while self.stored and (batch := self.node.unsaved(clocks=clocks)) is not None:
+        while self.stored and (batch := self.node.durability.unsaved(clocks=clocks)) is not None:
             self.disk.write(batch)
             self.node.saved(batch)
         self.unsaved.clear()
