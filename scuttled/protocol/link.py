@@ -242,9 +242,9 @@ class Link:
             case Ask() | Tell():
                 self.host.verify(self, message)
             case Have():
-                if message.model in self.sessions:
-                    self.sessions[message.model].receive_have(message)
-                    self._ready.setdefault(message.model, self.sessions[message.model])
+                if (session := self.sessions.get(message.model)) is not None:
+                    session.receive_have(message)
+                    self._ready.setdefault(message.model, session)  # it may have paused for that
             case ClockMessage():
                 self._take_clock(message)
             case Ping():
@@ -315,15 +315,20 @@ class Link:
             self._refuse_model(name, refusal.reason, refusal.message)
             return
         self.host.peer_clock(model, message.times, self.heard_at)
-        self._ready[name] = session = self._session(model)
+        session = self._session(model)
         session.receive_clock(message)
+        self._ready[name] = session
         self.pulse.restarted()
+        # Both ends say CLOCK once each time: ours is due if it was never said, or is asked for.
         if session.round == 0 or session.answers:
             self._to_open[name] = model
 
     def _session(self, model: Scuttlebutt) -> Session:
-        new = Session(model, self.host.max_skew_ms, sends=self.sends)
-        return self.sessions.setdefault(model.name, new)
+        session = self.sessions.get(model.name)
+        if session is None:
+            session = Session(model, self.host.max_skew_ms, sends=self.sends)
+            self.sessions[model.name] = session
+        return session
 
     def _refuse_model(self, name: str, code: Code, words: str) -> None:
         """It ends on this link, by us. One word of that to the peer, however often it asks."""
