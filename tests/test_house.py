@@ -28,7 +28,7 @@ PACKAGE = ROOT / "scuttled"
 HOUSE = House(
     PACKAGE,
     """
-    errors printable version
+    errors printable version length_prefixed
     replica client units
     models protocol config demo
     node runtime paper
