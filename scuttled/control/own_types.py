@@ -21,7 +21,7 @@ def held_by(model: Scuttlebutt) -> Held | None:
         return None
 
 
-def told_change(model: Scuttlebutt, update: Update) -> tuple[bytes, str, bytes]:
+def shown_change(model: Scuttlebutt, update: Update) -> tuple[bytes, str, bytes]:
     """Key, kind and value of an update as its type tells it, or if it can't, as it came."""
     try:
         key, value = model.told(update)

@@ -1,17 +1,17 @@
 """What a model holds, row by row, for a caller who asked for it once.
 
-A reader of the arrival log like a watch (watching): it has no queue, and ends in a cursor from
+A reader of the arrival log like a watch: it has no queue, and ends in a cursor from
 which a watch can go on.
 """
 
 from scuttled.client.rows import KeyRow
 from scuttled.control.cursors import cursor_text
+from scuttled.control.key_match import matcher
 from scuttled.control.watch import (
     ROWS_BYTES,
     ROWS_MAX,
     SCAN_ENTRIES_MAX,
     log_of,
-    matcher,
     text_of,
 )
 from scuttled.node.node import Node

@@ -7,7 +7,8 @@ were when it began, each looked at once. What is written meanwhile may be counte
 
 from scuttled.client.patterns import prefix_of
 from scuttled.client.rows import CountRow
-from scuttled.control.watch import matcher, text_of
+from scuttled.control.key_match import matcher
+from scuttled.control.watch import text_of
 from scuttled.replica.change import OWN
 from scuttled.replica.slots import Slots
 from scuttled.replica.update import Instant
@@ -60,5 +61,5 @@ class Tally:
         return name + b"/" if len(parts) > self.depth else name
 
     def cursor(self) -> str:
-        """None: what is counted has no place in the log."""
+        """Always "": what is counted has no place in the log."""
         return ""

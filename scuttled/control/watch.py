@@ -2,21 +2,19 @@
 
 Each is a cursor and nothing else: it has no queue, so one that reads slowly costs nobody
 anything, and skips values that were overwritten before it came to them. Pure; whoever can take
-more rows asks for them. (What a model holds, once: listing.)
+more rows asks for them. (What a model holds, once: scan.)
 
 Rows are told in docs/control.md.
 """
 
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from scuttled.client.patterns import parse_pattern
 from scuttled.client.rows import ChangeRow
 from scuttled.control.cursors import Clocks, Cursor, cursor_text, log_name, read_cursor
-from scuttled.control.own_types import Held, held_by, told_change
+from scuttled.control.key_match import any_matcher
+from scuttled.control.own_types import Held, held_by, shown_change
 from scuttled.control.watch_clock import Passed, Rise
-from scuttled.errors import UsageError
 from scuttled.node.node import Node
 from scuttled.replica.arrival_log import Piece
 from scuttled.replica.change import CLEAR, EXPIRES, OWN, Slot, parse
@@ -27,36 +25,6 @@ from scuttled.replica.update import TICKS_PER_MS, Instant, Update, rev_text, sou
 ROWS_MAX = 1000
 ROWS_BYTES = 128 << 10  # of values, in one part of a stream
 SCAN_ENTRIES_MAX = 10_000  # looked at for one part, so that a search does not stall the loop
-PATTERNS_MAX = 100
-PATTERN_BYTES_MAX = 4096  # as a key
-
-Match = Callable[[bytes], bool]
-
-
-def matcher(pattern: str) -> Match:
-    """Whether a key is meant by a pattern (patterns.py)."""
-    text = pattern.encode("utf-8", "surrogateescape")
-    meant = parse_pattern(text[: 2 * PATTERN_BYTES_MAX + 1])
-    if meant.size > PATTERN_BYTES_MAX:
-        raise UsageError(f"a pattern of {len(text)} bytes, at most {PATTERN_BYTES_MAX}")
-    literal = meant.literal
-    if meant.glob:
-        found = re.compile(meant.glob, re.DOTALL).fullmatch
-        return lambda slot: found(slot) is not None
-    if meant.is_prefix:
-        return lambda slot: slot.startswith(literal)
-    return lambda slot: slot == literal
-
-
-def any_matcher(patterns: list[str]) -> Match:
-    if len(patterns) > PATTERNS_MAX:
-        raise UsageError(f"{len(patterns)} patterns, at most {PATTERNS_MAX}")
-    if not patterns:
-        return matcher("")
-    matches = [matcher(pattern) for pattern in patterns]
-    if len(matches) == 1:
-        return matches[0]
-    return lambda slot: any(match(slot) for match in matches)
 
 
 class Watch:
@@ -90,7 +58,7 @@ class Watch:
         self._at = {m.name: self._end(m) for m in self._models()}
         self._first: list[ChangeRow] = []  # reset and the like, before all else
         self._until: dict[str, int] | None = None  # while a snapshot runs: where it began
-        self._held: dict[str, Held | None] = {}  # while a snapshot runs: see `_read_told`
+        self._held: dict[str, Held | None] = {}  # while a snapshot runs: see `_read_updates`
         self._excused: dict[str, int] = {}  # deletions forgotten up to there were known to it
         self._rises: dict[str, Rise] = {}
         self._owes_clock = False  # rows were told that the clocks told so far may not cover
@@ -274,7 +242,7 @@ class Watch:
             self._at[name] = log.past_gap(piece.next)
             return 0
         if not isinstance(model, Slots):
-            return self._read_told(model, piece, rows)
+            return self._read_updates(model, piece, rows)
         for at, record, source in zip(piece.positions, piece.records, piece.sources, strict=True):
             if record is None:
                 continue
@@ -294,7 +262,7 @@ class Watch:
         self._at[name] = piece.next
         return size
 
-    def _read_told(self, model: Scuttlebutt, piece: Piece, rows: list[ChangeRow]) -> int:
+    def _read_updates(self, model: Scuttlebutt, piece: Piece, rows: list[ChangeRow]) -> int:
         """The same of a model without slots: each update as its type tells it.
 
         Its log may hold what its history no longer does; in a snapshot that is left out.
@@ -310,7 +278,7 @@ class Watch:
             if held is not None and self._began_after(model, at):
                 if (update.timestamp, source) not in held:
                     continue
-            key, kind, value = told_change(model, update)
+            key, kind, value = shown_change(model, update)
             if self._match(key):
                 self._at[name] = at + 1
                 rows.append(
