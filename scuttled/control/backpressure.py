@@ -32,7 +32,9 @@ IDLE_S = 3600.0  # for which a bucket fills at most
 
 
 class TokenBucket:
-    """The bucket of one data type. Counts tokens from the start on."""
+    """Token bucket of one data type. Counts tokens from the start on, so `granted` only rises, but
+    for `leave`, and a ticket waits for a number, not in a queue.
+    """
 
     def __init__(self, type_flow: TypeFlow) -> None:
         self.type_flow = type_flow
@@ -47,9 +49,11 @@ class TokenBucket:
         return self.unhinged or not self.type_flow.flow.limited
 
     def fill(self, now_s: float) -> None:
-        per_s, since_s = self.type_flow.per_s, min(now_s - self._at_s, IDLE_S)
+        per_s = self.type_flow.per_s
+        since_s = min(now_s - self._at_s, IDLE_S)
         most = self.asked + max(1.0, per_s * BURST_S)
-        self.granted, self._at_s = min(self.granted + per_s * since_s, most), now_s
+        self.granted = min(self.granted + per_s * since_s, most)
+        self._at_s = now_s
 
 
 class Ticket:
@@ -59,7 +63,8 @@ class Ticket:
         self._gate = gate
         hold_ms = request.get("hold_ms")
         hold_s = hold_ms / 1000 * (1 - MARGIN) if type(hold_ms) is int else inf
-        self._began_s, self._deadline_s = now.mono_s, now.mono_s + hold_s
+        self._began_s = now.mono_s
+        self._deadline_s = now.mono_s + hold_s
         gate.fill(now.mono_s)
         self._turn = gate.asked + 1  # the token that it waits for
         self._cost = cost(request)
@@ -107,7 +112,7 @@ class Backpressure:
         self._gates: dict[str, TokenBucket] = {}
 
     def gate(self, request: Mapping[str, Any]) -> TokenBucket | None:
-        """What the request has to pass; None in the common case. A bad request passes."""
+        """The bucket that the request has to pass; None in the common case. A bad one passes."""
         courses = self.node.sharing.courses
         limited = [name for name in self.enforced if name in courses and courses[name].flow.limited]
         if not limited:
@@ -155,6 +160,6 @@ def _since(at_s: float, now: Instant) -> str:
 
 
 def cost(request: Mapping[str, Any]) -> int:
-    """How many updates a request may write."""
+    """Updates that a request may write."""
     operation = operation_of(request)
     return operation.cost(request) if operation is not None else 1

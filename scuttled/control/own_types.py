@@ -1,4 +1,4 @@
-"""How a model of somebody's own type is shown to a watch: by its `told` and its `history`.
+"""Types of one's own, shown to a watch: by their `told` and their `history`.
 
 What they do is somebody else's code, which must not end the daemon (I8): where it fails, an update
 is shown as it came.

@@ -158,7 +158,7 @@ class Connection:
                 return
 
     async def _receive(self) -> bytes:
-        """What was said next; nothing if that was all."""
+        """The bytes that came next; none if that was all."""
         if self._to_read <= 0:
             return b""
         self._receiving = True
@@ -171,7 +171,8 @@ class Connection:
         """Hold back a write until its turn. False: it is not to be made, and the caller was told,
         or is gone.
         """
-        ticket, done = Ticket(gate, request, self.control.now()), False
+        ticket = Ticket(gate, request, self.control.now())
+        done = False
         try:
             while not has_hung_up(self.stream):
                 wait_s = ticket.wait_s(self.control.now())
@@ -304,12 +305,12 @@ class Connection:
         return [stream for stream in self._streams.values() if isinstance(stream, Watch)]
 
     def _reads_disk(self) -> bool:
-        """Whether a stream is told of what is saved, and so has news when something was."""
+        """True while a stream tells of what is on disk: it has news when something was saved."""
         streams = self._streams.values()
         return any(isinstance(s, Watch | EventStream) and s.durable for s in streams)
 
     def _outcome(self, waiting: Waiting, now: Instant) -> dict[str, Any] | None:
-        """What is to be said to who waits; None as long as it is too early."""
+        """The answer to a request that waits; None as long as it is too early."""
         failing = self.node.failing
         if waiting.holds(now):
             return {"ok": waiting.answer(now)}

@@ -1,4 +1,4 @@
-"""How many keys a model holds, in all or by the first parts of their paths.
+"""Tally of a model: how many keys it holds, in all or by the first parts of their paths.
 
 Counted on the server: to fetch a million keys only to count them costs both ends seconds, and
 memory. It goes in slices, so that nobody waits for long: over the names of the slots that there
@@ -24,7 +24,9 @@ class Tally:
     """
 
     def __init__(self, model: Slots, pattern: str, *, depth: int, deleted: bool) -> None:
-        self.model, self.depth, self.deleted = model, depth, deleted
+        self.model = model
+        self.depth = depth
+        self.deleted = deleted
         self.count = 0
         self._below = prefix_of(pattern).encode("utf-8", "surrogateescape")
         self._match = matcher(pattern)
@@ -49,7 +51,7 @@ class Tally:
         return [CountRow(text_of(name), count) for name, count in folds.items()]
 
     def _label(self, name: bytes, now: Instant) -> bytes | None:
-        """What a reader calls that slot; None if there is nothing for a reader by now."""
+        """The key of that slot, as readers know it; None if there is nothing for them by now."""
         slot = self.model.lookup(name)
         if slot is None or slot.kind == OWN or not (self.deleted or slot.shown(now.wall_ms)):
             return None

@@ -1,6 +1,6 @@
-"""Readers of arrival logs that show people and programs how models change.
+"""Watch: a reader of arrival logs that shows people and programs how models change.
 
-Each is a cursor and nothing else: it has no queue, so one that reads slowly costs nobody
+It is a cursor and nothing else: it has no queue, so one that reads slowly costs nobody
 anything, and skips values that were overwritten before it came to them. Pure; whoever can take
 more rows asks for them. (What a model holds, once: scan.)
 
@@ -78,7 +78,7 @@ class Watch:
         return self.node.user_models()
 
     def _end(self, model: Scuttlebutt) -> int:
-        """How far this watch is told."""
+        """The position up to which this watch may be told."""
         log = model.log
         if self._passed:
             passed = self._passed.get(model.name)
@@ -137,7 +137,7 @@ class Watch:
         return ""
 
     def _has_forgotten(self, model: Scuttlebutt, passed: Passed) -> bool:
-        """Whether deletions are forgotten here that the cursor does not cover.
+        """True if deletions are forgotten here that the cursor does not cover.
 
         Asked once, when this node has all that it covers: by then a RESET may have come, too.
         """
@@ -168,7 +168,7 @@ class Watch:
                 return
 
     def _start_over(self, reason: str) -> None:
-        """What was told before no longer holds: forget it, here is all there is now."""
+        """Say that all that was told before no longer holds, and then what there is now."""
         self._passed.clear()
         self._excused.clear()
         self._rises.clear()
@@ -228,7 +228,7 @@ class Watch:
         return rows
 
     def _live(self) -> ChangeRow:
-        """What follows is news; until here all was told."""
+        """The row that ends a snapshot: until here all was told, and what follows is news."""
         cursor = cursor_text(self._log, self._at, self._passed)
         return live_row(cursor)
 
@@ -301,7 +301,7 @@ class Watch:
         return size
 
     def _op(self, model: Slots, slot: Slot, at: int, record: bytes, now: Instant) -> str:
-        """What a change is called; "" if it is none that a watcher sees."""
+        """The name of a change in a row; "" if it is none that a watcher sees."""
         if slot.kind == OWN:
             return ""
         expired = bool(record[8] & EXPIRES) and model.has_expired(slot.slot)
@@ -314,13 +314,13 @@ class Watch:
         return "del" if model.is_gone(slot) else ""
 
     def _missed_some(self, model: Scuttlebutt) -> bool:
-        """Whether what this watch was still to tell is forgotten."""
+        """True if something that this watch was still to tell is forgotten."""
         name, forgotten = model.name, model.log.forgotten
         began = self._until.get(name, 0) if self._until is not None else 0
         return forgotten >= max(self._at[name], began) and forgotten > self._excused.get(name, -1)
 
     def _began_after(self, model: Scuttlebutt, at: int) -> bool:
-        """Whether that place in the log belongs to the snapshot, not to the news."""
+        """True of a place in the log that belongs to the snapshot, not to the news."""
         return self._until is not None and at < self._until.get(model.name, 0)
 
     def _row(self, op: str, model: Slots, slot: Slot) -> ChangeRow:
@@ -342,7 +342,7 @@ class Watch:
         )
 
     def covered(self) -> Clocks:
-        """How the clocks of what was told rose, since this was asked last.
+        """Clocks of what was told, as far as they rose since this was asked last.
 
         All that they cover was told by now, was overwritten before that, or does not match.
         """
@@ -371,7 +371,7 @@ def text_of(slot: bytes) -> str:
 
 
 def log_of(node: Node) -> str:
-    """What names the numbers of this node's logs in cursors."""
+    """The name for the numbers of this node's logs in cursors."""
     me = node.settings
     owner = source_text(node.author.source) if node.stored else me.incarnation.hex()
     return log_name(owner, me.cluster)
