@@ -79,7 +79,7 @@ def saved(*models: Scuttlebutt) -> None:
     for model in models:
         model.log.taken = model.log.saved = model.log.end
         model.log.freed.clear()
-        model.saved_revision = model.clock.revision
+        model.saved.revision = model.clock.revision
 
 
 def values(model: Map, wall_ms: int = WALL) -> dict[str, str]:
@@ -167,7 +167,7 @@ def a_node(
 
 def save(node: Node, disk: Disk | None = None) -> None:
     """Storage writes until there is nothing left."""
-    while (batch := node.unsaved(clocks=True)) is not None:
+    while (batch := node.durability.unsaved(clocks=True)) is not None:
         if disk is not None:
             disk.write(batch)
         node.saved(batch)

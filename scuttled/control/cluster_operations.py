@@ -154,7 +154,7 @@ class ForgetRequest(NamedTuple):
 @control_operation(ForgetRequest, writes=UNPACED)
 def forget(context: Context, request: ForgetRequest, now: Instant) -> Answer:
     node = context.node
-    node.check_writable()
+    node.durability.check_writable()
     member = _member(node, request.node)
     name = member.name or member.node_id.hex()
     if member.node_id == node.author.node_id:

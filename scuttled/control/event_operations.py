@@ -38,7 +38,7 @@ class EmitRequest(NamedTuple):
 def emit(context: Context, request: EmitRequest, now: Instant) -> Answer | Waiting:
     node = context.node
     check_can_hold(node, request.wait.level, now.wall_ms)
-    node.check_writable()
+    node.durability.check_writable()
     model = _events(node, request.model)
     entry = model.put(request.name, request.kind, request.value)
     node.accepted(model)

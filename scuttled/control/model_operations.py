@@ -59,7 +59,7 @@ class CreateRequest(NamedTuple):
 @control_operation(CreateRequest, writes=UNPACED)
 def model_create(context: Context, request: CreateRequest, now: Instant) -> Answer:
     node, options = context.node, request.options
-    node.check_writable()
+    node.durability.check_writable()
     created = node.create(request.model, request.type)
     model = node.models[request.model]
     if isinstance(model, Slots):
@@ -158,7 +158,7 @@ def call(context: Context, request: CallRequest, now: Instant) -> Answer | Waiti
     if name.startswith("_"):
         raise Refused(f"model '{name}' is the system's: it can be read, not called")
     if _is_write(type(model), request.operation):
-        node.check_writable()
+        node.durability.check_writable()
     try:
         result = exact(type_operations.call(model, request.operation, request.args))
     finally:  # what it wrote before it failed is there

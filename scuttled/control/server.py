@@ -39,9 +39,10 @@ from scuttled.errors import (
 from scuttled.node.node import Node
 from scuttled.node.subscribers import Subscription
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import StreamWriter, Wakeup
 from scuttled.runtime.repeats import FROM_STRANGERS
+from scuttled.runtime.stream_writer import StreamWriter
 from scuttled.runtime.streams import bytes_unread, has_hung_up
+from scuttled.runtime.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 
@@ -218,7 +219,7 @@ class Connection:
                 else:
                     self._unsaved.append((result, i))
                     self._hear_progress()
-                    if self.node.failing:
+                    if self.node.durability.failing:
                         self._bell.ring()
             case Waiting():
                 if len(self._waiting) >= STREAMS_MAX:
@@ -285,8 +286,8 @@ class Connection:
         while self._unsaved and self._unsaved[0][0].saved:
             answer, i = self._unsaved.popleft()
             self._answers += answer_frame(i, {"ok": answer.ok})
-        if self._unsaved and self.node.failing:
-            error = {"error": error_fields(not_on_disk(self.node.failing))}
+        if self._unsaved and self.node.durability.failing:
+            error = {"error": error_fields(not_on_disk(self.node.durability.failing))}
             for _, i in self._unsaved:
                 self._answers += answer_frame(i, error)
             self._unsaved.clear()
@@ -311,7 +312,7 @@ class Connection:
 
     def _outcome(self, waiting: Waiting, now: Instant) -> dict[str, Any] | None:
         """The answer to a request that waits; None as long as it is too early."""
-        failing = self.node.failing
+        failing = self.node.durability.failing
         if waiting.holds(now):
             return {"ok": waiting.answer(now)}
         if failing and not Answer({}, waiting.until).saved:

@@ -156,8 +156,10 @@ class Writer:
         time, source = rank_of(rev)
         if self.machine.world.history.find(model, source, time) is None:
             raise Violation(f"{rev} of {model} was acknowledged, and never written")
-        daemon = self.machine.daemon
-        if daemon is not None and (held := daemon.node.models.get(model)) is not None:
+        if self.machine.daemon is None:
+            return
+        held = self.machine.node.models.get(model)
+        if held is not None:
             written = self.machine.world.history.written(model, source, time)
             if written is not None and written.end > held.log.durable:
                 raise Violation(f"{written} of {model} was acknowledged before it was on disk")

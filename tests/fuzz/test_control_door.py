@@ -24,7 +24,7 @@ from scuttled.control.server import STREAMS_MAX, Control
 from scuttled.errors import NO, SOFTWARE
 from scuttled.models.operations import operations
 from scuttled.models.registry import MODELS
-from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.clocks import read_clocks
 
 HELLO = {"id": 0, "op": "hello", "protocol": list(protocol.VERSIONS)}
 CODES = {NO, 2, 65, 66, 69, 73, 74, 75, 76, 77, 78}

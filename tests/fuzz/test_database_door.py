@@ -38,7 +38,6 @@ class DatabaseDoor(Door):
         "storage/directory.py",
         "storage/errors.py",
         "replica/checkpoint.py",
-        "replica/unsaved.py",
         "replica/arrival_log.py",
     )
 
@@ -122,7 +121,7 @@ class DatabaseDoor(Door):
                 assert list(folder.glob(f"{FILE}.damaged-*"))
             storage.read_peers()
             node.create("more", "map")
-            while (batch := node.unsaved(clocks=True)) is not None:
+            while (batch := node.durability.unsaved(clocks=True)) is not None:
                 storage.write(batch)
                 node.saved(batch)
         finally:

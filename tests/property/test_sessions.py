@@ -99,7 +99,7 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES), clocks=st.booleans())
     def save(self, name: str, clocks: bool) -> None:
-        batch = self.nodes[name].unsaved(clocks=clocks)
+        batch = self.nodes[name].durability.unsaved(clocks=clocks)
         if batch is not None:
             self.disks[name].write(batch)
             self.nodes[name].saved(batch)

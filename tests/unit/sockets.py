@@ -8,13 +8,14 @@ from typing import Any
 import trio
 from scenes import node_id
 
-from scuttled.gossip.dialer import Dialler, Peer, Target
+from scuttled.gossip.dialer import Dialler
 from scuttled.gossip.gossip import Gossip
+from scuttled.gossip.targets import Peer, Target
 from scuttled.models.map import Map
 from scuttled.node.node import DEFAULT_MODEL, Node, NodeSettings
 from scuttled.replica.hlc import Author
 from scuttled.replica.update import NodeId
-from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.clocks import read_clocks
 from scuttled.runtime.environment import Environment
 from scuttled.runtime.streams import bound_address, open_listeners
 
@@ -73,19 +74,21 @@ class Member:
         return None if found is None else found.payload
 
     @property
-    def outside(self) -> Environment:
-        return self.gossip.outside
+    def environment(self) -> Environment:
+        return self.gossip.environment
 
-    @outside.setter
-    def outside(self, outside: Environment) -> None:
-        self.gossip.outside = self.dialler.outside = outside
+    @environment.setter
+    def environment(self, environment: Environment) -> None:
+        self.gossip.environment = environment
+        self.dialler.environment = environment
+        self.dialler.resolver.environment = environment
 
     @property
     def dialler(self) -> Dialler:
         return self.gossip.dialler
 
     def dial(self, nursery: trio.Nursery, address: str) -> "Dialled":
-        target = self.dialler.add(address)
+        target = self.dialler.targets.add(address)
         nursery.start_soon(self.dialler.keep_dialling, target)
         return Dialled(self.dialler, target)
 
@@ -99,7 +102,7 @@ class Dialled:
 
     @property
     def peers(self) -> list[Peer]:
-        return self._dialler.shown(self.target)
+        return self._dialler.targets.shown(self.target)
 
     @property
     def states(self) -> list[str]:

@@ -21,7 +21,7 @@ from scuttled.control.backpressure import Backpressure
 from scuttled.control.operations import Requests
 from scuttled.control.server import ANSWERS_BYTES_MAX, CALLERS_MAX, STREAMS_MAX, Control
 from scuttled.errors import DATAERR, CantCreate, ConfigError
-from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.clocks import read_clocks
 from scuttled.runtime.streams import bytes_unread
 from scuttled.runtime.unix_socket import open_control_socket
 
@@ -316,14 +316,14 @@ async def test_at_the_end_what_was_asked_by_then_is_answered_and_nothing_else(ro
 @on_sockets
 async def test_at_the_end_a_write_is_answered_only_once_it_is_on_disk(room: Room) -> None:
     model = room.member.map
-    model.log.stored = room.member.node.stored = True
+    model.log.stored = room.member.node.durability.stored = True
     async with room.caller() as caller, trio.open_nursery() as nursery:
         await caller.say(_set(1))
         nursery.start_soon(room.control.finish)
         with trio.move_on_after(0.05) as early:
             await caller.heard()
         assert early.cancelled_caught
-        batch = room.member.node.unsaved(clocks=True)
+        batch = room.member.node.durability.unsaved(clocks=True)
         assert batch is not None
         room.member.node.saved(batch)
         assert [message["id"] for message in await caller.rest()] == [1]

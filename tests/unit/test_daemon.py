@@ -21,7 +21,7 @@ from scuttled.errors import (
     StorageError,
     UsageError,
 )
-from scuttled.gossip.dialer import TARGETS_MAX
+from scuttled.gossip.targets import TARGETS_MAX
 from scuttled.runtime.signals import HEEDED
 from scuttled.storage.storage import Storage
 
@@ -300,14 +300,7 @@ def test_a_disk_that_fails_to_the_end_is_told_with_what_is_not_on_it(
     assert lives[0] >= 1 << 31, "what it passed on may be known to peers"
 
 
-def test_the_first_error_of_many_is_what_is_told() -> None:
-    from scuttled.daemon.daemon import _first
-
-    error = StorageError("the disk")
-    assert _first(BaseExceptionGroup("", [BaseExceptionGroup("", [error]), OSError()])) is error
-
-
 def test_a_daemon_has_no_state_before_it_runs(place: Place) -> None:
     daemon = Daemon(place.loaded(), say=print)
-    assert daemon.storage is None
+    assert daemon.parts is None
     assert not (place.home / "data").exists()

@@ -14,7 +14,7 @@ from test_gossip import NOWHERE, UNKNOWN, Impatient, Names
 
 from scuttled.daemon.peering import JOINED, Peering
 from scuttled.errors import ConfigError, Refused
-from scuttled.gossip.dialer import PEERS_MAX
+from scuttled.gossip.targets import PEERS_MAX
 from scuttled.runtime.streams import bound_address, dial, has_address, look_up, open_listeners
 from scuttled.storage.storage import Storage
 
@@ -25,7 +25,7 @@ def named(member: Member, *answers: list[str] | OSError) -> Names:
     """Let a member's resolver answer so, and its retries come at once."""
     names = Names(*answers)
     names.rng = Impatient()
-    member.outside = names
+    member.environment = names
     return names
 
 
@@ -50,7 +50,7 @@ async def test_an_address_that_was_ours_and_is_another_node_s_now_is_dialled_aga
         turns = [a.address, a.address, b.address]
         balancer, *_ = await open_listeners("127.0.0.1:0")
         nursery.start_soon(partial(_balance, balancer, turns))
-        a.outside.answers.append([bound_address(balancer)])  # type: ignore[attr-defined]
+        a.environment.answers.append([bound_address(balancer)])  # type: ignore[attr-defined]
         dialled = a.dial(nursery, "balancer.test")
         await until(lambda: dialled.states == ["up"])
         assert turns == []
@@ -122,7 +122,7 @@ async def test_a_name_that_leads_to_more_addresses_than_may_be_dialled_is_bounde
 async def test_a_resolver_that_hangs_holds_up_neither_other_dials_nor_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("scuttled.gossip.dialer.LOOK_UP_S", 0.05)
+    monkeypatch.setattr("scuttled.gossip.resolver.LOOK_UP_S", 0.05)
     caplog.set_level(logging.INFO)
     hung, resolve = threading.Event(), socket.getaddrinfo
 
@@ -275,7 +275,7 @@ async def test_a_peer_that_was_joined_is_taken_back(caplog: pytest.LogCaptureFix
         assert "n1 parts from this peer" in caplog.text
         with pytest.raises(Refused, match=r"no peer .* was configured or joined"):
             peers.part([b.address])
-        assert list(a.dialler.peers()) == []
+        assert list(a.dialler.targets.peers()) == []
 
 
 @on_sockets
@@ -285,7 +285,7 @@ async def test_a_connection_that_comes_about_while_the_node_leaves_ends_nothing(
     async with listening(a, b) as nursery:
         b.gossip._leaving = True
         b.dial(nursery, a.address)
-        (target,) = b.dialler.targets.values()
+        (target,) = b.dialler.targets
         await until(lambda: target.failures)
         assert not b.node.links
 
@@ -303,7 +303,7 @@ async def test_a_peer_that_is_not_there_is_taken_back_while_it_is_dialled() -> N
         await until(lambda: peers.verdicts(["down.test"])[0]["reason"] == "Connection refused")
         assert not peers.decided(["down.test"])  # it may be starting
         peers.part(["nobody.test", "down.test"])
-        assert list(a.dialler.peers()) == []
+        assert list(a.dialler.targets.peers()) == []
     # the nursery is over: so are their tasks
 
 
@@ -328,7 +328,7 @@ async def test_one_of_the_addresses_of_a_name_is_taken_back_by_the_name() -> Non
     async with trio.open_nursery() as nursery:
         peers = peering(a, nursery)
         peers.join(["all.test"], save=False)
-        await until(lambda: a.dialler.targets["all.test:7960"].peers)
+        await until(lambda: a.dialler.targets.find("all.test").peers)
         with pytest.raises(Refused, match=r"is one of the addresses of all\.test") as caught:
             peers.part([NOWHERE])
         assert caught.value.hint == "scuttled part all.test"
@@ -351,7 +351,7 @@ async def test_saved_peers_stand_in_the_settings_and_are_forgotten_by_part(tmp_p
             rows[1],
         ]
         peers.join(["127.0.0.1:3"], save=True)
-        assert [t.text for t in a.dialler.targets.values() if t.origin == JOINED] == []
+        assert [t.text for t in a.dialler.targets if t.origin == JOINED] == []
         parted = peers.part(["127.0.0.1:1", "127.0.0.1:2"])
         assert parted["configured"] == ["127.0.0.1:1"]
         assert storage.read_peers() == ["127.0.0.1:3"]
@@ -378,6 +378,6 @@ async def test_a_file_of_saved_peers_is_believed_no_more_than_a_stream(
         peering(a, nursery, storage).begin(["127.0.0.1:9"])
         assert said in caplog.text
         good = ["127.0.0.1:1"] if b"127" in content else []
-        assert [target.text for target in a.dialler.targets.values()] == ["127.0.0.1:9", *good]
+        assert [target.text for target in a.dialler.targets] == ["127.0.0.1:9", *good]
         nursery.cancel_scope.cancel()
     storage.close()

@@ -12,10 +12,9 @@ from scripted_daemon import ScriptedDaemon, Scuttled
 
 from scuttled.cli.import_format import JsonLinesReader
 from scuttled.errors import DataError, StorageError
-from scuttled.replica.checkpoint import Identity
 from scuttled.replica.update import NodeId
 from scuttled.runtime import keys
-from scuttled.storage.directory import IDENTITY, LOCK, Directory
+from scuttled.storage.directory import IDENTITY, LOCK, Directory, Identity
 
 SEED = bytes(range(32))
 

@@ -196,7 +196,7 @@ def test_a_model_without_a_future_is_left_alone() -> None:
     log = calm.log
     back(ahead, calm)
     assert calm.log is log
-    assert not calm.replaced
+    assert not calm.saved.replaced
 
 
 def test_a_hlc_that_is_ahead_without_any_update_is_set_back() -> None:

@@ -10,14 +10,14 @@ import trio
 from scenes import node_id
 from sockets import Member, listening, on_sockets, until
 
-from scuttled.gossip.gossip import PARTING_S
 from scuttled.node.node import DEFAULT_MODEL
 from scuttled.protocol import codec
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import PROTOCOL, Bye, ClockMessage, Code, Hello
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.clocks import read_clocks
 from scuttled.runtime.environment import Environment
+from scuttled.runtime.pump import PARTING_S
 from scuttled.runtime.streams import dial, open_listeners
 
 NOWHERE = "127.0.0.1:1"
@@ -73,7 +73,7 @@ async def test_a_name_is_looked_up_at_every_attempt(caplog: pytest.LogCaptureFix
     caplog.set_level(logging.INFO)
     a, b = Member(1), Member(2)
     async with listening(b) as nursery:
-        names = a.outside = Names(UNKNOWN, [NOWHERE], [b.address])
+        names = a.environment = Names(UNKNOWN, [NOWHERE], [b.address])
         names.rng = Impatient()
         peer = a.dial(nursery, "b.test:7960")
         await until(lambda: peer.state == "up")
@@ -88,8 +88,8 @@ async def test_a_name_is_looked_up_at_every_attempt(caplog: pytest.LogCaptureFix
 async def test_attempts_come_ever_later_and_soon_again_after_a_link() -> None:
     a, b = Member(1), Member(2)
     async with listening(b) as nursery:
-        a.outside = Names(*[[NOWHERE]] * 12, [b.address])
-        a.outside.rng = jitter = Impatient()
+        a.environment = Names(*[[NOWHERE]] * 12, [b.address])
+        a.environment.rng = jitter = Impatient()
         peer = a.dial(nursery, "b.test")
         await until(lambda: peer.state == "up" and b.node.links)
         assert jitter.most[:9] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0]
@@ -105,8 +105,8 @@ async def test_a_node_that_dials_itself_knows_it_and_asks_again() -> None:
     """That it is me is true of one address at one moment."""
     a, b = Member(1), Member(2)
     async with listening(a, b) as nursery:
-        a.outside = Names([a.address], [a.address], [a.address], [b.address])
-        a.outside.rng = Impatient()
+        a.environment = Names([a.address], [a.address], [a.address], [b.address])
+        a.environment.rng = Impatient()
         peer = a.dial(nursery, "all.test")
         await until(lambda: peer.state == "self")
         assert peer.reason == ""
@@ -133,7 +133,7 @@ async def test_who_is_refused_again_and_again_is_told_of_once(
 ) -> None:
     """At both ends; the numbers in the words may differ, as those of a clock that is off do."""
     a, b = Member(1), Member(2)
-    a.outside.rng = jitter = Impatient()
+    a.environment.rng = jitter = Impatient()
     late = iter(range(100, 10_000))
     hello = a.node.hello
 

@@ -302,7 +302,7 @@ def test_an_update_that_is_none_ends_the_link_and_what_stood_before_it_is_saved(
     with pytest.raises(RemoteProtocolError, match="too short"):
         tell(line, 1, Delta("default", 1, [(source(9), bad)], 1, None))
     assert values(default(two)) == {"good": "v"}
-    assert not two.is_saved()
+    assert not two.durability.is_saved()
     save(two)
     assert default(two).log.visible == default(two).log.end
 

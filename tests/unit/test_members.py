@@ -363,7 +363,7 @@ def test_who_was_forgotten_tells_of_itself_again_at_once_and_says_so() -> None:
     two.accepted(two.members.model)
     assert two.members.count(WALL) == 1
     called: list[str] = []
-    one.wake_tending = lambda: called.append("tend")
+    one.subscribe_tending(lambda: called.append("tend"))
     line = Line(one, two)
     line.settle()
     assert called
@@ -466,7 +466,7 @@ def test_our_own_clock_must_cover_it_on_disk() -> None:
     assert stable is not None
     assert model.clock.covers(grave.source, grave.timestamp)
     assert not stable(grave.source, grave.timestamp)
-    model.saved_clock.merge(model.clock.items())
+    model.saved.clock.merge(model.clock.items())
     stable = members.stability(model, (), LATE)
     assert stable is not None
     assert stable(grave.source, grave.timestamp)
@@ -476,7 +476,7 @@ def test_our_own_clock_must_cover_it_on_disk() -> None:
 def test_it_is_saved_clocks_that_a_node_collects_by() -> None:
     node = a_node(1, stored=True)
     a_grave(node)
-    batch = node.unsaved(clocks=False)
+    batch = node.durability.unsaved(clocks=False)
     assert batch is not None
     node.saved(batch)
     node.tend(at(100))

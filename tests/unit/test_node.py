@@ -103,11 +103,11 @@ def test_what_is_accepted_wakes_watchers_at_once_and_links_once_it_is_saved() ->
     line = Line(one, two)
     line.settle()
     one.subscribe(lambda: rung.append("watcher"))
-    one.wake_storage = lambda: rung.append("storage")
+    one.durability.subscribe(lambda: rung.append("storage"))
     line.links[0].wake = lambda: rung.append("link")
     write(one, "k")
     assert rung == ["watcher", "storage"]
-    assert one.urgent
+    assert one.durability.urgent
     assert not line.links[0].wants_to_send(NOW)
     save(one)
     assert rung == ["watcher", "storage", "link"]
@@ -120,7 +120,7 @@ def test_without_storage_links_are_woken_at_once() -> None:
     line.settle()
     write(one, "k")
     assert line.links[0].wants_to_send(NOW)
-    assert one.is_saved()
+    assert one.durability.is_saved()
 
 
 def test_a_peers_updates_pass_the_same_door() -> None:
@@ -129,14 +129,14 @@ def test_a_peers_updates_pass_the_same_door() -> None:
     line = Line(one, two)
     line.settle()
     write(one, "k")
-    two.urgent = False
+    two.durability.saving_begins()
     two.subscribe(lambda: rung.append("watcher"))
-    two.wake_storage = lambda: rung.append("storage")
+    two.durability.subscribe(lambda: rung.append("storage"))
     line.draw(0)
     line.deliver(0)
     assert rung[:2] == ["watcher", "storage"]
-    assert not two.urgent
-    assert not two.is_saved()
+    assert not two.durability.urgent
+    assert not two.durability.is_saved()
 
 
 def test_an_update_travels_through_a_node_in_the_middle() -> None:
@@ -169,7 +169,7 @@ def test_keys_whose_time_is_over_go_through_the_door_too() -> None:
 
 
 def part(node: Node, name: str = DEFAULT_MODEL, *, clocks: bool = True) -> Any:
-    batch = node.unsaved(clocks=clocks)
+    batch = node.durability.unsaved(clocks=clocks)
     assert batch is not None
     (found,) = [part for part in batch.models if part.name == name]
     return batch, found
@@ -178,7 +178,7 @@ def part(node: Node, name: str = DEFAULT_MODEL, *, clocks: bool = True) -> Any:
 def test_a_batch_is_what_is_new_since_the_last_one() -> None:
     node = a_node(1, stored=True)
     save(node)
-    assert node.unsaved(clocks=True) is None
+    assert node.durability.unsaved(clocks=True) is None
     first, second = write(node, "a"), write(node, "b")
     batch, saved = part(node)
     assert saved.entries == [
@@ -187,8 +187,8 @@ def test_a_batch_is_what_is_new_since_the_last_one() -> None:
     ]
     assert saved.times == [(second.source, second.timestamp)]
     node.saved(batch)
-    assert node.is_saved()
-    assert node.unsaved(clocks=True) is None
+    assert node.durability.is_saved()
+    assert node.durability.unsaved(clocks=True) is None
 
 
 def test_positions_that_became_holes_are_told_once() -> None:
@@ -211,22 +211,22 @@ def test_a_clock_may_be_saved_later_than_the_updates_but_never_before() -> None:
     assert saved.times == []
     node.saved(batch)
     assert default(node).log.visible == 1
-    assert not node.is_saved()
-    assert node.unsaved(clocks=False) is None
+    assert not node.durability.is_saved()
+    assert node.durability.unsaved(clocks=False) is None
     batch, saved = part(node)
     assert (saved.entries, len(saved.times)) == ([], 1)
     node.saved(batch)
-    assert node.is_saved()
+    assert node.durability.is_saved()
 
 
 def test_the_clock_comes_with_the_last_part_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 4)
     node = a_node(1, stored=True)
     for n in range(10):
         put(default(node), f"k{n}")
     node.accepted(default(node))
     seen = []
-    while (batch := node.unsaved(clocks=True)) is not None:
+    while (batch := node.durability.unsaved(clocks=True)) is not None:
         seen += [(len(p.entries), len(p.times)) for p in batch.models if p.name == DEFAULT_MODEL]
         node.saved(batch)
     assert seen == [(4, 0), (4, 0), (2, 1)]
@@ -236,7 +236,7 @@ def test_what_is_no_longer_there_goes_to_disk_with_what_replaced_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else a kill between two parts would take a saved value and leave neither."""
-    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 4)
     disk = Disk(node_id(1))
     node = a_node(1, disk=disk)
     write(node, "k", "saved")
@@ -245,7 +245,7 @@ def test_what_is_no_longer_there_goes_to_disk_with_what_replaced_it(
         put(default(node), f"k{n}")
     put(default(node), "k", "new")
     node.accepted(default(node))
-    batch = node.unsaved(clocks=True)
+    batch = node.durability.unsaved(clocks=True)
     assert batch is not None
     disk.write(batch)
     assert values(default(a_node(1, disk=disk)))["k"] in ("saved", "new")
@@ -254,7 +254,7 @@ def test_what_is_no_longer_there_goes_to_disk_with_what_replaced_it(
 def test_what_was_acknowledged_is_on_disk_even_if_it_was_overwritten_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 4)
     disk = Disk(node_id(1))
     node = a_node(1, disk=disk)
     write(node, "k", "first")
@@ -263,7 +263,7 @@ def test_what_was_acknowledged_is_on_disk_even_if_it_was_overwritten_meanwhile(
         put(default(node), f"k{n}")
     put(default(node), "k", "second")
     node.accepted(default(node))
-    batch = node.unsaved(clocks=True)
+    batch = node.durability.unsaved(clocks=True)
     assert batch is not None
     disk.write(batch)
     node.saved(batch)
@@ -303,7 +303,7 @@ def test_a_node_whose_clock_was_not_saved_still_covers_what_it_wrote_itself() ->
     disk = Disk(node_id(1))
     node = a_node(1, disk=disk)
     update = write(node, "k")
-    batch = node.unsaved(clocks=False)
+    batch = node.durability.unsaved(clocks=False)
     assert batch is not None
     disk.write(batch)
     again = a_node(1, disk=disk)

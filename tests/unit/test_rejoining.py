@@ -417,7 +417,7 @@ def until_reset(line: Line) -> None:
     """Let both talk, and save nothing, until a node was reset."""
     for _ in range(20):
         step(line)
-        if any(node.resets for node in line.nodes):
+        if any(node.replaced.resets for node in line.nodes):
             return
     raise AssertionError("nobody was reset")
 
@@ -436,9 +436,9 @@ def test_all_links_end_and_then_all_is_well() -> None:
         assert link.ended.code == Code.AFRESH
     third.hang_up()
     line.hang_up()
-    assert [report.issued for report in one.resets] == [["mine"]]
+    assert [report.issued for report in one.replaced.resets] == [["mine"]]
     assert one.new_lives == 1
-    assert one.notices.warnings == [one.resets[0].words]
+    assert one.notices.warnings == [one.replaced.resets[0].words]
     for pair in ((one, two), (one, three), (one, two)):
         for _ in range(2):
             line = Line(*pair)
@@ -462,7 +462,7 @@ def test_who_lost_nothing_is_not_warned_about() -> None:
     above(two, "k")
     Line(one, two).settle()
     assert one.notices.warnings == []
-    assert one.notices.news == [one.resets[0].words]
+    assert one.notices.news == [one.replaced.resets[0].words]
 
 
 def test_a_newcomer_takes_over_all_models_on_the_links_it_has_and_says_so_in_one_line() -> None:
@@ -481,7 +481,7 @@ def test_a_newcomer_takes_over_all_models_on_the_links_it_has_and_says_so_in_one
         assert line.up
     assert state(default(one)) == state(default(two)) == state(default(three))
     assert default(one).floor == default(two).floor
-    assert one.resets == []
+    assert one.replaced.resets == []
     one.tend(NOW)
     name = two.settings.name
     assert one.notices.warnings == []
@@ -552,7 +552,7 @@ def test_writes_during_the_gathering_are_not_lost() -> None:
 def test_storage_gets_the_whole_in_one_batch_and_links_see_nothing_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 2)
+    monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 2)
     disk = Disk(node_id(1))
     one, two = a_node(1, disk=disk), a_node(2)
     write(one, "mine")
@@ -567,7 +567,7 @@ def test_storage_gets_the_whole_in_one_batch_and_links_see_nothing_before(
     session.receive_clock(Session(a_map(5), SKEW_MS).clock_message())
     assert session.next_delta(PLENTY, NOW) is None
     assert values(default(a_node(1, disk=disk))) == {"mine": "v"}
-    batch = one.unsaved(clocks=False)
+    batch = one.durability.unsaved(clocks=False)
     assert batch is not None
     (part,) = [part for part in batch.models if part.name == "default"]
     assert part.replace
@@ -578,7 +578,7 @@ def test_storage_gets_the_whole_in_one_batch_and_links_see_nothing_before(
     disk.write(batch)
     one.saved(batch)
     assert model.log.visible == model.log.end
-    assert not model.replaced
+    assert not model.saved.replaced
     assert model.durable_clock == model.clock
     again = a_node(1, disk=disk)
     assert state(default(again)) == state(model)
@@ -597,14 +597,14 @@ def test_a_second_reset_is_not_taken_while_the_first_is_not_on_disk() -> None:
     line = Line(one, three)
     for _ in range(20):
         step(line)
-    assert len(one.resets) == 1
+    assert len(one.replaced.resets) == 1
     assert line.links[0].ended is not None
     assert line.links[0].ended.code == Code.AFRESH
     assert values(default(one)) == {"k": "peer's", "old": "v"}
     line.hang_up()
     save(one)
     Line(one, three).settle()
-    assert len(one.resets) == 2
+    assert len(one.replaced.resets) == 2
 
 
 def test_our_rows_tell_the_new_life_and_not_the_clock_of_the_old() -> None:

@@ -13,7 +13,7 @@ from trio.testing import memory_stream_pair
 
 from scuttled import Log, Map, Replicated, Scuttlebutt, Set, load, new_author, replicate, save
 from scuttled.errors import Refused, RemoteProtocolError, UsageError
-from scuttled.library.models import dump
+from scuttled.library.model_file import dump
 
 
 def family(*names: str) -> list[Map]:

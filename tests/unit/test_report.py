@@ -10,15 +10,16 @@ from sockets import Member, listening, on_sockets, until
 
 from scuttled.config.config import Config
 from scuttled.control.backpressure import Backpressure
-from scuttled.daemon.status import LAG_S, Status
-from scuttled.gossip.dialer import Peer
+from scuttled.daemon.diagnosis import LAG_S
+from scuttled.daemon.status import Status
+from scuttled.gossip.targets import Peer
 from scuttled.npm.bridge import Bridge
 from scuttled.npm.guests import GONE_TOLD_S, Dialled, Guest, Guests
 from scuttled.npm.session import Talk
 from scuttled.protocol.messages import Code
 from scuttled.replica.change import JSON, make_change
 from scuttled.replica.update import TICKS_PER_MS, Instant, Stamp, stamp
-from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.clocks import read_clocks
 from scuttled.storage.storage import Storage
 
 BEGAN = Instant(100.0, 1_700_000_000_000)
@@ -74,7 +75,7 @@ def test_a_peer_that_is_not_linked_is_a_problem_with_its_reason(
     tmp_path: Path, state: str, words: str
 ) -> None:
     member = Member(1)
-    target = member.dialler.add("db1:7960")
+    target = member.dialler.targets.add("db1:7960")
     peer = Peer("10.0.0.9:7960", "db1:7960", state=state, reason="Connection refused")
     target.peers[peer.address] = peer
     report = a_report(member, tmp_path)
@@ -94,7 +95,7 @@ def test_a_peer_that_is_not_linked_is_a_problem_with_its_reason(
 
 def test_an_address_of_this_node_itself_is_no_peer(tmp_path: Path) -> None:
     member = Member(1)
-    target = member.dialler.add("here:7960")
+    target = member.dialler.targets.add("here:7960")
     target.peers["10.0.0.1:7960"] = Peer("10.0.0.1:7960", "here:7960", state="self")
     report = a_report(member, tmp_path)
     (alone,) = report.problems(LATER)

@@ -8,7 +8,7 @@ import pytest
 
 from scuttled import Author, Map, Scuttlebutt, Set, load, save
 from scuttled.errors import DataError, UsageError
-from scuttled.library.models import UncheckedFile
+from scuttled.library.model_file import UncheckedFile
 from scuttled.replica.update import NodeId
 
 # What was saved before files had a check: {"price": 100, "name": "apple"}, and a deletion.

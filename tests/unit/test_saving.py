@@ -55,7 +55,7 @@ async def test_what_damages_one_database_does_not_fill_the_disk_with_them(
         write(node, "k")
         await trio.sleep(0.9 * ANEW_S)
         assert set_aside(tmp_path) == 1
-        assert node.failing
+        assert node.durability.failing
         await trio.sleep(ANEW_S)
         assert set_aside(tmp_path) == 2
         nursery.cancel_scope.cancel()
@@ -80,9 +80,9 @@ async def test_a_disk_that_is_known_to_fail_keeps_its_mark_though_all_is_saved(
         nursery.start_soon(saving.keep_saving_clocks)
         nursery.start_soon(saving.keep_checkpointing)
         await trio.sleep(0.3 * ANEW_S)
-        assert node.failing
-        assert (node.new_lives, node.is_saved()) == (1, True)
-        assert (node.adrift, storage.marked) == (True, True)
+        assert node.durability.failing
+        assert (node.new_lives, node.durability.is_saved()) == (1, True)
+        assert (node.durability.adrift, storage.marked) == (True, True)
         nursery.cancel_scope.cancel()
     storage.close()
 
@@ -103,7 +103,7 @@ async def test_at_the_end_the_mark_goes_if_all_could_be_saved(
             nursery.start_soon(saving.keep_saving)
             write(node, "k")
             await trio.sleep(1)
-            assert node.adrift
+            assert node.durability.adrift
             nursery.cancel_scope.cancel()
         if not works:
             with pytest.raises(StorageError, match="1 updates are not on disk"):

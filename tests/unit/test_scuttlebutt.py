@@ -191,7 +191,7 @@ def test_a_model_is_saved_when_log_and_clock_are() -> None:
     assert not model.is_saved
     model.log.saved = model.log.taken = model.log.end
     assert not model.is_saved
-    model.saved_revision = model.clock.revision
+    model.saved.revision = model.clock.revision
     assert model.is_saved
     put(model, "k")
     saved(model)

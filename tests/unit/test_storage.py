@@ -71,7 +71,7 @@ def begun(storage: Storage) -> Node:
 
 def kept(node: Node, storage: Storage) -> None:
     """Save all, as the daemon does."""
-    while (batch := node.unsaved(clocks=True)) is not None:
+    while (batch := node.durability.unsaved(clocks=True)) is not None:
         storage.write(batch)
         node.saved(batch)
 
@@ -154,12 +154,12 @@ def test_a_kill_at_any_time_loses_nothing_that_was_saved(
 def test_a_kill_between_two_batches_leaves_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 4)
+    monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 4)
     storage = opened(tmp_path / "state")
     node = begun(storage)
     updates = [put(default(node), f"k{n}") for n in range(10)]
     node.accepted(default(node))
-    batch = node.unsaved(clocks=True)
+    batch = node.durability.unsaved(clocks=True)
     assert batch is not None
     storage.write(batch)
     node.saved(batch)
@@ -188,7 +188,7 @@ def test_a_saved_clock_never_covers_an_unsaved_update(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After each and every transaction."""
-    monkeypatch.setattr("scuttled.replica.unsaved.SAVE_ENTRIES_MAX", 3)
+    monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 3)
     storage = opened(tmp_path / "state")
     node = begun(storage)
     history = []
@@ -196,7 +196,7 @@ def test_a_saved_clock_never_covers_an_unsaved_update(
         for key in range(n % 5 + 1):
             history.append(put(default(node), f"k{key}", str(n)))
         node.accepted(default(node))
-        batch = node.unsaved(clocks=n % 3 == 0)
+        batch = node.durability.unsaved(clocks=n % 3 == 0)
         assert batch is not None
         storage.write(batch)
         after = as_after_a_kill(storage, tmp_path / f"copy{n}")
@@ -360,7 +360,7 @@ def test_the_disk_of_the_simulation_keeps_what_storage_keeps(tmp_path: Path) -> 
     for n in range(30):
         write(node, f"k{n % 7}", str(n))
         if n % 4 == 0:
-            batch = node.unsaved(clocks=n % 8 == 0)
+            batch = node.durability.unsaved(clocks=n % 8 == 0)
             assert batch is not None
             storage.write(batch)
             disk.write(batch)

@@ -14,7 +14,8 @@ from scenes import NOW, TICKS, WALL, a_node, default, node_id, record, source, s
 from test_storage import RNG, begun, kept, opened
 
 from scuttled.errors import StorageError
-from scuttled.node.node import HLC_AHEAD_TICKS, Node, NodeSettings
+from scuttled.node.durability import HLC_AHEAD_TICKS
+from scuttled.node.node import Node, NodeSettings
 from scuttled.replica.hlc import Author
 from scuttled.replica.update import TIMESTAMP_MAX, make_source, stamp
 from scuttled.runtime.environment import Environment
@@ -164,13 +165,13 @@ def test_the_hlc_is_on_disk_ahead_of_its_use_and_exact_after_a_clean_stop(tmp_pa
     storage = opened(tmp_path)
     node = begun(storage)
     update = write(node, "k")
-    batch = node.unsaved(clocks=False)
+    batch = node.durability.unsaved(clocks=False)
     assert batch is not None
     assert batch.hlc == update.timestamp + HLC_AHEAD_TICKS
     storage.write(batch)
     node.saved(batch)
     write(node, "k2")
-    batch = node.unsaved(clocks=False)
+    batch = node.durability.unsaved(clocks=False)
     assert batch is not None
     assert batch.hlc == 0, "about once a second"
     storage.write(batch)
@@ -241,7 +242,7 @@ def test_a_new_life_is_beside_the_database_before_it_is_in_it(
     kept(node, storage)
     node.peer_clock(default(node), {node.author.source: TICKS + 1}, NOW)
     (tmp_path / "identity.new").mkdir()
-    batch = node.unsaved(clocks=True)
+    batch = node.durability.unsaved(clocks=True)
     assert batch is not None
     with pytest.raises(StorageError, match=r"can't write .*identity: Is a directory"):
         storage.write(batch)
@@ -565,17 +566,17 @@ async def test_without_a_mark_on_disk_nothing_unsaved_is_shown(
         nursery.start_soon(saving.keep_saving_clocks)
         write(node, "k")
         await trio.sleep(1)
-        assert node.failing == "x: read-only file system"
-        assert (node.adrift, log.visible, log.end) == (False, 0, 1)
+        assert node.durability.failing == "x: read-only file system"
+        assert (node.durability.adrift, log.visible, log.end) == (False, 0, 1)
         monkeypatch.setattr(Storage, "mark", whole[1])
         await trio.sleep(1.5)
-        assert (node.adrift, log.visible, log.durable) == (True, 1, 0)
+        assert (node.durability.adrift, log.visible, log.durable) == (True, 1, 0)
         assert storage.marked
         await trio.sleep(20)
         assert len(saves) < 35, "backs off to a second"
         monkeypatch.setattr(Storage, "write", whole[0])
         await trio.sleep(1.5)
-        assert (node.failing, node.adrift, log.durable) == ("", False, 1)
+        assert (node.durability.failing, node.durability.adrift, log.durable) == ("", False, 1)
         assert not storage.marked
         nursery.cancel_scope.cancel()
     storage.close()
@@ -648,7 +649,7 @@ def test_a_write_that_failed_and_is_there_all_the_same_is_written_once(tmp_path:
     default(node).receive([(source(7), [record("new source", TICKS)])], EVER)
     node.create("another", "log")
     node.accepted(default(node))
-    batch = node.unsaved(clocks=True)
+    batch = node.durability.unsaved(clocks=True)
     assert batch is not None
     database = storage._database
     database.db = LateError(database.db)  # type: ignore[assignment]

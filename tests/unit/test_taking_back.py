@@ -49,7 +49,7 @@ def test_it_takes_its_future_back_when_a_peer_agrees_and_all_comes_over() -> Non
     line.settle()
     tend(line, NOW, AGREED)
     assert not one.holds_back
-    assert [report.issued for report in one.taken_back] == [["k"]]
+    assert [report.issued for report in one.replaced.taken_back] == [["k"]]
     end = line.links[0].ended
     assert end is not None
     assert end.code == Code.AFRESH
@@ -79,7 +79,7 @@ def test_not_while_the_peers_clock_differs(off_ms: int) -> None:
     line.settle()
     line.links[0].pulse.skew_ms, line.links[0].pulse.measured_s = off_ms, 0.0
     tend(line, NOW, AGREED)
-    assert not one.taken_back
+    assert not one.replaced.taken_back
 
 
 def test_what_is_taken_back_is_on_disk_as_a_whole_or_not_at_all() -> None:
@@ -92,8 +92,8 @@ def test_what_is_taken_back_is_on_disk_as_a_whole_or_not_at_all() -> None:
         line.deliver(end)
     one.tend(NOW)
     one.tend(AGREED)
-    assert one.taken_back
-    assert default(one).replaced
+    assert one.replaced.taken_back
+    assert default(one).saved.replaced
     assert a_node(1, disk=disk).holds_back
     save(one, disk)
     again = a_node(1, disk=disk)
@@ -112,7 +112,7 @@ def test_a_save_that_was_under_way_does_not_bring_the_old_hlc_back() -> None:
         line.deliver(end)
     one.tend(NOW)
     write(one, "more")
-    batch = one.unsaved(clocks=True)
+    batch = one.durability.unsaved(clocks=True)
     assert batch is not None
     one.tend(AGREED)
     disk.write(batch)

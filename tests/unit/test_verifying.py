@@ -173,8 +173,8 @@ def test_an_answer_that_nobody_asked_for_is_let_pass() -> None:
 def test_it_is_told_when_there_is_work_and_when_a_check_may_be_over() -> None:
     one, two, line = two_nodes()
     rung: list[str] = []
-    two.verifier.wake = lambda: rung.append("work")
-    one.verifier.progress = lambda: rung.append("over")
+    two.verifier.subscribe(lambda: rung.append("work"))
+    one.subscribe(lambda: rung.append("over"), saved=True)
     checked(line)
     assert rung[0] == "work"
     assert rung[-1] == "over"

@@ -8,7 +8,9 @@ import trio
 import trio.testing
 from sockets import on_sockets, socket_pair
 
-from scuttled.runtime.bell import AT_ONCE_BYTES, StreamWriter, Wakeup, read_clocks
+from scuttled.runtime.clocks import read_clocks
+from scuttled.runtime.stream_writer import AT_ONCE_BYTES, StreamWriter
+from scuttled.runtime.wakeup import Wakeup
 
 
 async def test_a_bell_that_was_rung_before_is_heard_at_once_and_once() -> None:

@@ -1,7 +1,9 @@
-from scenes import WALL, a_map, put, saved
+from scenes import WALL, a_map, node_id, put, saved
 
 from scuttled.models.map import Map
-from scuttled.replica.unsaved import SAVE_ENTRIES_MAX, model_batch, note_saved
+from scuttled.replica.checkpoint import SAVE_ENTRIES_MAX, model_batch, note_saved
+from scuttled.replica.hlc import Author
+from scuttled.replica.update import Update
 from scuttled.storage.storage import Batch
 
 
@@ -26,7 +28,7 @@ def test_the_floor_comes_to_disk_with_the_holes_below_it() -> None:
     grave = model.discard("k", WALL)
     assert grave is not None
     saved(model)
-    model.saved_clock.merge(model.clock.items())
+    model.saved.clock.merge(model.clock.items())
     assert model.collect(lambda source, time: True, WALL) == 1
     assert not model.is_saved
     part = model_batch(model, clocks=False)
@@ -53,10 +55,11 @@ def test_a_batch_taken_before_a_reset_and_saved_after_it_changes_nothing() -> No
     model = stored("old")
     late = model_batch(model, clocks=True)
     reset(model, "new")
-    before = (model.log.saved, model.log.visible, model.saved_revision, model.saved_floor)
+    log, marks = model.log, model.saved
+    before = (log.saved, log.visible, marks.revision, marks.floor_revision)
     note_saved(model, late)
-    assert (model.log.saved, model.log.visible, model.saved_revision, model.saved_floor) == before
-    assert model.replaced
+    assert (log.saved, log.visible, marks.revision, marks.floor_revision) == before
+    assert model.saved.replaced
     assert len(model.durable_clock) == 0
     part = model_batch(model, clocks=False)
     assert part.replace
@@ -101,3 +104,20 @@ def test_what_a_batch_costs_is_counted_with_what_it_deletes() -> None:
     for key in ("a", "b"):
         put(model, key, "new")
     assert Batch([model_batch(model, clocks=True)], life=1).rows == 2 + 2
+
+
+def test_a_reset_leaves_no_field_of_before_whatever_a_data_type_calls_its_own() -> None:
+    class Counted(Map):
+        written: int  # born with the first write, as a cached property is
+
+        def write(self, change: bytes, wall_ms: int) -> Update:
+            self.written = getattr(self, "written", 0) + 1
+            return super().write(change, wall_ms)
+
+    model = Counted("k", Author(node_id(1)))
+    put(model, "old")
+    assert model.written == 1
+    reset(model, "one", "two")
+    assert model.written == 2
+    model.become(model.blank())
+    assert not hasattr(model, "written")

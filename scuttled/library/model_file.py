@@ -1,106 +1,35 @@
-"""Models in a program of one's own: what `from scuttled import ...` gives, but for the streams.
+"""A model in a file: what `save` writes and `load` merges, as a whole or not at all.
 
-Here the core, which is told the time and draws nothing, gets a clock and an identity.
+    file:  CLOCK | DELTA ... | DELTA with the commit, and the check in the place of its cursor
+
+The frames in which the model would be sent to a peer that has nothing. The check is over all
+bytes of the file, its own taken as 0; one of 0 is that of a file from before there was one. So
+an older scuttled reads what is written today, and the other way round.
 """
 
 import os
 import secrets
-import time
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO
-from weakref import WeakSet
 
 from scuttled.errors import DataError, RemoteProtocolError, TooManySources, UsageError
+from scuttled.library.authors import MAX_SKEW_MS, wall_ms
 from scuttled.protocol import codec
 from scuttled.protocol.messages import ClockMessage, Delta
 from scuttled.replica.hlc import Author
 from scuttled.replica.scuttlebutt import Scuttlebutt
-from scuttled.replica.signatures import Signer, Verifier, id_of_key
 from scuttled.replica.sources import check_together
-from scuttled.replica.update import NODE_ID_BYTES, TICKS_PER_MS, NodeId, Source, Stamp, stamp
+from scuttled.replica.update import TICKS_PER_MS, Source, Stamp, stamp
 from scuttled.replica.version_vector import Clock
-from scuttled.runtime.keys import SEED_BYTES, check_with_ed25519, make_seal
+from scuttled.runtime.whole_file import replacing, sync_folder
 
-MAX_SKEW_MS = 60_000
 DUMP_BYTES = 64 << 10  # of updates, in one frame
 READ_BYTES = 256 << 10
 HEADER_BYTES = 4  # of a frame: its length
-LIFE_MAX = 2**31  # of lives drawn at random; there is room to count on from there
-
-
-def wall_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
-def new_author(
-    seal: Signer | None = None, doubt: Callable[[str, Source, bytes], str] | None = None
-) -> Author:
-    """Somebody who never wrote before.
-
-    A program that starts again and loads what it had is somebody new as well: so what it may have
-    forgotten can't be mixed up with what it writes now (I5). With a `seal` all that is written is
-    signed, and the id is that of the key, so that only the life is new; `doubt` says why an update
-    is not to be believed.
-    """
-    if seal is None:
-        author = same_author(NodeId(secrets.token_bytes(NODE_ID_BYTES)), 1)
-    else:
-        author = same_author(id_of_key(seal.key), 1 + secrets.randbelow(LIFE_MAX))
-    author.seal, author.doubt = seal, doubt
-    return author
-
-
-def same_author(node_id: NodeId, life: int) -> Author:
-    """Somebody who wrote before under that life, and has forgotten nothing of it (I5)."""
-    author = Author(node_id, life, now_ms=wall_ms, is_guest=True)
-    _AUTHORS.add(author)
-    return author
-
-
-_AUTHORS: WeakSet[Author] = WeakSet()  # of this process
-
-
-def _renew_all() -> None:
-    """A process that was forked off writes as others than the one it comes from (I5)."""
-    for author in tuple(_AUTHORS):
-        author.live_as(1 + secrets.randbelow(LIFE_MAX))
-
-
-os.register_at_fork(after_in_child=_renew_all)
-
-
-def signing_author(seed: bytes | None = None, trust: Collection[str] = ()) -> Author:
-    """Somebody who signs with the Ed25519 key of that seed (32 bytes), a new one if there is none.
-
-    Believes what is signed by those whose ids are trusted, all who sign if none are named. Raises
-    Unavailable without the extra `secure`, UsageError at a seed or an id that is none.
-    """
-    seed = secrets.token_bytes(SEED_BYTES) if seed is None else seed
-    if len(seed) != SEED_BYTES:
-        raise UsageError(f"a seed of {len(seed)} bytes, expected {SEED_BYTES}")
-    try:
-        nodes = frozenset(NodeId(bytes.fromhex(node)) for node in trust)
-    except ValueError:
-        raise UsageError(f"trust in {trust!r:.80}, expected ids of 16 hexadecimal digits") from None
-    return new_author(make_seal(seed), Verifier(check_with_ed25519(), nodes))
-
-
-Scuttlebutt.new_author = staticmethod(new_author)
-
-
-# --- a model in a file ---------------------------------------------------------------------------
-#
-#     file:  CLOCK | DELTA ... | DELTA with the commit, and the check in the place of its cursor
-#
-# The frames in which the model would be sent to a peer that has nothing. The check is over all
-# bytes of the file, its own taken as 0; one of 0 is that of a file from before there was one. So
-# an older scuttled reads what is written today, and the other way round.
-
 CHECK_BIT = 1 << 62  # set in every check, so that none is 0
 
 
@@ -164,21 +93,11 @@ def write_whole(path: Path, data: bytes) -> None:
     """Put that into a file, in the place of what it held; on an error that is left as it was."""
     path = path.resolve()  # behind a link
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with part.open("xb") as out:
-            if path.exists():
-                os.fchmod(out.fileno(), path.stat().st_mode & 0o7777)
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with replacing(path, part) as out:
+        if path.exists():
+            os.fchmod(out.fileno(), path.stat().st_mode & 0o7777)
+        out.write(data)
+    sync_folder(path.parent)
 
 
 def load(model: Scuttlebutt, file: str | os.PathLike[str] | IO[bytes]) -> int:
