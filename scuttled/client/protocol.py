@@ -57,7 +57,7 @@ def _decode(body: bytes) -> Message:
 
 
 def is_too_deep(request: Message) -> bool:
-    """Whether more than DEPTH_MAX levels are nested there, which not even an error could show."""
+    """True if more than DEPTH_MAX levels are nested there, which not even an error could show."""
     level: list[Any] = [request]
     for _ in range(DEPTH_MAX + 1):
         inner = [

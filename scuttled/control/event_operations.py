@@ -6,8 +6,8 @@ from scuttled.control.context import Context
 from scuttled.control.control_operation import NOTHING, control_operation
 from scuttled.control.event_stream import EventStream
 from scuttled.control.fields import Fields, flag, text
+from scuttled.control.key_match import PATTERNS_MAX
 from scuttled.control.results import Answer, Waiting
-from scuttled.control.watch import PATTERNS_MAX
 from scuttled.control.write_concern import WaitFields, answer_when_held, check_can_hold, read_wait
 from scuttled.errors import Refused, UsageError
 from scuttled.models.events import Events, check_name

@@ -1,7 +1,7 @@
 """The operations of the control protocol (docs/control.md), in one table. Synchronous and pure.
 
 An operation gives an answer, an answer that waits until a write is on disk, a stream that others
-draw from, or a condition to wait for. How these reach the client is control's business.
+draw from, or a condition to wait for. How these reach the client is the server's business.
 
     control_operation   what an operation is      key      keys and values
     results             what it may give          model    models, whatever their type

@@ -24,7 +24,7 @@ NAMED_MAX = 5  # of the members that a late writer waits for; the rest is counte
 
 
 def check_level(level: object) -> int | str:
-    """How many others are wanted: a number, `majority` or `all`. Raises UsageError."""
+    """The level that is asked for: a number of others, `majority` or `all`. Raises UsageError."""
     if level in (ALL, MAJORITY):
         return str(level)
     if type(level) is int and 0 < level <= OTHERS_MAX:
@@ -65,7 +65,7 @@ def check_can_hold(node: Node, level: int | str | None, wall_ms: int) -> None:
 
 
 class WriteConcern:
-    """Who has on disk what this node's model holds by now."""
+    """Write concern of one write: the members that have on disk what this node's model holds."""
 
     def __init__(self, node: Node, model: Scuttlebutt, level: int | str) -> None:
         self.node = node
@@ -95,7 +95,7 @@ class WriteConcern:
         return member.covers(self.model.name, self.source, self.time)
 
     def needed(self, wall_ms: int) -> int:
-        """How many others there must be."""
+        """The number of others that there must be."""
         members = self.node.members.count(wall_ms)
         if self.level == ALL:
             return members - 1
