@@ -17,19 +17,11 @@ from typing import Any
 from zlib import crc32
 
 from scuttled.cli import files
-from scuttled.errors import DataError, NoInput, StorageError, UsageError
+from scuttled.errors import DataError, NoInput, Stopped, StorageError, UsageError
 
 CHUNK_BYTES = 4096  # PIPE_BUF of Linux: what poll() promises can be written without blocking
 _CHECK = b"crc32="  # before the check of a cursor file
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Stopped(BaseException):
-    """A signal asked us to end. Not an Exception: nothing but the command itself handles it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.code = 128 + number
 
 
 class Patience:

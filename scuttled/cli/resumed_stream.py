@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import click
 
-from scuttled.cli.following import CursorFile, Patience, Source, Stopped, stdout_fd
+from scuttled.cli.following import CursorFile, Patience, Source, stdout_fd
 from scuttled.cli.settings import Settings
 from scuttled.client.client import TIMEOUT_S, Client, Row, Stream
 from scuttled.control.cursors import Clocks, clocks_text, merge_clocks, split_cursor
-from scuttled.errors import TimedOut, Unavailable
+from scuttled.errors import Stopped, TimedOut, Unavailable
 
 CHANGES = ("set", "del", "expire", "event")
 NO_RECONNECT = "End with 69 when the daemon goes away; else it is waited for."

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from scuttled.client.client import SOCKET_PATH_BYTES_MAX, Client, Fields, Row, Stream
-from scuttled.demo.signals import Signals
+from scuttled.demo.signal_shield import SignalShield
 from scuttled.errors import CantCreate, TimedOut, Unavailable
 
 NEIGHBOURS = {"a": "b", "b": "ac", "c": "b"}
@@ -49,7 +49,7 @@ State = dict[str, Held]  # by key
 class DemoNode:
     """One daemon: its command, its process while it lives, and what it holds."""
 
-    def __init__(self, name: str, home: Path, command: list[str], signals: Signals) -> None:
+    def __init__(self, name: str, home: Path, command: list[str], signals: SignalShield) -> None:
         self.name = name
         self.command = command
         self.socket = str(home / f"{name}.sock")
@@ -138,7 +138,7 @@ class DemoNode:
 class Nodes:
     """The three of them, in their directory, which goes with them at the end of the `with`."""
 
-    def __init__(self, model: str, signals: Signals) -> None:
+    def __init__(self, model: str, signals: SignalShield) -> None:
         self.model = model
         self.idle_s = IDLE_S
         ports = dict(zip(NEIGHBOURS, free_ports(len(NEIGHBOURS)), strict=True))

@@ -20,9 +20,9 @@ from scuttled.cli.options import verb
 from scuttled.cli.settings import Settings
 from scuttled.demo.inventory import inventory
 from scuttled.demo.nodes import Nodes
-from scuttled.demo.signals import Signals, Stopped
+from scuttled.demo.signal_shield import SignalShield
 from scuttled.demo.story import Line, Step, Story, Teller, spell
-from scuttled.errors import StorageError
+from scuttled.errors import Stopped, StorageError
 
 _FRAME_S = 0.04  # between pictures; more often than anybody can see
 _BAR_MAX = 40
@@ -61,7 +61,7 @@ def command(settings: Settings, keys: int | None, keep: bool) -> None:
     """
     began, teller = time.monotonic(), _teller(settings)
     try:
-        with Signals() as signals, Nodes(settings.model, signals) as nodes, signals.heeded():
+        with SignalShield() as signals, Nodes(settings.model, signals) as nodes, signals.heeded():
             nodes.idle_s = settings.timeout_s or nodes.idle_s
             story = Story(nodes, inventory(keys), teller)
             story.run()
