@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from scuttled.control.conditions import Condition, KeyIs, PeersUp, Synced
+from scuttled.control.member_rows import member_rows
 from scuttled.control.results import (
     Answer,
     Fields,
@@ -15,7 +16,6 @@ from scuttled.control.results import (
     number,
     text,
 )
-from scuttled.control.write_concern import member_rows
 from scuttled.errors import Refused, TimedOut, UsageError
 from scuttled.models.map import key_slot
 from scuttled.node.consistency import Finding

@@ -60,9 +60,9 @@ def cursor_text(
 ) -> str:
     """A row's cursor. Made for each row, so it has to be cheap."""
     if with_clock:
-        pairs = (f"{n}~={at}" if n in with_clock else f"{n}={at}" for n, at in places.items())
+        pairs = [f"{n}~={at}" if n in with_clock else f"{n}={at}" for n, at in places.items()]
     else:
-        pairs = (f"{name}={at}" for name, at in places.items())
+        pairs = [f"{name}={at}" for name, at in places.items()]
     return f"{log}:{','.join(pairs)}"
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from scuttled.control.watch import ROWS_BYTES, Row
+from scuttled.client.rows import ChangeRow
+from scuttled.control.watch import ROWS_BYTES, live_row
 from scuttled.models.event_listener import Listener, read_cursor
 from scuttled.models.events import Events
 from scuttled.node.node import Node
@@ -34,15 +35,14 @@ class EventStream:
         self.node = node
         self.model = model
         self._listener = Listener(model, names, heard)
-        self._first: list[Row] = []
+        self._first: list[ChangeRow] = []
         if live:
-            cursor = self._listener.cursor()
-            self._first.append(["live", "", "", None, None, "", "", cursor, None])
+            self._first.append(live_row(self._listener.cursor()))
 
     def has_something(self) -> bool:
         return bool(self._first) or self._listener.has_something()
 
-    def rows(self, now: Instant) -> list[Row]:
+    def rows(self, now: Instant) -> list[ChangeRow]:
         """The next rows; maybe none although `has_something`."""
         rows, self._first = self._first, []
         most = min(ROWS_MAX, 1 + ROWS_BYTES // (_SOURCE_CHARS * (1 + len(self._listener.heard))))
@@ -53,7 +53,17 @@ class EventStream:
                 break
             name, kind, payload, slot = found[0]
             size += len(payload)
-            who, ms = self.node.name_of(slot.source), slot.timestamp // TICKS_PER_MS
-            cursor = self._listener.cursor()
-            rows.append(["event", self.model.name, name, kind, payload, slot.rev, who, cursor, ms])
+            rows.append(
+                ChangeRow(
+                    op="event",
+                    model=self.model.name,
+                    key=name,
+                    kind=kind,
+                    value=payload,
+                    rev=slot.rev,
+                    name=self.node.name_of(slot.source),
+                    cursor=self._listener.cursor(),
+                    time_ms=slot.timestamp // TICKS_PER_MS,
+                )
+            )
         return rows

@@ -4,12 +4,12 @@ A reader of the arrival log like a watch (watching): it has no queue, and ends i
 which a watch can go on.
 """
 
+from scuttled.client.rows import KeyRow
 from scuttled.control.cursors import cursor_text
 from scuttled.control.watch import (
     ROWS_BYTES,
     ROWS_MAX,
     SCAN_ENTRIES_MAX,
-    Row,
     log_of,
     matcher,
     text_of,
@@ -44,10 +44,10 @@ class Scan:
     def done(self) -> bool:
         return self._cursor >= self.model.log.end
 
-    def rows(self, now: Instant) -> list[Row]:
+    def rows(self, now: Instant) -> list[KeyRow]:
         """The next rows; maybe none although it is not done."""
         log, size = self.model.log, 0
-        rows: list[Row] = []
+        rows: list[KeyRow] = []
         looked = 0
         if self._dropped is None and log.forgotten >= max(self._cursor, self._began):
             self._dropped = self._cursor  # what it told of may be gone, with nothing left to say so
@@ -73,7 +73,7 @@ class Scan:
         self.count += len(rows)
         return rows
 
-    def _row(self, slot: Slot, at: int, now: Instant) -> Row | None:
+    def _row(self, slot: Slot, at: int, now: Instant) -> KeyRow | None:
         shown = slot.shown(now.wall_ms)
         told = shown or self.deleted or at >= self._began  # it may have been listed before
         if slot.kind == OWN or not told or not self._match(label := self.model.label(slot)):
@@ -81,7 +81,7 @@ class Scan:
         kind, value = self.model.value(slot) if shown else ("deleted", b"")
         told_value = value if self.values and shown else None
         name = self.node.name_of(slot.source)
-        return [text_of(label), kind, told_value, slot.rev, name, slot.expires_ms]
+        return KeyRow(text_of(label), kind, told_value, slot.rev, name, slot.expires_ms)
 
     def cursor(self) -> str:
         """Where a watch is to go on; before a drop or a RESET, so that it says that all is void."""

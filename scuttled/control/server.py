@@ -9,19 +9,20 @@ requests are taken from it.
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, assert_never
 
 import trio
 
 from scuttled.client import protocol
+from scuttled.client.rows import StreamRow
 from scuttled.control.backpressure import Backpressure, Ticket, TokenBucket
 from scuttled.control.cursors import Clocks
 from scuttled.control.event_stream import EventStream
 from scuttled.control.operations import Answer, Requests, Waiting
 from scuttled.control.scan import Scan
 from scuttled.control.tally import Tally
-from scuttled.control.watch import Row, Watch
+from scuttled.control.watch import Watch
 from scuttled.errors import (
     SOFTWARE,
     DataError,
@@ -32,6 +33,7 @@ from scuttled.errors import (
     UsageError,
 )
 from scuttled.node.node import Node
+from scuttled.node.subscribers import Subscription
 from scuttled.replica.update import Instant
 from scuttled.runtime.bell import StreamWriter, Wakeup
 from scuttled.runtime.repeats import FROM_STRANGERS
@@ -101,6 +103,8 @@ class Connection:
         self._waiting: dict[int, Waiting] = {}
         self._streams: dict[int, Scan | Tally | Watch | EventStream] = {}
         self._bell = Wakeup()
+        self._on_accepted: Subscription | None = None  # once anything waited or was streamed
+        self._on_progress: Subscription | None = None  # while somebody waits for disk or peers
         self._sent = trio.Event()  # set when answers were sent
         self._last = False  # the caller says no more
         self._greeted = False
@@ -109,7 +113,6 @@ class Connection:
         self._reading = trio.CancelScope()
 
     async def run(self) -> None:
-        node, ring = self.node, self._bell.ring
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
@@ -119,10 +122,11 @@ class Connection:
                 stays = Scan | Tally if self._to_read < math.inf else ()
                 self._streams = {i: s for i, s in self._streams.items() if isinstance(s, stays)}
                 self._waiting.clear()
-                ring()
+                self._bell.ring()
         finally:
-            node.watchers.discard(ring)
-            node.progress.discard(ring)
+            for subscription in (self._on_accepted, self._on_progress):
+                if subscription is not None:
+                    subscription.close()
 
     def finish(self) -> None:
         """Read no further than what was sent by now, answer that, and hang up."""
@@ -211,26 +215,34 @@ class Connection:
                     self._say(i, {"ok": result.ok})
                 else:
                     self._unsaved.append((result, i))
-                    self.node.progress.add(self._bell.ring)
+                    self._hear_progress()
                     if self.node.failing:
                         self._bell.ring()
             case Waiting():
                 if len(self._waiting) >= STREAMS_MAX:
                     raise UsageError(f"{STREAMS_MAX} waits on one connection, no more")
                 self._waiting[i] = result
-                self.node.progress.add(self._bell.ring)
-                self.node.watchers.add(self._bell.ring)
+                self._hear_progress()
+                self._hear_accepted()
                 self._bell.ring()
             case Scan() | Tally() | Watch() | EventStream():
                 if len(self._streams) >= STREAMS_MAX:
                     raise UsageError(f"{STREAMS_MAX} streams on one connection, no more")
                 self._streams[i] = result
-                self.node.watchers.add(self._bell.ring)
+                self._hear_accepted()
                 if self._reads_disk():
-                    self.node.progress.add(self._bell.ring)
+                    self._hear_progress()
                 self._bell.ring()
             case _:
                 assert_never(result)
+
+    def _hear_accepted(self) -> None:
+        if self._on_accepted is None:
+            self._on_accepted = self.node.subscribe(self._bell.ring)
+
+    def _hear_progress(self) -> None:
+        if self._on_progress is None:
+            self._on_progress = self.node.subscribe(self._bell.ring, saved=True)
 
     def _cancel(self, i: int, stream: object) -> None:
         if type(stream) is int and self._streams.pop(stream, None) is not None:
@@ -280,8 +292,10 @@ class Connection:
                 self._answers += _frame(i, outcome)
         for watch in self._watches():
             watch.lose_patience(now)
-        if not (self._unsaved or self._waiting or self._reads_disk()):
-            self.node.progress.discard(self._bell.ring)
+        if self._on_progress is not None:
+            if not (self._unsaved or self._waiting or self._reads_disk()):
+                self._on_progress.close()
+                self._on_progress = None
 
     def _watches(self) -> list[Watch]:
         return [stream for stream in self._streams.values() if isinstance(stream, Watch)]
@@ -350,7 +364,7 @@ def _frame(i: object, answer: dict[str, Any]) -> bytes:
     return protocol.encode({"id": i, "error": _told(error)})
 
 
-def _row_frames(i: int, rows: list[Row], clock: Clocks) -> bytes:
+def _row_frames(i: int, rows: Sequence[StreamRow], clock: Clocks) -> bytes:
     """A part of a stream, in as many frames as it needs: a single row, or clock, always fits.
 
     The clock is true behind the last row, so it comes with that or after it.

@@ -6,7 +6,8 @@ were when it began, each looked at once. What is written meanwhile may be counte
 """
 
 from scuttled.client.patterns import prefix_of
-from scuttled.control.watch import Row, matcher, text_of
+from scuttled.client.rows import CountRow
+from scuttled.control.watch import matcher, text_of
 from scuttled.replica.change import OWN
 from scuttled.replica.slots import Slots
 from scuttled.replica.update import Instant
@@ -33,7 +34,7 @@ class Tally:
     def done(self) -> bool:
         return self._at >= len(self._slots)
 
-    def rows(self, now: Instant) -> list[Row]:
+    def rows(self, now: Instant) -> list[CountRow]:
         """Those of the next slice; none if there is no `depth`."""
         folds: dict[bytes, int] = {}
         for name in self._slots[self._at : self._at + SLICE]:
@@ -44,7 +45,7 @@ class Tally:
                     fold = self._fold(label)
                     folds[fold] = folds.get(fold, 0) + 1
         self._at += SLICE
-        return [[text_of(name), count] for name, count in folds.items()]
+        return [CountRow(text_of(name), count) for name, count in folds.items()]
 
     def _label(self, name: bytes, now: Instant) -> bytes | None:
         """What a reader calls that slot; None if there is nothing for a reader by now."""

@@ -10,9 +10,9 @@ Rows are told in docs/control.md.
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from scuttled.client.patterns import parse_pattern
+from scuttled.client.rows import ChangeRow
 from scuttled.control.cursors import Clocks, Cursor, cursor_text, log_name, read_cursor
 from scuttled.control.own_types import Held, held_by, told_change
 from scuttled.control.watch_clock import Passed, Rise
@@ -30,7 +30,6 @@ SCAN_ENTRIES_MAX = 10_000  # looked at for one part, so that a search does not s
 PATTERNS_MAX = 100
 PATTERN_BYTES_MAX = 4096  # as a key
 
-Row = list[Any]
 Match = Callable[[bytes], bool]
 
 
@@ -89,7 +88,7 @@ class Watch:
         self._passed: dict[str, Passed] = {}  # what a cursor's clock covers
         self._at: dict[str, int] = {}
         self._at = {m.name: self._end(m) for m in self._models()}
-        self._first: list[Row] = []  # reset and the like, before all else
+        self._first: list[ChangeRow] = []  # reset and the like, before all else
         self._until: dict[str, int] | None = None  # while a snapshot runs: where it began
         self._held: dict[str, Held | None] = {}  # while a snapshot runs: see `_read_told`
         self._excused: dict[str, int] = {}  # deletions forgotten up to there were known to it
@@ -208,7 +207,7 @@ class Watch:
         self._at = {model.name: self._end(model) for model in self._models()}
         self._begin_snapshot()
         cursor = cursor_text(self._log, self._at)
-        self._first.append(["reset", "", "", None, reason.encode(), "", "", cursor, None])
+        self._first.append(live_row(cursor)._replace(op="reset", value=reason.encode()))
 
     # --- rows ---
 
@@ -226,7 +225,7 @@ class Watch:
     def _is_live_due(self, until: dict[str, int]) -> bool:
         return all(self._at.get(name, 0) >= stop for name, stop in until.items())
 
-    def rows(self, now: Instant) -> list[Row]:
+    def rows(self, now: Instant) -> list[ChangeRow]:
         """The next rows; maybe none although `has_something` (what changed does not match)."""
         if self.node.author.source != self._source:
             self._source = self.node.author.source
@@ -260,12 +259,12 @@ class Watch:
         self._owes_clock = self._owes_clock or bool(rows)
         return rows
 
-    def _live(self) -> Row:
+    def _live(self) -> ChangeRow:
         """What follows is news; until here all was told."""
         cursor = cursor_text(self._log, self._at, self._passed)
-        return ["live", "", "", None, None, "", "", cursor, None]
+        return live_row(cursor)
 
-    def _read(self, model: Scuttlebutt, rows: list[Row], now: Instant) -> int:
+    def _read(self, model: Scuttlebutt, rows: list[ChangeRow], now: Instant) -> int:
         """One piece of one log; the bytes of records that became rows."""
         log, name, size = model.log, model.name, 0
         passed = self._passed.get(name)
@@ -295,7 +294,7 @@ class Watch:
         self._at[name] = piece.next
         return size
 
-    def _read_told(self, model: Scuttlebutt, piece: Piece, rows: list[Row]) -> int:
+    def _read_told(self, model: Scuttlebutt, piece: Piece, rows: list[ChangeRow]) -> int:
         """The same of a model without slots: each update as its type tells it.
 
         Its log may hold what its history no longer does; in a snapshot that is left out.
@@ -315,17 +314,17 @@ class Watch:
             if self._match(key):
                 self._at[name] = at + 1
                 rows.append(
-                    [
-                        "set" if kind != "deleted" else "del",
-                        name,
-                        text_of(key),
-                        kind,
-                        value,
-                        rev_text(update.timestamp, source),
-                        self.node.name_of(source),
-                        cursor_text(self._log, self._at, self._passed),
-                        update.timestamp // TICKS_PER_MS,
-                    ]
+                    ChangeRow(
+                        op="set" if kind != "deleted" else "del",
+                        model=name,
+                        key=text_of(key),
+                        kind=kind,
+                        value=value,
+                        rev=rev_text(update.timestamp, source),
+                        name=self.node.name_of(source),
+                        cursor=cursor_text(self._log, self._at, self._passed),
+                        time_ms=update.timestamp // TICKS_PER_MS,
+                    )
                 )
                 size += len(record)
                 if size >= ROWS_BYTES:
@@ -356,22 +355,14 @@ class Watch:
         """Whether that place in the log belongs to the snapshot, not to the news."""
         return self._until is not None and at < self._until.get(model.name, 0)
 
-    def _row(self, op: str, model: Slots, slot: Slot) -> Row:
+    def _row(self, op: str, model: Slots, slot: Slot) -> ChangeRow:
         kind, value = model.value(slot) if op == "set" else ("deleted", b"")
-        name = self.node.name_of(slot.source)
         cursor = cursor_text(self._log, self._at, self._passed)
         at_ms = slot.expires_ms if op == "expire" else slot.timestamp // TICKS_PER_MS
-        return [
-            op,
-            model.name,
-            text_of(model.label(slot)),
-            kind,
-            value,
-            slot.rev,
-            name,
-            cursor,
-            at_ms,
-        ]
+        name = self.node.name_of(slot.source)
+        key = text_of(model.label(slot))
+        # By position: some thousands of rows a second, which keywords make a tenth slower.
+        return ChangeRow(op, model.name, key, kind, value, slot.rev, name, cursor, at_ms)
 
     # --- clocks ---
 
@@ -400,6 +391,11 @@ class Watch:
         if risen:
             self._owes_clock = False
         return risen
+
+
+def live_row(cursor: str) -> ChangeRow:
+    """Says that what follows is news."""
+    return ChangeRow("live", "", "", None, None, "", "", cursor, None)
 
 
 def text_of(slot: bytes) -> str:

@@ -369,17 +369,17 @@ class Daemon:
     async def _say_goodbye(self) -> None:
         """Answer callers, save what is not saved, and tell every peer that this is no failure."""
         node, bell = self.node, Wakeup()
-        node.progress.add(bell.ring)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.control.finish)
-            if self.config.memory:  # its id is gone with it: nobody is to wait for it
-                node.retire(self.outside.now().wall_ms)
-                with trio.move_on_after(RETIRE_S):
-                    while not node.has_told_rows():
-                        await bell.heard()
-            while not node.is_saved() and not node.failing:
-                await bell.heard()
-            await self.gossip.leave(f"{self.config.name} stops")
+        with node.subscribe(bell.ring, saved=True):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.control.finish)
+                if self.config.memory:  # its id is gone with it: nobody is to wait for it
+                    node.retire(self.outside.now().wall_ms)
+                    with trio.move_on_after(RETIRE_S):
+                        while not node.has_told_rows():
+                            await bell.heard()
+                while not node.is_saved() and not node.failing:
+                    await bell.heard()
+                await self.gossip.leave(f"{self.config.name} stops")
 
     # --- tasks that keep ---
 

@@ -10,18 +10,19 @@ from typing import Any, NamedTuple
 
 from scuttled.config.config import Config, is_loopback, parse_address
 from scuttled.control.backpressure import Backpressure
-from scuttled.control.operations import model_list
-from scuttled.control.write_concern import graves
+from scuttled.control.results import model_list
 from scuttled.gossip.dialer import PEERS_MAX, Peer, Target
 from scuttled.gossip.gossip import SKEW_MS, Gossip
 from scuttled.node.future import TakenBack
 from scuttled.node.membership import Member
+from scuttled.node.node import Node
 from scuttled.node.problems import Problem
 from scuttled.node.timekeeping import CLOCK_HINT
 from scuttled.npm.guests import Guests
 from scuttled.protocol.link import Link
 from scuttled.replica.rejoin import Rejoined
-from scuttled.replica.update import Instant
+from scuttled.replica.slots import Slots
+from scuttled.replica.update import TICKS_PER_MS, Instant, NodeId
 from scuttled.storage.storage import Storage
 from scuttled.units import format_duration
 from scuttled.version import __version__
@@ -144,7 +145,7 @@ class Status:
             "future": node.future,
             "doubted": dict(node.doubted),
             "members": node.members.count(now.wall_ms),
-            "deleted": graves(node, now.wall_ms),
+            "deleted": _deletions(node, now.wall_ms),
             "resets": [_reset(report) for report in node.resets],
             "ahead_ms": node.time.ahead_ms,
             "taken_back": [_taken_back(report) for report in node.taken_back],
@@ -279,7 +280,7 @@ class Status:
 
     def _silent_members(self, now: Instant) -> list[Problem]:
         """Who keeps deletions from being forgotten, and was not heard of for long."""
-        waiting = graves(self.node, now.wall_ms)
+        waiting = _deletions(self.node, now.wall_ms)
         names = ", ".join(waiting["held_up_by"])
         if waiting["oldest_ms"] < HELD_UP_MS or not names:
             return []
@@ -332,6 +333,21 @@ class Status:
         if peer is not target.nowhere and (why := target.nowhere.reason):
             reason = "; ".join(filter(None, (reason, f"{target.text}: {why}")))
         return ("down" if peer.state == "up" else peer.state), reason
+
+
+def _deletions(node: Node, wall_ms: int) -> dict[str, Any]:
+    """Deletions that wait to be forgotten: how many, since when, and who has not seen them."""
+    count, oldest_ms = 0, 0
+    waits: dict[NodeId, str] = {}
+    for model in node.user_models():
+        if isinstance(model, Slots) and (oldest := model.graves()):
+            count += model.grave_count
+            first = min(oldest, key=lambda grave: grave.timestamp)
+            age_ms = wall_ms - (first.expires_ms or first.timestamp // TICKS_PER_MS)
+            oldest_ms = max(oldest_ms, age_ms)
+            for member in node.members.holding_up(model, first, wall_ms):
+                waits[member.node_id] = member.name or member.node_id.hex()
+    return {"count": count, "oldest_ms": oldest_ms, "held_up_by": sorted(waits.values())}
 
 
 def _can_be_dialled(address: str) -> bool:

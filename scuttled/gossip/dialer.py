@@ -385,8 +385,7 @@ class Dialler:
 
     def _tell(self) -> None:
         """Somebody may wait for how it goes: `join`."""
-        for wake in tuple(self.node.progress):
-            wake()
+        self.node.made_progress()
 
     # --- what becomes of links, whoever dialled them ---
 

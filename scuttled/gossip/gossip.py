@@ -143,9 +143,7 @@ class Gossip:
                 self._log_skew(link)
             if self.node.notices:
                 self.log_notices()
-            if self.node.progress:
-                for wake in tuple(self.node.progress):
-                    wake()
+            self.node.made_progress()
             if link.ended is not None or link.wants_to_send(self.now()):
                 bell.ring()
         bell.ring()

@@ -7,7 +7,7 @@ written (`saved`), links are woken: what is not on disk is not sent (I5). Waking
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from scuttled.errors import DataError, Refused, StorageError
 from scuttled.models.map import Map
@@ -18,6 +18,7 @@ from scuttled.node.leases import renew_leases
 from scuttled.node.links import Links
 from scuttled.node.membership import FORGOTTEN, MEMBERS, Membership, NodeSettings
 from scuttled.node.notices import Notices
+from scuttled.node.subscribers import Subscribers, Subscription, Waker
 from scuttled.node.timekeeping import Timekeeping
 from scuttled.protocol.flow_control import RATES, FlowControl
 from scuttled.protocol.handshake import Refusal
@@ -40,8 +41,6 @@ SHED_PER_CALL = 40_000  # updates of a state that was replaced: some 5 ms
 COLLECT_S = 1.0  # between looks for deletions that nobody needs any more
 HLC_AHEAD_TICKS = 1000 * TICKS_PER_MS  # how far the hlc is persisted ahead of use
 
-Waker = Callable[[], None]
-
 
 class Node(Host[Link]):
     """One member of a cluster: its models, its links, its author."""
@@ -54,8 +53,8 @@ class Node(Host[Link]):
         self.models: dict[str, Scuttlebutt] = {}
         self.links = Links()
         self.sharing: FlowControl = FlowControl()
-        self.watchers: set[Waker] = set()  # woken when something was accepted
-        self.progress: set[Waker] = set()  # woken when something was saved or acknowledged
+        self.watchers = Subscribers()  # woken when something was accepted
+        self.waiters = Subscribers()  # woken when something was saved or acknowledged
         self.wake_storage: Waker = lambda: None
         self.wake_tending: Waker = lambda: None  # `tend` is due at once
         self.urgent = False  # somebody waits for storage
@@ -72,7 +71,7 @@ class Node(Host[Link]):
         self._begun_at: dict[str, int] = {}  # ends of the logs that were loaded
         self._husks: list[Husk] = []  # what models were before
         self.verifier = ConsistencyCheck(self.models, self.links)
-        self.verifier.progress = self._made_progress
+        self.verifier.progress = self.made_progress
         self.twin_words = ""  # an older node has our id
         self._namesakes_told: set[str] = set()
         self.wall_ms = 0  # when `tend` was called last
@@ -162,8 +161,7 @@ class Node(Host[Link]):
 
         It is urgent when a writer waits until it is saved; a peer's updates let watchers go first.
         """
-        for wake in tuple(self.watchers):
-            wake()
+        self.watchers.wake()
         if model.name == MEMBERS:
             self.members.read()
             if self.members.forgot_me:
@@ -178,11 +176,19 @@ class Node(Host[Link]):
     def _tell_links(self, model: Scuttlebutt) -> None:
         for link in self.links.values():
             link.model_changed(model)
-        self._made_progress()
+        self.made_progress()
 
-    def _made_progress(self) -> None:
-        for wake in tuple(self.progress):
-            wake()
+    def subscribe(self, wake: Waker, *, saved: bool = False) -> Subscription:
+        """Have `wake` called whenever something was accepted, until the handle is closed.
+
+        With `saved`, instead, whenever a writer or a caller may have waited for what has come
+        about: something was saved or acknowledged, the disk fails, a link came or went.
+        """
+        return (self.waiters if saved else self.watchers).add(wake)
+
+    def made_progress(self) -> None:
+        """Something came about that somebody may have waited for."""
+        self.waiters.wake()
 
     def expire(self, wall_ms: int) -> None:
         """Let keys go whose time is over."""
@@ -328,7 +334,7 @@ class Node(Host[Link]):
     def fails(self, words: str) -> None:
         """The disk takes nothing; "": it does again. Whoever waits for it is told."""
         self.failing = words
-        self._made_progress()
+        self.made_progress()
 
     def drift(self, adrift: bool) -> None:
         """Pass on what is not saved, or no longer, which wants all to be saved."""
@@ -415,11 +421,11 @@ class Node(Host[Link]):
         assert link.peer is not None
         self.alone = False
         self.members.names.setdefault(link.peer.node_id, link.peer.name)
-        self._made_progress()
+        self.made_progress()
 
     def gone(self, link: Link) -> None:
         self.links.gone(link)
-        self._made_progress()
+        self.made_progress()
 
     def models_to_share(self) -> Iterable[Scuttlebutt]:
         """Small ones and membership first."""

@@ -102,13 +102,12 @@ class NpmDoor:
         our_doing = False
         keep_alive(stream)  # npm has no word for it
         self.guests.come(guest)
-        node.watchers.add(bell.ring)
-        node.progress.add(bell.ring)
         try:
-            async with stream, trio.open_nursery() as nursery:
-                nursery.start_soon(self._write, talk, stream, bell)
-                await self._read(guest, stream, bell)
-                nursery.cancel_scope.cancel()
+            with node.subscribe(bell.ring), node.subscribe(bell.ring, saved=True):
+                async with stream, trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write, talk, stream, bell)
+                    await self._read(guest, stream, bell)
+                    nursery.cancel_scope.cancel()
         except* ScuttledError as group:
             reason = _first(group)
             our_doing = True
@@ -120,8 +119,6 @@ class NpmDoor:
             reason = f"a bug: {_first(group)}"
             our_doing = True
         finally:
-            node.watchers.discard(bell.ring)
-            node.progress.discard(bell.ring)
             talk.end()
             self.guests.go(guest, reason, read_clocks(), our_doing=our_doing)
             self._log_end(guest)

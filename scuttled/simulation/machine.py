@@ -15,6 +15,7 @@ from scuttled.config.config import Config, Loaded
 from scuttled.daemon.daemon import Daemon
 from scuttled.gossip.gossip import Gossip
 from scuttled.node.node import Node
+from scuttled.node.subscribers import Subscription
 from scuttled.replica.update import Instant
 from scuttled.runtime.environment import Environment
 from scuttled.runtime.signals import Signals
@@ -56,6 +57,7 @@ class Machine:
         self._synced = 0  # bytes of the write-ahead log that no power cut takes
         self.daemon: Daemon | None = None
         self.witness: Witness
+        self._looking: Subscription
         self.backup: Contents | None = None
         self.resets = 0  # in earlier runs
         self.retired = False  # it does not come back
@@ -126,7 +128,7 @@ class Machine:
         source = node.author.source
         history.forget_lost(node.models, self.name, source)
         self.witness = Witness(history, node, self.name)
-        node.watchers.add(self._look)
+        self._looking = node.subscribe(self._look)
         self._look()
         self.up.set()
 
@@ -159,7 +161,7 @@ class Machine:
 
     def _note_end(self) -> None:
         node = self.node
-        node.watchers.discard(self._look)
+        self._looking.close()
         self._look()
         self.resets += len(node.resets)
         self.world.history.note_acknowledged(node.models, self.name)

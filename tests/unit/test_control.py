@@ -259,9 +259,9 @@ async def test_a_caller_that_goes_leaves_nothing_behind(room: Room) -> None:
         await caller.say({"id": 1, "op": "watch"}, {"id": 2, "op": "wait", "key": "never"})
         await caller.heard()
         assert node.watchers
-        assert node.progress
+        assert node.waiters
     assert not node.watchers
-    assert not node.progress
+    assert not node.waiters
     assert not room.control._open
 
 

@@ -18,6 +18,7 @@ from scenes import (
 )
 from scenes import sync as sync_models
 
+from scuttled.client.rows import ChangeRow
 from scuttled.control.cursors import (
     CLOCK_ENTRIES_MAX,
     Clocks,
@@ -27,7 +28,7 @@ from scuttled.control.cursors import (
     read_cursor,
     split_cursor,
 )
-from scuttled.control.watch import Row, Watch, log_of
+from scuttled.control.watch import Watch, log_of
 from scuttled.errors import UsageError
 from scuttled.node.node import Node
 from scuttled.replica.arrival_log import Marks
@@ -38,7 +39,6 @@ from scuttled.replica.version_vector import Clock
 from scuttled.simulation.nodes import Disk
 
 LOG = "9f3ac21b44d0e713.1.3610a686"
-OP, MODEL, KEY, KIND, VALUE, REV, NAME, CURSOR, TIME = range(9)
 
 
 class Reader:
@@ -71,8 +71,8 @@ class Reader:
                 if len(found) == rows_max:
                     break
                 found.append(short(row))
-                self.cursor = row[CURSOR]
-                if row[OP] == "reset":
+                self.cursor = row.cursor
+                if row.op == "reset":
                     self.clock = {}
                 if number == len(rows):
                     merge_clocks(self.clock, clock)
@@ -81,8 +81,8 @@ class Reader:
         return found
 
 
-def short(row: Row) -> tuple[Any, ...]:
-    parts = (row[OP], row[KEY], row[VALUE])
+def short(row: ChangeRow) -> tuple[Any, ...]:
+    parts = (row.op, row.key, row.value)
     return tuple(part.decode() if isinstance(part, bytes) else part for part in parts if part)
 
 
@@ -611,8 +611,8 @@ def test_a_type_that_tells_keys_and_values_has_them_shown_and_matched() -> None:
     model.write(b"gone!!", WALL)
     rows = watch.rows(NOW)
     assert [row[:5] for row in rows] == [
-        ["set", "mine", "best", "json", b'{"word": "a"}'],
-        ["del", "mine", "best", "deleted", b""],
+        ("set", "mine", "best", "json", b'{"word": "a"}'),
+        ("del", "mine", "best", "deleted", b""),
     ]
     assert other.rows(NOW) == []
 

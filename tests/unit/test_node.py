@@ -102,7 +102,7 @@ def test_what_is_accepted_wakes_watchers_at_once_and_links_once_it_is_saved() ->
     one, two = a_node(1, stored=True), a_node(2)
     line = Line(one, two)
     line.settle()
-    one.watchers.add(lambda: rung.append("watcher"))
+    one.subscribe(lambda: rung.append("watcher"))
     one.wake_storage = lambda: rung.append("storage")
     line.links[0].wake = lambda: rung.append("link")
     write(one, "k")
@@ -130,7 +130,7 @@ def test_a_peers_updates_pass_the_same_door() -> None:
     line.settle()
     write(one, "k")
     two.urgent = False
-    two.watchers.add(lambda: rung.append("watcher"))
+    two.subscribe(lambda: rung.append("watcher"))
     two.wake_storage = lambda: rung.append("storage")
     line.draw(0)
     line.deliver(0)
@@ -156,7 +156,7 @@ def test_keys_whose_time_is_over_go_through_the_door_too() -> None:
     default(node).put("k", TEXT, b"v", WALL, ttl_ms=100)
     node.accepted(default(node))
     rung: list[str] = []
-    node.watchers.add(lambda: rung.append("watcher"))
+    node.subscribe(lambda: rung.append("watcher"))
     assert node.next_expiry_ms() == WALL + 100
     node.expire(WALL + 99)
     assert rung == []

@@ -497,7 +497,7 @@ def test_what_was_written_before_an_operation_failed_wakes_its_readers() -> None
     caller = Caller()
     caller.node.models["halves"] = model = Halves("halves", caller.node.author)
     woken: list[int] = []
-    caller.node.watchers.add(lambda: woken.append(model.log.end))
+    caller.node.subscribe(lambda: woken.append(model.log.end))
     with pytest.raises(DataError, match="the other half"):
         caller.ask("call", model="halves", operation="both")
     assert woken == [1]

@@ -16,17 +16,16 @@ from scenes import (
     write,
 )
 
+from scuttled.client.rows import ChangeRow, KeyRow
 from scuttled.control import scan as listing_room
 from scuttled.control import watch as watching
 from scuttled.control.scan import Scan
-from scuttled.control.watch import Row, Watch, any_matcher, matcher
+from scuttled.control.watch import Watch, any_matcher, matcher
 from scuttled.errors import UsageError
 from scuttled.models.map import Map
 from scuttled.node.node import Node
 from scuttled.replica.change import TEXT
 from scuttled.replica.update import Instant, stamp
-
-OP, MODEL, KEY, KIND, VALUE, REV, NAME, CURSOR, TIME = range(9)
 
 
 def later(ms: int) -> Instant:
@@ -39,9 +38,9 @@ def a_watch(
     return Watch(node, model, list(patterns), snapshot=snapshot, after=after)
 
 
-def seen(watch: Watch, now: Instant = NOW) -> list[Row]:
+def seen(watch: Watch, now: Instant = NOW) -> list[ChangeRow]:
     """All rows there are by now."""
-    rows: list[Row] = []
+    rows: list[ChangeRow] = []
     while watch.has_something():
         rows += watch.rows(now)
     return rows
@@ -52,7 +51,7 @@ def told(watch: Watch, now: Instant = NOW) -> list[tuple[Any, ...]]:
     return [
         tuple(
             part.decode() if isinstance(part, bytes) else part
-            for part in (row[OP], row[KEY], row[VALUE])
+            for part in (row.op, row.key, row.value)
             if part
         )
         for row in seen(watch, now)
@@ -61,9 +60,9 @@ def told(watch: Watch, now: Instant = NOW) -> list[tuple[Any, ...]]:
 
 def listed(
     node: Node, pattern: str = "", *, values: bool = False, deleted: bool = False
-) -> list[Row]:
+) -> list[KeyRow]:
     listing = Scan(node, default(node), pattern, values=values, deleted=deleted)
-    rows: list[Row] = []
+    rows: list[KeyRow] = []
     while not listing.done:
         rows += listing.rows(NOW)
     assert listing.count == len(rows)
@@ -112,14 +111,8 @@ def test_a_listing_tells_what_is_there_in_order_of_arrival() -> None:
     default(node).discard("gone", WALL)
     rows = listed(node, values=True)
     assert [row[0] for row in rows] == ["b", "a", "ttl"]
-    assert rows[1] == [
-        "a",
-        "text",
-        b"text",
-        f"{update.timestamp}.{'01' * 8}.1",
-        "n1",
-        0,
-    ]
+    rev = f"{update.timestamp}.{'01' * 8}.1"
+    assert rows[1] == KeyRow("a", "text", b"text", rev, name="n1", expires_ms=0)
     assert rows[2][5] == WALL + 50
     assert listed(node, "a")[0][2] is None
 
@@ -129,7 +122,7 @@ def test_a_listing_tells_of_what_was_deleted_if_asked_to() -> None:
     write(node, "gone")
     default(node).discard("gone", WALL)
     assert listed(node) == []
-    assert [row[:3] for row in listed(node, deleted=True)] == [["gone", "deleted", None]]
+    assert [row[:3] for row in listed(node, deleted=True)] == [("gone", "deleted", None)]
 
 
 def test_a_long_listing_comes_in_parts() -> None:
@@ -169,7 +162,7 @@ def test_who_lists_and_then_watches_from_there_misses_nothing() -> None:
                 del found[key]
     write(node, "later")
     for row in seen(a_watch(node, model="default", after=listing.cursor())):
-        found[row[KEY]] = row[VALUE]
+        found[row.key] = row.value
     assert {key: value.decode() for key, value in found.items()} == values(default(node))
 
 
@@ -239,16 +232,17 @@ def test_a_row_says_who_wrote_what_where_and_when() -> None:
     update = write(one, "k", "text")
     two.models["default"].receive([(update.source, [update.record])], stamp(2**62))
     (row,) = seen(watch)
-    assert row[:CURSOR] == [
-        "set",
-        "default",
-        "k",
-        "text",
-        b"text",
-        f"{update.timestamp}.{'01' * 8}.1",
-        "n1",
-    ]
-    assert row[TIME] == WALL
+    assert row == ChangeRow(
+        op="set",
+        model="default",
+        key="k",
+        kind="text",
+        value=b"text",
+        rev=f"{update.timestamp}.{'01' * 8}.1",
+        name="n1",
+        cursor=row.cursor,
+        time_ms=WALL,
+    )
 
 
 def test_a_watch_of_all_models_tells_users_models_and_not_the_systems() -> None:
@@ -259,7 +253,7 @@ def test_a_watch_of_all_models_tells_users_models_and_not_the_systems() -> None:
     other = node.model_to_write("other", "map")
     put(other, "j")  # type: ignore[arg-type]
     node.accepted(other)
-    assert [(row[MODEL], row[KEY]) for row in seen(watch)] == [("default", "k"), ("other", "j")]
+    assert [(row.model, row.key) for row in seen(watch)] == [("default", "k"), ("other", "j")]
 
 
 def test_a_watch_of_one_model_tells_that_one_even_if_it_comes_later() -> None:
@@ -276,7 +270,7 @@ def test_a_watch_of_one_model_tells_that_one_even_if_it_comes_later() -> None:
 def test_the_members_can_be_watched_by_name() -> None:
     node = a_node(1)
     watch = a_watch(node, model="_members", snapshot=True)
-    assert [row[KEY] for row in seen(watch)] == [node_id(1).hex(), ""]
+    assert [row.key for row in seen(watch)] == [node_id(1).hex(), ""]
 
 
 def test_a_watch_tells_only_what_matches() -> None:
@@ -355,13 +349,13 @@ def test_a_watch_and_a_dict_say_the_same_whatever_is_written(data: st.DataObject
             default(node).expire(wall_ms)
             cursor = ""
             for row in seen(watch, Instant(0.0, wall_ms)):
-                cursor = row[CURSOR]
-                if row[OP] == "reset":
+                cursor = row.cursor
+                if row.op == "reset":
                     found.clear()
-                elif row[OP] == "set":
-                    found[row[KEY]] = row[VALUE].decode()
-                elif row[OP] != "live":
-                    found.pop(row[KEY], None)
+                elif row.op == "set":
+                    found[row.key] = row.value.decode()
+                elif row.op != "live":
+                    found.pop(row.key, None)
             assert found == values(default(node), wall_ms)
             if cursor and data.draw(st.booleans()):
                 watch = a_watch(node, after=cursor)
@@ -380,10 +374,10 @@ def test_an_expiry_is_told_exactly_once() -> None:
     node.expire(WALL + 150)
     node.expire(WALL + 160)
     (row,) = seen(watch, later(160))
-    assert (row[OP], row[KEY], row[KIND], row[VALUE]) == ("expire", "k", "deleted", b"")
-    assert row[TIME] == WALL + 100
+    assert (row.op, row.key, row.kind, row.value) == ("expire", "k", "deleted", b"")
+    assert row.time_ms == WALL + 100
     assert seen(watch, later(170)) == []
-    assert [row[OP] for row in seen(fresh, later(170))].count("expire") <= 1
+    assert [row.op for row in seen(fresh, later(170))].count("expire") <= 1
     assert told(a_watch(node, snapshot=True), later(170)) == [("set", "other", "v"), ("live",)]
 
 
@@ -416,18 +410,18 @@ def test_a_watch_goes_on_behind_the_row_whose_cursor_it_is_given() -> None:
         write(node, f"k{n}")
     rows = seen(watch)
     for at, row in enumerate(rows):
-        assert seen(a_watch(node, after=row[CURSOR])) == rows[at + 1 :]
+        assert seen(a_watch(node, after=row.cursor)) == rows[at + 1 :]
     default(node).discard("k3", WALL)
-    assert told(a_watch(node, after=rows[2][CURSOR])) == [("set", "k4", "v"), ("del", "k3")]
+    assert told(a_watch(node, after=rows[2].cursor)) == [("set", "k4", "v"), ("del", "k3")]
 
 
 def test_a_cursor_of_live_is_that_of_now() -> None:
     node = a_node(1)
     write(node, "before")
     (live,) = seen(a_watch(node))
-    assert live[OP] == "live"
+    assert live.op == "live"
     write(node, "after")
-    assert told(a_watch(node, after=live[CURSOR])) == [("set", "after", "v")]
+    assert told(a_watch(node, after=live.cursor)) == [("set", "after", "v")]
 
 
 def test_a_model_that_came_since_the_cursor_is_told_from_its_beginning() -> None:
@@ -435,7 +429,7 @@ def test_a_model_that_came_since_the_cursor_is_told_from_its_beginning() -> None
     (live,) = seen(a_watch(node))
     other = node.model_to_write("other", "map")
     put(other, "j")  # type: ignore[arg-type]
-    assert told(a_watch(node, after=live[CURSOR])) == [("set", "j", "v")]
+    assert told(a_watch(node, after=live.cursor)) == [("set", "j", "v")]
 
 
 def test_a_cursor_from_ahead_of_the_log_gives_a_reset() -> None:
@@ -528,12 +522,12 @@ def test_a_cursor_that_comes_back_after_a_deletion_was_forgotten_gives_a_reset()
     write(node, "gone")
     write(node, "kept")
     watch = a_watch(node, snapshot=True)
-    before = seen(watch)[-1][CURSOR]
+    before = seen(watch)[-1].cursor
     default(node).discard("gone", WALL)
     (deleted,) = seen(watch)
     collect(node)
     assert told(a_watch(node, after=before)) == [FORGOTTEN, ("set", "kept", "v"), ("live",)]
-    assert told(a_watch(node, after=deleted[CURSOR])) == []
+    assert told(a_watch(node, after=deleted.cursor)) == []
 
 
 def test_what_was_forgotten_before_a_watch_began_does_not_concern_it() -> None:
@@ -556,7 +550,7 @@ def test_a_snapshot_starts_over_if_what_it_told_was_deleted_and_forgotten_meanwh
     write(node, "gone")
     write(node, "kept")
     watch = a_watch(node, snapshot=True)
-    assert [row[KEY] for row in watch.rows(NOW)] == ["gone"]
+    assert [row.key for row in watch.rows(NOW)] == ["gone"]
     default(node).discard("gone", WALL)
     collect(node)
     assert told(watch) == [FORGOTTEN, ("set", "kept", "v"), ("live",)]
@@ -575,7 +569,7 @@ def test_a_watch_that_stands_before_a_reset_starts_over() -> None:
     node = a_node(1)
     write(node, "gone")
     watch = a_watch(node)
-    cursor = seen(watch)[-1][CURSOR]
+    cursor = seen(watch)[-1].cursor
     reset(node, "k")
     after = [FORGOTTEN, ("set", "k", "peer's"), ("live",)]
     assert told(watch) == after
@@ -609,7 +603,7 @@ def test_who_lists_while_that_happens_is_told_when_it_watches_from_there(
     else:
         default(node).discard("gone", WALL)
         collect(node)
-    rows: list[Row] = []
+    rows: list[KeyRow] = []
     while not listing.done:
         rows += listing.rows(NOW)
     assert [row[0] for row in rows] == ["kept"]

@@ -105,7 +105,7 @@ class Futures:
         walker.node.alone = False
         witness = Witness(self.history, walker.node, f"n{walker.number}")
         self.witnesses[walker.number] = witness
-        walker.node.watchers.add(witness.read)
+        walker.node.subscribe(witness.read)
         witness.read()
         walker.save()  # its rows, or the next start would stamp others alike
 

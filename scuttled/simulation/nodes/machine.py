@@ -110,7 +110,7 @@ class Machine:
         node.alone = False  # so that all that was collected can be told by the floor
         self.world.history.forget_lost(node.models, self.name, author.source)
         self.witness = Witness(self.world.history, node, self.name)
-        node.watchers.add(self.witness.read)
+        node.subscribe(self.witness.read)
         self.witness.read()
         self.later(KEEP_S, self._keep)
 
