@@ -42,6 +42,11 @@ class Settings:
         self.named_model = name
 
     @property
+    def events_model(self) -> str:
+        """The model whose events are emitted and heard."""
+        return self.named_model or "events"
+
+    @property
     def form(self) -> str:
         """`table` for people, `plain` lines for programs, or `json` lines."""
         if self.output not in OUTPUTS:
