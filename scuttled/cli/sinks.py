@@ -101,12 +101,14 @@ class CommandSink:
 
 
 def check_runs(argv: list[str]) -> None:
-    """Raises UsageError if there is no such program: now, and not at the first change, which may
-    come in a week.
+    """Raises UsageError if there is such a command line, and no such program: now, and not at the
+    first change, which may come in a week.
     """
+    if not argv:
+        return
     from shutil import which
 
-    if argv and which(argv[0]) is None:
+    if which(argv[0]) is None:
         raise UsageError(f"{argv[0]!r} can't be run: there is no such program")
 
 
