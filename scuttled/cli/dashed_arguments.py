@@ -43,7 +43,8 @@ class DashedVerb(LooseVerb):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            name, words = error.option_name, " ".join(error.format_message().split())
+            name = error.option_name
+            words = " ".join(error.format_message().split())
             if not name.startswith("--"):
                 raise
             meant = self.named(ctx.command_path, name)
@@ -51,7 +52,7 @@ class DashedVerb(LooseVerb):
             raise UsageError(words[:1].lower() + words[1:].rstrip("."), hint=hint) from None
 
     def named(self, command: str, word: str) -> str:
-        """How a word with two dashes is said to be an argument."""
+        """The way to say that a word with two dashes is an argument."""
         return f"{command} -- {word}"
 
 

@@ -28,7 +28,7 @@ _BYTES_PER_REQUEST = 256 << 10
 
 
 class ImportRun:
-    """What goes where, and in which way: `confirm` asks, `write` does it."""
+    """Parts of a file and the models they go to: `confirm` asks, `write` does it."""
 
     def __init__(
         self,
@@ -167,8 +167,8 @@ class ImportRun:
     # -- models that are no maps
 
     def _make_anew(self, model: str, part: Part) -> None:
-        """Where there is nothing of it, or in place of what is there: to merge a log or a counter
-        into itself would count everything twice.
+        """Made only where there is nothing of it, or in place of what is there: to merge a log or a
+        counter into itself would count everything twice.
         """
         count = self._tally.begin(model)
         held = self._known.get(model, 0)

@@ -77,7 +77,7 @@ class ImportTally:
         return f"{'; '.join(parts)}; begun again it leaves alone what is in"
 
     def tell(self) -> None:
-        """What was done, or would be; a line for each model."""
+        """Says what was done, or would be; a line for each model."""
         imported = "would be imported" if self._dry_run else "imported"
         for model, count in self._counts.items():
             if self._settings.json:

@@ -11,7 +11,8 @@ HEAVY = (
     "asyncio",
     "scuttled.daemon.daemon",
     "scuttled.node.node",
-    "scuttled.core",
+    "scuttled.protocol.link",
+    "scuttled.replica.scuttlebutt",
 )
 
 COMMANDS = [

@@ -39,7 +39,8 @@ def command(
     comes back. Events are kept in the model `events`, or that of -m.
     """
     if payload is None and path is None:
-        kind, content = "json", b"null"
+        kind = "json"
+        content = b"null"
     else:
         kind, content = value_kind(read_value(name, payload, path), json_value)
     model = settings.events_model

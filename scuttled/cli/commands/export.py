@@ -127,7 +127,8 @@ class _Source:
 
     def _whole(self, model: Fields) -> ExportSection:
         """A model of another type: all of it in its line, as `get` writes it."""
-        name, data_type = model["name"], model["type"]
+        name = model["name"]
+        data_type = model["type"]
         if is_own_type(data_type):
             return ExportSection(own_section(self._client, model), [])
         got = self._client.request("get", model=name)

@@ -131,7 +131,7 @@ def _spread(settings: Settings, nodes: int, seed: int) -> None:
 
 
 def _show(settings: Settings, answer: "Findings") -> None:
-    """What came out, and in one line on stderr what it means."""
+    """Writes what came out, and in one line on stderr what it means."""
     if settings.json:
         for fields in answer.objects:
             output.emit(fields)
