@@ -78,7 +78,8 @@ class TabLinesReader:
                 yield self._entry(line)
 
     def _entry(self, line: bytes) -> ImportEntry:
-        if cause := import_hints.of_any(line):
+        cause = import_hints.of_any(line)
+        if cause is not None:
             raise _mistaken(self.number, cause, line)
         if line.startswith(import_hints.UTF8_MARK):
             words = "a byte order mark in the midst of the file; in a key it is \\xef\\xbb\\xbf"

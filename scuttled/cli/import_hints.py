@@ -31,7 +31,8 @@ def of_any(line: bytes) -> Cause | None:
 def of_json(number: int, line: bytes) -> Cause:
     """The cause of a line that is no JSON object."""
     text = line.strip()
-    if cause := of_any(line):
+    cause = of_any(line)
+    if cause is not None:
         return cause
     if text.startswith(UTF8_MARK):
         return Cause(

@@ -184,8 +184,8 @@ def _storage(status: dict[str, Any]) -> str:
     if not status["data"]:
         return "memory only: all is gone when the daemon stops"
     storage = status["storage"]
-    return (
-        f"{status['data']}  {format_bytes(storage['bytes'] or 0)}  sync {status['sync']}"
-        f"  unsaved {storage['unsaved']:,}"
-        + (f"  failing: {storage['failing']}" if storage.get("failing") else "")
-    )
+    words = f"{status['data']}  {format_bytes(storage['bytes'] or 0)}  sync {status['sync']}"
+    words += f"  unsaved {storage['unsaved']:,}"
+    if storage.get("failing"):
+        words += f"  failing: {storage['failing']}"
+    return words
