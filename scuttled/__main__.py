@@ -18,24 +18,18 @@ if TYPE_CHECKING:
     from scuttled.cli.settings import Settings
     from scuttled.errors import ScuttledError
 
-_SIGINT, _SIGPIPE = 2, 13
 _ENDING = (1, 15)  # SIGHUP, SIGTERM
-_KILLED = 128  # + signal: how shells name an end by a signal
-_SOFTWARE = 70
-
-
-class _Ended(BaseException):
-    """A signal asked the command to end. Not an Exception: nobody but run() handles it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.code = _KILLED + number
+_INTERRUPTED = 128 + 2  # by SIGINT, as shells name it
+_PIPE_CLOSED = 128 + 13  # by SIGPIPE
 
 
 def main() -> NoReturn:
     """Runs the command line of this process."""
     _fill_gaps()
-    _heed_signals()
+    try:
+        _heed_signals()
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
     code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -63,10 +57,12 @@ def _heed_signals() -> None:
     """
     import _signal  # type: ignore[import-not-found]
 
+    from scuttled.errors import Stopped
+
     def end(number: int, frame: object) -> None:
         for each in _ENDING:
             _signal.signal(each, _signal.SIG_IGN)
-        raise _Ended(number)
+        raise Stopped(number)
 
     for number in _ENDING:
         if _signal.getsignal(number) is _signal.SIG_DFL:
@@ -76,20 +72,23 @@ def _heed_signals() -> None:
 def run(args: Sequence[str]) -> int:
     """Runs one command and gives its exit code. Writes to stdout and stderr, never raises."""
     try:
-        return _run(list(args))
+        from scuttled.errors import Stopped
+
+        try:
+            return _run(list(args))
+        except Stopped as stop:  # what is still to be written might wait for a reader for ever
+            _to_nowhere(sys.stdout)
+            return stop.code
     except KeyboardInterrupt:
-        return _KILLED + _SIGINT
-    except _Ended as ended:  # what is still to be written might wait for a reader for ever
-        _to_nowhere(sys.stdout)
-        return ended.code
+        return _INTERRUPTED
     except BrokenPipeError:  # `ls | head -1`: the reader has what it wanted
         _to_nowhere(sys.stdout)
-        return _KILLED + _SIGPIPE
+        return _PIPE_CLOSED
 
 
 def _run(args: list[str]) -> int:
     from scuttled.cli.settings import Settings
-    from scuttled.errors import ScuttledError
+    from scuttled.errors import ScuttledError, Stopped
 
     settings = Settings()
     try:
@@ -102,10 +101,10 @@ def _run(args: list[str]) -> int:
         if isinstance(error, ScuttledError):
             return _tell(error, args, settings)
         if isinstance(error, KeyboardInterrupt):
-            _tell_end(_KILLED + _SIGINT, args, settings)
+            _tell_end(_INTERRUPTED, args, settings)
         raise
-    except _Ended as ended:
-        _tell_end(ended.code, args, settings)
+    except Stopped as stop:
+        _tell_end(stop.code, args, settings)
         raise
     except Exception as error:
         return _tell_bug(error, args, settings)
@@ -130,7 +129,7 @@ def _invoke(args: list[str], settings: "Settings") -> int:
     except click.exceptions.Exit as ending:
         return ending.exit_code
     except click.Abort:
-        return _KILLED + _SIGINT
+        return _INTERRUPTED
     except click.UsageError as error:
         raise UsageError(_sentence(error.format_message()), hint=_usage_hint(error)) from None
     except click.ClickException as error:
@@ -193,11 +192,11 @@ def _tell_end(code: int, args: list[str], settings: "Settings") -> None:
 
 
 def _tell_bug(error: Exception, args: list[str], settings: "Settings") -> int:
-    from scuttled.errors import ScuttledError
+    from scuttled.errors import SOFTWARE, ScuttledError
 
     words = f"a bug: {type(error).__name__}: {error}"
     hint = "" if settings.verbose > 1 else "run it again with -vv and report what it says"
-    return _tell(ScuttledError(words, code=_SOFTWARE, hint=hint), args, settings)
+    return _tell(ScuttledError(words, code=SOFTWARE, hint=hint), args, settings)
 
 
 def _traceback() -> None:

@@ -1,8 +1,8 @@
 """The one family of errors.
 
-Every error carries the exit code that a command ends with (CLI.md), its words, and, where
-something helps, a hint that can be pasted. The control protocol sends the same three, so text
-and code come from one place. Codes are those of sysexits.h; 1 is "no", 2 is usage.
+Every error carries the exit code that a command ends with, its words, and, where something helps,
+a hint that can be pasted. The control protocol sends the same three, so text and code come from
+one place. Codes are those of sysexits.h; 1 is "no", 2 is usage.
 """
 
 import sys
@@ -20,6 +20,7 @@ PROTOCOL = 76
 NOPERM = 77
 CONFIG = 78
 INTERRUPTED = 130
+SIGNALLED = 128  # and the signal's number: so shells name an end by a signal
 
 
 class ScuttledError(Exception):
@@ -113,6 +114,14 @@ class TooManySources(RemoteProtocolError):
     def __init__(self, model: str, message: str) -> None:
         super().__init__(message)
         self.model = model
+
+
+class Stopped(BaseException):
+    """A signal asked the command to end. Not an Exception: nothing but its way out handles it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = SIGNALLED + number
 
 
 def not_installed(what: str, extra: str, *, lacking: str = "") -> Unavailable:

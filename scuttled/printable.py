@@ -30,7 +30,7 @@ _UNSAFE = f"[{UNSAFE}]"
 
 
 def has_control(text: str) -> bool:
-    """Whether a terminal would obey it, or take it for two lines. Cheap where all is usual."""
+    """True if a terminal would obey it, or take it for two lines. Cheap where all is usual."""
     return not text.isprintable() and re.search(_CONTROL, text) is not None
 
 

@@ -1,4 +1,4 @@
-"""Durations as people write them: `500ms`, `1h30m`.
+"""Durations as people write them, `500ms`, `1h30m`; and durations and sizes as they are told.
 
 One room for the configuration, the command line and the daemon, so that a unit means the same
 everywhere. It imports next to nothing, because every command pays for it.
@@ -10,8 +10,7 @@ from scuttled.errors import UsageError
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SECONDS_MAX = 100 * 366 * 86400.0  # a hundred years; whoever writes more means something else
-_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
-_DURATION_PART = rf"({_NUMBER})(ms|s|m|h|d)"
+_DURATION_PART = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)"
 
 
 def parse_duration(text: str) -> float:

@@ -49,9 +49,9 @@ def models(settings: Settings, incomplete: str) -> list[str]:
 
 
 def _ask(settings: Settings, incomplete: str, op: str, fields: "Fields") -> list[str]:
-    from scuttled.client.client import (
-        Client,  # only once Tab is pressed: commands name these functions
-    )
+    # Only once Tab is pressed: commands name these functions.
+    from scuttled.client.client import Client
+    from scuttled.client.rows import KeyRow
 
     until = time.monotonic() + DEADLINE_S
     try:
@@ -59,7 +59,7 @@ def _ask(settings: Settings, incomplete: str, op: str, fields: "Fields") -> list
             if op == "list":
                 names = []
                 for rows in client.stream(op, **fields):
-                    names += [row[0] for row in rows]
+                    names += [KeyRow.of(row).key for row in rows]
                     if time.monotonic() > until:
                         return []
             else:

@@ -70,10 +70,11 @@ class LazyGroup(VerbGroup):
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches
 
+            words = f"no command {name!r}"
             near = get_close_matches(name, COMMANDS, 1)
-            raise click.UsageError(
-                f"no command {name!r}" + (f": did you mean {near[0]!r}?" if near else ""), ctx
-            )
+            if near:
+                words += f": did you mean {near[0]!r}?"
+            raise click.UsageError(words, ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

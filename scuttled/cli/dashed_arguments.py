@@ -7,6 +7,8 @@ import click
 from scuttled.cli.options import Verb
 from scuttled.errors import UsageError
 
+_BEHIND_DASHES = "scuttled.argv"  # where click's context keeps it
+
 
 class LooseVerb(Verb):
     """A command whose arguments may begin with a dash: `set k -5` needs no `--`.
@@ -41,7 +43,8 @@ class DashedVerb(LooseVerb):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            name, words = error.option_name, " ".join(error.format_message().split())
+            name = error.option_name
+            words = " ".join(error.format_message().split())
             if not name.startswith("--"):
                 raise
             meant = self.named(ctx.command_path, name)
@@ -49,8 +52,32 @@ class DashedVerb(LooseVerb):
             raise UsageError(words[:1].lower() + words[1:].rstrip("."), hint=hint) from None
 
     def named(self, command: str, word: str) -> str:
-        """How a word with two dashes is said to be an argument."""
+        """The way to say that a word with two dashes is an argument."""
         return f"{command} -- {word}"
+
+
+class CommandVerb(DashedVerb):
+    """Everything behind `--` is the command to run, options and all."""
+
+    def named(self, command: str, word: str) -> str:
+        return f"{command} '\\{word}'"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        argv: list[str] = []
+        if "--" in args:
+            place = args.index("--")
+            argv = args[place + 1 :]
+            args = args[:place]
+            if not argv and not ctx.resilient_parsing:
+                raise click.UsageError("a command is missing behind --", ctx)
+        ctx.meta[_BEHIND_DASHES] = argv
+        return super().parse_args(ctx, args)
+
+
+def command_behind_dashes() -> list[str]:
+    """The words behind `--` of the CommandVerb that is running; [] if there are none."""
+    argv: list[str] = click.get_current_context().meta[_BEHIND_DASHES]
+    return argv
 
 
 def _sort_out(

@@ -1,4 +1,4 @@
-"""How a command that failed says so, on stderr: words for people, or with -j one JSON object.
+"""Errors as a command tells them, on stderr: words for people, or with -j one JSON object.
 
     scuttled: no key 'k' in model default          {"v":1,"code":1,"message":"no key ...","hint":""}
     hint: ...
@@ -26,7 +26,7 @@ def wants_json(args: Sequence[str], settings: Settings) -> bool:
 
 
 def tell(error: ScuttledError, settings: Settings, *, json: bool) -> None:
-    """What went wrong and, where something helps, a hint."""
+    """Says what went wrong and, where something helps, a hint."""
     if json:
         _show(error.code, error.message, error.hint)
         return

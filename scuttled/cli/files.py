@@ -63,7 +63,7 @@ def _not_copied(name: str, error: OSError) -> StorageError:
 
 
 def read_piece(file: BinaryIO, path: str, most: int) -> bytes:
-    """What one system call gives; b"" at the end.
+    """Bytes that one system call gives; b"" at the end.
 
     `read` makes as many calls as it takes, in C: a signal between two of them would be heeded
     only when the last one is over, which from a pipe may be never.

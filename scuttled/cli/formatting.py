@@ -1,4 +1,4 @@
-"""How values, revisions and times are written for people and for programs. Pure.
+"""Forms of values, revisions and times, for people and for programs. Pure.
 
 One escape for all cells and tab-separated output: `\\t \\n \\r \\\\` and `\\xNN` for every byte of
 what a terminal obeys (printable.py) or of what is not UTF-8. So a line is a line whatever a value
@@ -32,7 +32,7 @@ def escape(value: bytes | str) -> str:
 
 
 def _joins(char: str) -> bool:
-    """Whether a terminal draws it over what stands before: the edge of the cell, at a beginning."""
+    """True if a terminal draws it over what stands before: at a beginning, the edge of the cell."""
     from unicodedata import category
 
     return category(char)[0] == "M"
@@ -120,7 +120,7 @@ def update_fields(rev: str, name: str) -> dict[str, Any]:
 
 
 def expiry_fields(expires_ms: int) -> dict[str, Any]:
-    """When a key goes; nothing for one that stays."""
+    """The time at which a key goes; nothing for one that stays."""
     return {"expires": rfc3339(expires_ms), "expires_ms": expires_ms} if expires_ms else {}
 
 

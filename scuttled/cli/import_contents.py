@@ -1,4 +1,4 @@
-"""What a file to import holds, model by model: known when all of it was read and found good.
+"""Contents of a file to import, model by model: known when all of it was read and found good.
 
 Its keys are kept, its values are not: they are read again, from the file that is still open, when
 they are sent. So a file may be larger than memory, and a damaged one is found before any write.
@@ -25,14 +25,14 @@ from scuttled.errors import DataError, StorageError
 
 @dataclass(slots=True)
 class Part:
-    """What the file says of one model."""
+    """One model, as the file has it."""
 
     ttl_ms: int | None = None  # None: nothing of the model itself
-    places: dict[str, int] = field(default_factory=dict)  # of each key, the line that counts
-    expired: set[str] = field(default_factory=set)
     data_type: str = DATA_TYPE
     state: Any = None  # all of a model that is no map
     own: dict[str, Any] | None = None  # likewise, of a type that is somebody else's
+    places: dict[str, int] = field(default_factory=dict)  # of each key, the line that counts
+    expired: set[str] = field(default_factory=set)  # keys whose line that counts is over
     repeated: int = 0  # lines whose key came before
     first_repeated: str = ""  # and what the first of these was, for people
 
@@ -45,12 +45,14 @@ class Part:
 
 
 class Contents:
-    def __init__(self, file: IO[bytes], path: str, *, tsv: bool = False, under: str = "") -> None:
+    """The keys of a file that is read twice: by `check`, and, if that was good, by `entries`."""
+
+    def __init__(self, file: IO[bytes], name: str, *, tsv: bool = False, under: str = "") -> None:
         self.parts: dict[str, Part] = {}  # by model; "" in a file of one model
         self.header: ImportHeader | None = None
         self.size = file.seek(0, os.SEEK_END)
         self._file = file
-        self._path = path
+        self.name = name
         self._tsv = tsv
         self._under = under
 
@@ -69,17 +71,18 @@ class Contents:
         part = Part()
         for item in reader:
             if isinstance(item, Section):
-                part = self.parts[item.model] = Part(item.ttl_ms)
-                part.data_type, part.state = item.data_type, item.state
-                part.own = item.own
+                part = Part(item.ttl_ms, item.data_type, item.state, item.own)
+                self.parts[item.model] = part
                 continue
             key = self._whole_key(item.key, reader.number)
             if key in part.places:
                 part.repeated += 1
                 part.first_repeated = part.first_repeated or f"{key!r:.80} in line {reader.number}"
             part.places[key] = reader.number
-            over = 0 < (item.expires_ms or 0) <= now_ms
-            (part.expired.add if over else part.expired.discard)(key)
+            if 0 < (item.expires_ms or 0) <= now_ms:
+                part.expired.add(key)
+            else:
+                part.expired.discard(key)
         self.header = reader.header
         if not self.all_models:
             self.parts[""] = part
@@ -88,7 +91,8 @@ class Contents:
         self, names: Container[str], progress: Progress
     ) -> Iterator[tuple[str, ImportEntry]]:
         """Each key of these parts, once, and the name of its part. Of a key that comes twice the
-        last counts. Raises StorageError if the file is no longer what it was."""
+        last counts. Raises StorageError if the file is no longer what it was.
+        """
         reader = self._open(progress)
         name = ""
         try:
@@ -101,11 +105,11 @@ class Contents:
                     yield name, item._replace(key=key)
         except DataError as error:
             words = f"changed while it was imported, which is done in part: {error.message}"
-            raise StorageError(f"{self._path} {words}") from error
+            raise StorageError(f"{self.name} {words}") from error
 
     def _open(self, progress: Progress) -> TabLinesReader | JsonLinesReader:
         self._file.seek(0)
-        lines = progress.over(lines_of(self._file, self._path))
+        lines = progress.over(lines_of(self._file, self.name))
         return TabLinesReader(lines) if self._tsv else JsonLinesReader(lines)
 
     def _whole_key(self, key: str, number: int) -> str:

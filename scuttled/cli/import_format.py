@@ -33,7 +33,7 @@ _SEEN_MAX = 60  # characters of a bad line that are shown
 
 
 class ImportHeader(NamedTuple):
-    """What the first line of an export says."""
+    """The first line of an export."""
 
     all_models: bool
     prefix: str  # only keys that begin with it were exported
@@ -78,7 +78,8 @@ class TabLinesReader:
                 yield self._entry(line)
 
     def _entry(self, line: bytes) -> ImportEntry:
-        if cause := import_hints.of_any(line):
+        cause = import_hints.of_any(line)
+        if cause is not None:
             raise _mistaken(self.number, cause, line)
         if line.startswith(import_hints.UTF8_MARK):
             words = "a byte order mark in the midst of the file; in a key it is \\xef\\xbb\\xbf"
@@ -134,7 +135,7 @@ class JsonLinesReader:
             )
 
     def _items(self, line: bytes) -> Iterator[Section | ImportEntry]:
-        """What this line says; nothing, if it tells of the file itself."""
+        """The item of this line; none, if it tells of the file itself."""
         fields = _object(self.number, line)
         if self._ended:
             raise _wrong(self.number, "something behind the export's last line", line)
@@ -145,7 +146,8 @@ class JsonLinesReader:
             self._ended = True
         elif self.header and self.header.all_models and "key" not in fields:
             section = _own_section(self.number, fields, line)
-            section = section or _section(self.number, fields, line)
+            if section is None:
+                section = _section(self.number, fields, line)
             if section.model in self._models:
                 raise _wrong(self.number, f"model {section.model} for the second time", line)
             self._models.add(section.model)
@@ -229,7 +231,8 @@ def _header(number: int, fields: dict[str, Any], line: bytes) -> ImportHeader:
 
 def _section(number: int, fields: dict[str, Any], line: bytes) -> Section:
     _check_version(number, fields, line)
-    model, ttl_ms = fields.get("model"), fields.get("ttl_ms", 0)
+    model = fields.get("model")
+    ttl_ms = fields.get("ttl_ms", 0)
     if not isinstance(model, str) or not _MODEL_NAME.fullmatch(model):
         raise _wrong(
             number, 'neither a "key" nor a "model" with a name that a model can have', line
@@ -254,7 +257,8 @@ def _own_section(number: int, fields: dict[str, Any], line: bytes) -> Section | 
 
     An export of before has its state only, from which it can't be made again: it is left out.
     """
-    model, data_type = fields.get("model"), fields.get("type")
+    model = fields.get("model")
+    data_type = fields.get("type")
     if not isinstance(model, str) or not isinstance(data_type, str):
         return None
     if not _MODEL_NAME.fullmatch(model) or not _MODEL_NAME.fullmatch(data_type):
@@ -320,7 +324,7 @@ def _from_base64(number: int, text: object, line: bytes) -> bytes:
 
 
 def _kind(value: object) -> str:
-    """What JSON calls it."""
+    """JSON's word for it."""
     match value:
         case None:
             return "null"

@@ -1,4 +1,4 @@
-"""What a line that can't be imported may be instead, and the way out of it. Pure."""
+"""Causes of lines that can't be imported: what each may be instead, and the way out. Pure."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ class Cause(NamedTuple):
 
 
 def of_any(line: bytes) -> Cause | None:
-    """What is no line of text at all, and may be met in either form."""
+    """The cause of what is no line of text at all, and may be met in either form."""
     if line.startswith(_GZIP):
         return Cause("this is compressed", "gunzip -c FILE | scuttled import -")
     if line.startswith(_UTF16_MARKS) or 3 * line.count(b"\0") > len(line):
@@ -29,9 +29,10 @@ def of_any(line: bytes) -> Cause | None:
 
 
 def of_json(number: int, line: bytes) -> Cause:
-    """What a line is that is no JSON object."""
+    """The cause of a line that is no JSON object."""
     text = line.strip()
-    if cause := of_any(line):
+    cause = of_any(line)
+    if cause is not None:
         return cause
     if text.startswith(UTF8_MARK):
         return Cause(
@@ -70,7 +71,7 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def of_object(names: list[str]) -> Cause:
-    """What an object may be that has no key."""
+    """The cause of an object that has no key."""
     if names and "value" not in names and "value_b64" not in names:
         return Cause(
             'no "key" that is text: an object of keys and values?',
@@ -80,7 +81,7 @@ def of_object(names: list[str]) -> Cause:
 
 
 def of_tabs(columns: int, line: bytes) -> Cause:
-    """What a line is that has not two columns."""
+    """The cause of a line that has not two columns."""
     what = "no tab" if columns == 1 else f"{columns} columns"
     words = f"{what}, where KEY, a tab and VALUE should be"
     if line.startswith(b"{"):

@@ -58,12 +58,12 @@ _TYPES = {
 
 
 def is_own_type(data_type: str) -> bool:
-    """Whether it is somebody else's, of which nothing is known here."""
+    """True if it is somebody else's, of which nothing is known here."""
     return data_type != "map" and data_type not in _TYPES
 
 
 def is_restorable(data_type: str, state: Any) -> bool:
-    """Whether that can be all of a model of that type."""
+    """True if that can be all of a model of that type."""
     known = _TYPES.get(data_type)
     if known is None or not isinstance(state, known.holds):
         return False
@@ -82,7 +82,7 @@ def is_restorable(data_type: str, state: Any) -> bool:
 
 
 def calls(data_type: str, state: Any) -> Iterator[Call]:
-    """What makes an empty model that one."""
+    """The operations that make an empty model that one."""
     return _TYPES[data_type].calls(state)
 
 
@@ -124,7 +124,7 @@ def plain_state(data_type: str, state: Any) -> Any:
 
 
 def _is_wrapped(value: object) -> bool:
-    """Whether it is an object in which a value stands that would be mistaken for another."""
+    """True of an object in which a value stands that would be mistaken for another."""
     return isinstance(value, dict) and ("value_b64" in value or {"kind", "value"} <= value.keys())
 
 

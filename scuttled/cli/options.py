@@ -1,4 +1,4 @@
-"""What all commands have in common: the global options, the help that ends in examples.
+"""Options of all commands, and the help that ends in examples.
 
 The global options stand before or after the verb. Both places write into one `Settings`, later
 ones over earlier ones, and those over the environment. A command is a function that gets it:
@@ -10,7 +10,7 @@ ones over earlier ones, and those over the environment. A command is a function 
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,9 +18,6 @@ from scuttled.cli import output
 from scuttled.cli.candidates import complete_models
 from scuttled.cli.settings import Settings
 from scuttled.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 _VARIABLES = ("MODEL", "SOCKET", "OUTPUT", "TIMEOUT", "CONFIG")  # each after SCUTTLED_
 # What may be empty: a key and a value are any text, and `get` may be told to give nothing.
@@ -120,7 +117,7 @@ def _check_not_blank(ctx: click.Context, param: click.Parameter, given: object) 
 
 
 def blank(name: str, value: str) -> str:
-    """What is wrong with a name that is empty, or nothing but space."""
+    """Words for a name that is empty, or nothing but space."""
     return f"{name} is {value!r:.40}, which names nothing: a variable that is not set?"
 
 

@@ -1,4 +1,4 @@
-"""Where answers go: stdout, as exact bytes, tab-separated lines, tables or JSON lines.
+"""Answers on stdout: as exact bytes, tab-separated lines, tables or JSON lines.
 
 stdout is the answer and nothing else; `say` is for people and writes to stderr. Whatever is
 written may hold what another node said, so this is the one place where it is made harmless: cells
@@ -22,12 +22,12 @@ _NOTE_WIDTH_MIN = 40
 
 
 def is_tty() -> bool:
-    """Whether a person reads the answer."""
+    """True if a person reads the answer."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 def is_watched() -> bool:
-    """Whether a person reads our messages."""
+    """True if a person reads our messages."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
@@ -92,9 +92,9 @@ def fact(label: str, sentence: str) -> None:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    labels = [label, *[""] * len(parts)]
-    for name, part in zip(labels, parts or [""], strict=False):
-        write(f"{name:<{_LABEL_WIDTH}}{part}".rstrip() + "\n")
+    for number, part in enumerate(parts or [""]):
+        front = label if number == 0 else ""
+        write(f"{front:<{_LABEL_WIDTH}}{part}".rstrip() + "\n")
 
 
 def _text(value: object) -> bytes | str:

@@ -31,8 +31,9 @@ def section(client: Client, model: Mapping[str, Any]) -> Fields:
 
 
 def is_section(fields: Fields) -> bool:
-    """Whether such a line holds what it should."""
-    updates, clock = fields.get("updates"), fields.get("clock")
+    """True if such a line holds what it should."""
+    updates = fields.get("updates")
+    clock = fields.get("clock")
     return (
         isinstance(updates, list)
         and all(map(_is_update, updates))

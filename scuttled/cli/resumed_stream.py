@@ -1,4 +1,4 @@
-"""What `watch` and `on` share: a stream that is followed over all restarts of its daemon.
+"""Streams that are followed over all restarts of their daemon, for `watch` and `on`.
 
 When the daemon goes away, it is waited for at the same socket, and asked to go on behind what was
 dealt with. So a restart, clean or not, is one line on stderr and nothing else.
@@ -10,16 +10,21 @@ from typing import NamedTuple
 
 import click
 
-from scuttled.cli.following import CursorFile, Patience, Source, Stopped, stdout_fd
+from scuttled.cli.cursor_file import CursorFile
+from scuttled.cli.deferred_signals import DeferredSignals
+from scuttled.cli.interruptible_io import DaemonWait, stdout_fd
 from scuttled.cli.settings import Settings
-from scuttled.client.client import TIMEOUT_S, Client, Row, Stream
+from scuttled.client.client import TIMEOUT_S, Client, Stream
+from scuttled.client.rows import ChangeRow
 from scuttled.control.cursors import Clocks, clocks_text, merge_clocks, split_cursor
-from scuttled.errors import TimedOut, Unavailable
+from scuttled.errors import Stopped, TimedOut, Unavailable
 
-CHANGES = ("set", "del", "expire", "event")
 NO_RECONNECT = "End with 69 when the daemon goes away; else it is waited for."
 CLOCK_CHARS_IN_LINE = 4096  # about 100 sources; a cursor file has the whole clock, however long
-RETRY_S = (0.05, 1.0)  # between looks for a daemon that went away, doubling
+
+# Between looks for a daemon that went away, doubling.
+_RETRY_MIN_S = 0.05
+_RETRY_MAX_S = 1.0
 
 
 class ResumePoint(NamedTuple):
@@ -38,56 +43,60 @@ class ResumePoint(NamedTuple):
         return self.cursor if len(self.clock) > CLOCK_CHARS_IN_LINE else self.text
 
 
-class Sink:
-    """Takes changes in order, and knows up to where they are dealt with."""
+Ask = Callable[[Client], Stream]  # the request, from where the stream is by now
+Take = Callable[[list[ChangeRow], Clocks], None]
+"""Deals with rows, as many as it wants; the clock is true behind the last one."""
+
+
+class _StreamEnded(Unavailable):
+    """The daemon is there, and ended the stream: to ask again would not help."""
+
+
+class ResumedStream:
+    """A stream of rows, and up to where they were dealt with.
+
+    Whoever takes the rows says so: `behind` gives the place behind the next row, `place` is set to
+    it once that row is dealt with, and `seen` counts.
+    """
 
     def __init__(
         self,
         settings: Settings,
-        patience: Patience,
         noted: CursorFile,
         *,
-        limit: int | None,
         start: str,
+        limit: int | None,
+        awaits_live: bool = False,
     ) -> None:
         """`start`: the cursor to begin behind, or "". Raises UsageError if it is none."""
         self.settings = settings
-        self.patience = patience
+        self.signals = DeferredSignals()
         self.fd = stdout_fd()
         self.seen = 0
-        self.awaits_live = False  # a snapshot has begun, and not ended with `live` yet
+        self.awaits_live = awaits_live  # a snapshot has begun, and not ended with `live` yet
         with noted.named():
             cursor, self._clocks = split_cursor(start)
         self._clock_text = clocks_text(self._clocks)
         self.place = ResumePoint(cursor, self._clock_text)
-        self.noted = noted
+        self._noted = noted
         self._limit = limit
 
     @property
     def full(self) -> bool:
-        """Whether `-n` is reached."""
+        """True once `-n` is reached."""
         return self._limit is not None and self.seen >= self._limit
 
-    def take(self, rows: list[Row], clock: Clocks) -> None:
-        """Deals with rows, as many as it wants; `clock` is true behind the last one."""
-        raise NotImplementedError
-
-    def learn(self, clock: Clocks) -> None:
-        """The clock rose, and all that it covers is dealt with."""
-        self._merge(clock)
-        self.place = ResumePoint(self.place.cursor, self._clock_text)
-
-    def behind(self, row: Row, clock: Clocks) -> ResumePoint:
+    def behind(self, row: ChangeRow, clock: Clocks) -> ResumePoint:
         """The place behind that row, which is dealt with next."""
-        if row[0] == "reset":  # what was dealt with before counts no more
+        if row.op == "reset":  # what was dealt with before counts no more
             self._clocks = {}
             self._clock_text = ""
             self.awaits_live = True
-        elif row[0] == "live":
+        elif row.op == "live":
             self.awaits_live = False
         if clock:
             self._merge(clock)
-        return ResumePoint(row[7], self._clock_text)
+        return ResumePoint(row.cursor, self._clock_text)
 
     def _merge(self, clock: Clocks) -> None:
         merge_clocks(self._clocks, clock)
@@ -95,102 +104,97 @@ class Sink:
 
     def note(self) -> None:
         """Writes the cursor down if it moved."""
-        self.noted.save(self.place.text)
+        self._noted.save(self.place.text)
 
-
-class _StreamEnded(Unavailable):
-    """The daemon is there, and ended the stream: to ask again would not help."""
-
-
-Ask = Callable[[Client], Stream]
-
-
-def follow(ask: Ask, sink: Sink, until: float | None, *, reconnect: bool) -> None:
-    """Until the sink has enough, the time is over, or a signal ends it."""
-    try:
-        with sink.patience.installed(), sink.noted.named():
-            _follow_restarts(ask, sink, until, reconnect=reconnect)
-    except Stopped as stop:
-        raise click.exceptions.Exit(stop.code) from None
-
-
-def _follow_restarts(ask: Ask, sink: Sink, until: float | None, *, reconnect: bool) -> None:
-    client = sink.settings.connect()
-    absence = _Absence(sink, client.path)
-    while True:
+    def follow(self, ask: Ask, take: Take, until: float | None, *, reconnect: bool) -> None:
+        """Until there were enough rows, the time is over, or a signal ends it."""
         try:
-            with client:
-                _follow(client, ask(client), sink, until, absence)
-            return
-        except _StreamEnded:
-            raise
-        except Unavailable as error:
-            if not reconnect:
-                raise
-            again = absence.wait(error, until)
-        if again is None:
-            return
-        client = again
+            with self.signals.installed(), self._noted.named():
+                self._follow_restarts(ask, take, until, reconnect=reconnect)
+        except Stopped as stop:
+            raise click.exceptions.Exit(stop.code) from None
 
-
-def _follow(
-    client: Client, stream: Stream, sink: Sink, until: float | None, absence: "_Absence"
-) -> None:
-    """Until the sink has enough or the time is over. However it ends, the cursor is noted."""
-    source = Source(client.fileno(), sink.fd, sink.patience)
-    try:
+    def _follow_restarts(
+        self, ask: Ask, take: Take, until: float | None, *, reconnect: bool
+    ) -> None:
+        client = self.settings.connect()
+        absence = _Absence(self, client.path)
         while True:
-            rows = stream.poll()
-            if client.daemon:
-                absence.end()
-            if rows:
-                sink.take(rows, stream.clock)
-            elif stream.clock:
-                sink.learn(stream.clock)
-            if sink.full or (until is not None and time.monotonic() >= until):
+            try:
+                with client:
+                    self._follow_one(client, ask(client), take, until, absence)
                 return
-            if stream.buffered():
-                continue
-            sink.note()
-            if not stream.running():
-                raise _StreamEnded("daemon ended the watch")
-            if not source.wait(until):
+            except _StreamEnded:
+                raise
+            except Unavailable as error:
+                if not reconnect:
+                    raise
+                again = absence.wait(error, until)
+            if again is None:
                 return
-    finally:
-        sink.note()
+            client = again
+
+    def _follow_one(
+        self, client: Client, stream: Stream, take: Take, until: float | None, absence: "_Absence"
+    ) -> None:
+        """With one daemon. However it ends, the cursor is noted."""
+        news = DaemonWait(client.fileno(), self.fd, self.signals)
+        try:
+            while True:
+                rows = stream.poll()
+                if client.daemon:
+                    absence.end()
+                if rows:
+                    take([ChangeRow.of(row) for row in rows], stream.clock)
+                elif stream.clock:
+                    # It rose alone: all that it covers is dealt with.
+                    self._merge(stream.clock)
+                    self.place = ResumePoint(self.place.cursor, self._clock_text)
+                if self.full or (until is not None and time.monotonic() >= until):
+                    return
+                if stream.buffered():
+                    continue
+                # Before each wait, for that is where a signal may end us.
+                self.note()
+                if not stream.running():
+                    raise _StreamEnded("daemon ended the watch")
+                if not news.wait(until):
+                    return
+        finally:
+            self.note()
 
 
 class _Absence:
-    """What is said and done while the daemon is away: a line, and a look for it now and then.
+    """The time without a daemon: a line when it begins, and a look for it now and then.
 
     It is looked for at the socket where it was: another one may be another cluster's.
     """
 
-    def __init__(self, sink: Sink, path: str) -> None:
-        self._sink = sink
+    def __init__(self, stream: ResumedStream, path: str) -> None:
+        self._stream = stream
         self._path = path
-        self._pause_s = RETRY_S[0]
+        self._pause_s = _RETRY_MIN_S
         self._is_away = False
 
     def end(self) -> None:
         """It has answered."""
         if self._is_away:
-            self._sink.settings.say("scuttled: the daemon is back")
+            self._stream.settings.say("scuttled: the daemon is back")
         self._is_away = False
-        self._pause_s = RETRY_S[0]
+        self._pause_s = _RETRY_MIN_S
 
     def wait(self, why: Unavailable, until: float | None) -> Client | None:
         """A connection to where it was; None if the time was over before. Raises Stopped."""
-        sink = self._sink
+        settings = self._stream.settings
         if not self._is_away:
-            sink.settings.say(f"scuttled: {why.message}: waiting for it to come back")
+            settings.say(f"scuttled: {why.message}: waiting for it to come back")
         self._is_away = True
-        nothing = Source(None, sink.fd, sink.patience)
+        nothing = DaemonWait(None, self._stream.fd, self._stream.signals)
         while until is None or time.monotonic() < until:
             pause_end = time.monotonic() + self._pause_s
             nothing.wait(pause_end if until is None else min(pause_end, until))
-            self._pause_s = min(2 * self._pause_s, RETRY_S[1])
-            timeout_s = sink.settings.timeout_s
+            self._pause_s = min(2 * self._pause_s, _RETRY_MAX_S)
+            timeout_s = settings.timeout_s
             try:
                 return Client.connect([self._path], TIMEOUT_S if timeout_s is None else timeout_s)
             except (Unavailable, TimedOut):

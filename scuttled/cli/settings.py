@@ -18,7 +18,7 @@ _ID_CHARS = 8  # of a node's id, beside a name that is not its alone
 
 
 class Settings:
-    """What the global options and the environment say."""
+    """Global options, and where none was given, the environment."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
@@ -40,6 +40,11 @@ class Settings:
     @model.setter
     def model(self, name: str) -> None:
         self.named_model = name
+
+    @property
+    def events_model(self) -> str:
+        """The model whose events are emitted and heard."""
+        return self.named_model or "events"
 
     @property
     def form(self) -> str:
@@ -71,7 +76,7 @@ class Settings:
 
     @property
     def colored(self) -> bool:
-        """Whether tables may have colour; plain and JSON lines never have."""
+        """True if tables may have colour; plain and JSON lines never have."""
         if self.color != "auto":
             return self.color == "always"
         dumb = self.environ.get("TERM") == "dumb" or bool(self.environ.get("NO_COLOR"))

@@ -1,4 +1,4 @@
-"""What `scuttled simulate` says of clusters in virtual time: one run, or thousands of them."""
+"""Reports of `scuttled simulate` on clusters in virtual time: one run, or thousands of them."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 _SHOWN_MAX = 10  # violations in words
 _ENOUGH = 200  # runs, in which every fault that may be drawn happens
 _LONG_S = 60.0  # of virtual time: somebody has to wait for it
-_HAPPENED, _CHECKED = "happened", "checked"
+_HAPPENED = "happened"
+_CHECKED = "checked"
 
 
 def run_one(settings: Settings, plan: "Plan", seed: int) -> None:
@@ -84,7 +85,7 @@ def _show(
     counts: Mapping[str, int],
     checks: Mapping[str, int],
 ) -> None:
-    """What happened and what was checked, with how often."""
+    """Events and checks of a run, with how often."""
     from scuttled.simulation import WORDS
 
     if settings.json:

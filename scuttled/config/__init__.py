@@ -1,1 +1,1 @@
-"""What the daemon was told: defaults, the configuration file, the environment, options."""
+"""Configuration of the daemon: defaults, a file, the environment, options."""

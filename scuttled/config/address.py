@@ -1,4 +1,4 @@
-"""Where a node listens and where its peers are, as people write it.
+"""Addresses, as people write them: where a node listens, and where its peers are.
 
 Only the form is looked at. Names are looked up by whoever dials, at every attempt.
 """
@@ -19,7 +19,7 @@ _NAME = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?")  # else asking for it is a
 
 
 class Address(NamedTuple):
-    """Where a stream goes: a host and port, or `unix:/path` and 0."""
+    """The end of a stream: a host and port, or `unix:/path` and 0."""
 
     host: str
     port: int
@@ -64,7 +64,7 @@ def _is_path(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine can be behind `host`. Names are not looked up."""
+    """True if nobody but this machine can be behind `host`. Names are not looked up."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

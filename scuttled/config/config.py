@@ -1,4 +1,4 @@
-"""What the daemon was told: one table of settings, read from four places.
+"""Configuration of the daemon: one table of settings, read from four places.
 
 A flag wins over an environment variable, that over the configuration file, that over the default,
 and nobody is told unless they ask (`config show --origin`). So every value keeps its origin. A
@@ -95,13 +95,14 @@ def load(
     file: str | None = None,
     flags: Mapping[str, object] = _NO_FLAGS,
 ) -> Loaded:
-    """What is in force.
+    """The configuration in force.
 
     `flags` go by their names, `-` written `_`; None, False and () count as not given. A text that
     is empty does not, be it a flag's or a variable's: whoever wrote it meant something else than
     the default. Raises ConfigError, UsageError.
     """
-    if unknown := flags.keys() - {setting.word for setting in SETTINGS}:
+    unknown = flags.keys() - {setting.word for setting in SETTINGS}
+    if unknown:
         raise TypeError(f"no setting has the flags {sorted(unknown)}")
     path = find_file(environ, file)
     written = read_file(path) if path else {}
@@ -143,9 +144,11 @@ def _said(
 ) -> Iterator[tuple[object, str]]:
     """Everything that was said about one setting, the strongest word last, and by whom."""
     yield setting.default, "default"
-    if entry := written.get(setting.path):
+    entry = written.get(setting.path)
+    if entry is not None:
         yield entry.value, f"file {entry.place}"
-    if (text := environ.get(setting.variable)) is not None:
+    text = environ.get(setting.variable)
+    if text is not None:
         _check_not_blank(setting, setting.variable, text, f"unset {setting.variable}")
         yield _from_text(setting, text.strip(), setting.variable), f"environment {setting.variable}"
     flag = flags.get(setting.word)
@@ -158,7 +161,11 @@ def _flag_values(setting: Setting, flag: object) -> Iterator[object]:
     if isinstance(flag, bool):
         yield flag
         return
-    texts = [flag] if isinstance(flag, str) else list(flag) if isinstance(flag, Iterable) else []
+    texts: list[str] = []
+    if isinstance(flag, str):
+        texts = [flag]
+    elif isinstance(flag, Iterable):
+        texts = list(flag)
     for text in texts:
         _check_not_blank(setting, setting.flag, text, "scuttled serve --help")
     if texts:
@@ -185,9 +192,11 @@ def _resolve(
 ) -> _Choice:
     """All of it is read, so that a mistake shows; the last one counts."""
     *_, choice = [_Choice(_read(setting, value, origin), origin) for value, origin in said]
-    if choice.value == "" and (place := default_place(setting.field, environ)):
-        choice = _Choice(*place)
-    return choice
+    if choice.value != "":
+        return choice
+    # Nobody named a place, so where it lies depends on the machine.
+    place = default_place(setting.field, environ)
+    return _Choice(*place) if place else choice
 
 
 def _read(setting: Setting, value: object, origin: str) -> object:

@@ -30,7 +30,7 @@ _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)"
 
 
 class FileSetting(NamedTuple):
-    """What the file holds for one key, and `path:line` for people."""
+    """One key of the file: its value, and `path:line` for people."""
 
     value: object
     place: str

@@ -1,4 +1,4 @@
-"""Where things lie when nobody said it: the state, the control socket, the configuration file.
+"""Places of the state, the control socket and the configuration file, when nobody named one.
 
 A system daemon is told by systemd; a user's daemon follows the XDG directories by way of
 platformdirs, which asks the process's own environment.
@@ -84,7 +84,7 @@ def _state_directory(environ: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _control_socket(environ: Mapping[str, str]) -> tuple[str, str]:
-    """Where a client looks, too; so never in platformdirs' fallback, which follows TMPDIR.
+    """A place where a client looks, too; so never in platformdirs' fallback, which follows TMPDIR.
 
     It tries all of these in turn: so what can't be written to is passed over.
     """
@@ -115,7 +115,7 @@ def _given_directory(environ: Mapping[str, str], variable: str) -> str:
 
 
 def _is_private(directory: str) -> bool:
-    """Whether it is a real directory that only we can enter, as XDG wants its runtime directory."""
+    """True of a real directory that only we can enter, as XDG wants its runtime directory."""
     try:
         status = os.lstat(directory)
     except OSError:
@@ -125,7 +125,7 @@ def _is_private(directory: str) -> bool:
 
 
 def _may_write(directory: str, name: str) -> bool:
-    """Whether a file can be made in the directory of that name in there, which we may make."""
+    """True if a file can be made in the directory of that name in there, which we may make."""
     inner = os.path.join(directory, name)
     return os.access(inner if os.path.isdir(inner) else directory, os.W_OK | os.X_OK)
 

@@ -40,7 +40,7 @@ def _same(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How one kind of setting goes from text to TOML to the daemon, and back to TOML for people.
+    """Forms of one kind of setting: from text to TOML to the daemon, and back to TOML for people.
 
     `read` takes whatever TOML may hold; what it does not like it refuses with a ValueError or
     ScuttledError that shows the value and says what is allowed. `from_text` turns the text of a
@@ -242,7 +242,7 @@ class Setting:
 
     @property
     def is_list(self) -> bool:
-        """Whether its text may have several parts, with commas between them."""
+        """True if its text may have several parts, with commas between them."""
         return self.kind in (PEERS, BRIDGES, TYPES, ENFORCE, TRUST)
 
     @property

@@ -24,8 +24,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scuttled.client.client import SOCKET_PATH_BYTES_MAX, Client, Fields, Row, Stream
-from scuttled.demo.signals import Signals
+from scuttled.client.client import SOCKET_PATH_BYTES_MAX, Client, Fields, Stream
+from scuttled.client.rows import ChangeRow, KeyRow
+from scuttled.demo.signal_shield import SignalShield
 from scuttled.errors import CantCreate, TimedOut, Unavailable
 
 NEIGHBOURS = {"a": "b", "b": "ac", "c": "b"}
@@ -49,7 +50,7 @@ State = dict[str, Held]  # by key
 class DemoNode:
     """One daemon: its command, its process while it lives, and what it holds."""
 
-    def __init__(self, name: str, home: Path, command: list[str], signals: Signals) -> None:
+    def __init__(self, name: str, home: Path, command: list[str], signals: SignalShield) -> None:
         self.name = name
         self.command = command
         self.socket = str(home / f"{name}.sock")
@@ -77,7 +78,7 @@ class DemoNode:
             )
 
     def answers(self, model: str) -> bool:
-        """Whether it does by now; from then on `model` is watched.
+        """True once it does; from then on `model` is watched.
 
         Raises Unavailable if the process ended.
         """
@@ -85,7 +86,8 @@ class DemoNode:
         if self._process.poll() is not None:
             said = self._log.read_text(errors="replace").splitlines()
             words = [line.removeprefix("scuttled: ") for line in said if line[:5] != "hint:"]
-            code, why = self._process.returncode, (words or ["it said nothing"])[-1]
+            why = words[-1] if words else "it said nothing"
+            code = self._process.returncode
             raise Unavailable(f"node {self.name} ended with exit code {code}: {why}")
         try:
             client = Client.connect([self.socket])
@@ -100,7 +102,8 @@ class DemoNode:
         """Ends the process with SIGKILL and waits until it is gone. Its pid, 0 if it had none."""
         if self.client is not None:
             self.client.close()
-        self.client = self._watch = None
+        self.client = None
+        self._watch = None
         self.held = {}
         process = self._process
         if process is None:
@@ -115,12 +118,15 @@ class DemoNode:
         if self._watch is None:
             return
         while (rows := self._watch.poll()) or self._watch.buffered():
-            for op, _, key, kind, value, rev, *_ in rows:
-                if op == "set":
-                    self.held[key] = (kind, value, rev)
-                elif op in ("del", "expire"):
-                    self.held.pop(key, None)
-            if any(row[0] in ("set", "del", "expire") for row in rows):
+            changed = False
+            for row in map(ChangeRow.of, rows):
+                if row.op == "set":
+                    self.held[row.key] = (str(row.kind), row.value or b"", row.rev)
+                    changed = True
+                elif row.op in ("del", "expire"):
+                    self.held.pop(row.key, None)
+                    changed = True
+            if changed:
                 self.changed_at = time.monotonic()
 
     def ask(self, op: str, **fields: Any) -> Fields:
@@ -131,14 +137,17 @@ class DemoNode:
     def listing(self, model: str) -> State:
         """All it holds, asked anew: not what was seen in passing."""
         assert self.client is not None, f"{self.name} is dead"
-        rows: Iterable[list[Row]] = self.client.stream("list", model=model, values=True)
-        return {key: (kind, value, rev) for part in rows for key, kind, value, rev, *_ in part}
+        found: State = {}
+        for rows in self.client.stream("list", model=model, values=True):
+            for row in map(KeyRow.of, rows):
+                found[row.key] = (row.kind, row.value or b"", row.rev)
+        return found
 
 
 class Nodes:
     """The three of them, in their directory, which goes with them at the end of the `with`."""
 
-    def __init__(self, model: str, signals: Signals) -> None:
+    def __init__(self, model: str, signals: SignalShield) -> None:
         self.model = model
         self.idle_s = IDLE_S
         ports = dict(zip(NEIGHBOURS, free_ports(len(NEIGHBOURS)), strict=True))
@@ -209,14 +218,14 @@ class Nodes:
         return poller
 
     def agree(self) -> bool:
-        """Whether all that live were seen to hold the same."""
+        """True if all that live were seen to hold the same."""
         first, *others = (node.held for node in self.living)
         return all(len(other) == len(first) for other in others) and all(
             other == first for other in others
         )
 
     def common(self) -> int:
-        """How many keys are the same, value and revision too, on all that live."""
+        """Number of keys that are the same, value and revision too, on all that live."""
         first, *others = (node.held.items() for node in self.living)
         return sum(all(entry in other for other in others) for entry in first)
 

@@ -1,4 +1,4 @@
-"""What the demo does, step by step, and what was measured at each.
+"""Steps of the demo, and what was measured at each.
 
 Nothing here is arranged: every number is counted or timed, and what is said of the nodes is what
 they answered. A step that finds them different raises Refused, with what differs.
@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What was done, what came of it, and the nodes after it; `fields` are for programs."""
+    """One step: what was done, what came of it, the nodes after it; `fields` are for programs."""
 
     name: str
     what: str
@@ -42,7 +42,7 @@ class Step(NamedTuple):
 
 
 class Teller(Protocol):
-    """Who shows the story while it happens."""
+    """Shows the story while it happens."""
 
     def begin(self, name: str, what: str) -> None:
         """A step begins."""
@@ -85,7 +85,8 @@ class Story:
         self._end([result], lines, answer_ms=_ms(answer_s), linked_ms=_ms(linked_s))
 
     def load(self) -> None:
-        entries, count = self.keys.entries, len(self.keys.entries)
+        entries = self.keys.entries
+        count = len(entries)
         self._begin("load", f"{_keys(count)} written at a: {self.keys.words}")
         self.nodes.load(self.a, entries, self._look)
         written_s = self._passed()
@@ -222,7 +223,7 @@ class Story:
 
 
 def news(name: str) -> dict[str, bytes]:
-    """What node `name` writes while it is cut off; last the key that the other writes, too."""
+    """Keys that node `name` writes while it is cut off; last the one that the other writes, too."""
     values = {f"{name}/{number:03}": b"written while b was dead" for number in range(1, NEWS + 1)}
     return {**values, _GREETING: f"hello from {name}".encode()}
 
@@ -247,8 +248,11 @@ def differences(states: dict[str, State]) -> str:
     found = []
     for at, one in enumerate(names):
         for other in names[at + 1 :]:
-            if keys := differing(states[one], states[other]):
-                shown = ", ".join(keys[:_NAMED_MAX]) + (", …" if len(keys) > _NAMED_MAX else "")
+            keys = differing(states[one], states[other])
+            if keys:
+                shown = ", ".join(keys[:_NAMED_MAX])
+                if len(keys) > _NAMED_MAX:
+                    shown += ", …"
                 found.append(f"{one} and {other} in {_keys(len(keys))} ({shown})")
     return "; ".join(found)
 

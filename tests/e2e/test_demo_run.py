@@ -28,7 +28,7 @@ from scuttled.cli.commands.demo import Objects
 from scuttled.client.client import Client
 from scuttled.demo.inventory import Inventory
 from scuttled.demo.nodes import Nodes
-from scuttled.demo.signals import Signals
+from scuttled.demo.signal_shield import SignalShield
 from scuttled.demo.story import Story
 from scuttled.errors import Refused, Unavailable
 
@@ -106,7 +106,7 @@ def test_nodes_that_differ_are_a_no_that_names_what_differs(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", environ["TMPDIR"])
     keys = Inventory("", {f"k{number}": b"" for number in range(5)})
-    with Signals() as signals, Nodes("default", signals) as nodes:
+    with SignalShield() as signals, Nodes("default", signals) as nodes:
         nodes.idle_s = 0.5
         cluster = nodes.all[2].command.index("--cluster") + 1
         nodes.all[2].command[cluster] = "elsewhere"

@@ -14,8 +14,8 @@ from support.mutate import Mutator
 from support.scenes import NOW, WALL, a_door, a_node
 from support.soundness import check_node
 
-from scuttled.cli.commands.import_ import _batches
 from scuttled.cli.import_contents import Contents
+from scuttled.cli.import_run import batches
 from scuttled.control.operations import Requests
 from scuttled.control.results import Answer
 from scuttled.errors import DataError
@@ -96,7 +96,7 @@ class ImportDoor(Door):
         node = a_node(1)
         requests = Requests(node, a_door())
         entries = contents.entries(contents.parts.keys(), progress)  # type: ignore[arg-type]
-        for name, fields in _batches(entries):
+        for name, fields in batches(entries):
             model = name or "default"
             answer = requests.carry_out({"op": "load", "model": model, **fields}, NOW)
             assert isinstance(answer, Answer)

@@ -100,7 +100,7 @@ def _split(line: str) -> tuple[list[str], str]:
 
 
 def _bash_keeps(incomplete: str, breaks: str) -> int:
-    """How much of the word bash takes for an earlier word, and will not replace."""
+    """Number of characters that bash takes for an earlier word, and will not replace."""
     return max((incomplete.rfind(char) + 1 for char in ":=" if char in breaks), default=0)
 
 

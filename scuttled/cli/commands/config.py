@@ -83,7 +83,7 @@ def _settings(settings: Settings) -> Rows:
 
 
 def _saved_peers(settings: Settings, data: Path) -> Rows:
-    """What a daemon of that state directory would dial besides, as it would say it."""
+    """Peers that a daemon of that state directory would dial besides, as it would say it."""
     from scuttled.config.settings import toml
     from scuttled.storage.directory import PEERS, read_peers
 

@@ -1,23 +1,19 @@
 """`scuttled del`: delete keys, one by one or by prefix."""
 
 import shlex
-from collections.abc import Iterator
-from typing import Any
 
 import click
 
 from scuttled.cli import output
 from scuttled.cli.candidates import complete_keys
 from scuttled.cli.dashed_arguments import DashedVerb
+from scuttled.cli.model_keys import deletions, existing
 from scuttled.cli.options import verb
 from scuttled.cli.output import counted
 from scuttled.cli.settings import Settings
 from scuttled.cli.wait_option import Level, held_fields, held_words, wait_fields, wait_option
-from scuttled.client.client import Client
-from scuttled.client.patterns import at_least, escaped, is_pattern
+from scuttled.client.patterns import is_pattern
 from scuttled.errors import Refused
-
-_KEYS_PER_REQUEST = 500  # of at most 4 KiB each: well below a frame
 
 
 @verb(
@@ -70,25 +66,6 @@ def command(
     if not count:
         raise _none(keys, settings.model)
     settings.say(f"{counted(count)} deleted from {settings.model}{held_words(done)}")
-
-
-def deletions(model: str, keys: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for start in range(0, len(keys), _KEYS_PER_REQUEST):
-        yield "del", {"model": model, "keys": keys[start : start + _KEYS_PER_REQUEST]}
-
-
-def existing(client: Client, model: str, keys: tuple[str, ...], *, prefix: bool) -> list[str]:
-    """The keys that are there now, sorted. What the daemon lists is more, where a prefix looks like
-    a pattern or the daemon knows no escapes.
-    """
-    found: set[str] = set()
-    for wanted in keys:
-        pattern = at_least(wanted) if prefix or wanted != escaped(wanted) else wanted
-        for rows in client.stream("list", model=model, pattern=pattern):
-            for key, kind, *_ in rows:
-                if key.startswith(wanted) if prefix else key == wanted:
-                    (found.discard if kind == "deleted" else found.add)(key)
-    return sorted(found)
 
 
 def _show_targets(settings: Settings, keys: list[str]) -> None:

@@ -20,13 +20,14 @@ from scuttled.cli.options import verb
 from scuttled.cli.settings import Settings
 from scuttled.demo.inventory import inventory
 from scuttled.demo.nodes import Nodes
-from scuttled.demo.signals import Signals, Stopped
+from scuttled.demo.signal_shield import SignalShield
 from scuttled.demo.story import Line, Step, Story, Teller, spell
-from scuttled.errors import StorageError
+from scuttled.errors import Stopped, StorageError
 
 _FRAME_S = 0.04  # between pictures; more often than anybody can see
 _BAR_MAX = 40
-_WIDTH_MIN, _WIDTH_MAX = 39, 88
+_WIDTH_MIN = 39
+_WIDTH_MAX = 88
 _NAME = 8  # columns of a step's name
 
 
@@ -59,9 +60,10 @@ def command(settings: Settings, keys: int | None, keep: bool) -> None:
     comes back, and all are the same again. It needs no daemon and touches none. All it starts and
     writes is gone when it ends. Exit code 0 if the nodes converged, 1 if not.
     """
-    began, teller = time.monotonic(), _teller(settings)
+    began = time.monotonic()
+    teller = _teller(settings)
     try:
-        with Signals() as signals, Nodes(settings.model, signals) as nodes, signals.heeded():
+        with SignalShield() as signals, Nodes(settings.model, signals) as nodes, signals.heeded():
             nodes.idle_s = settings.timeout_s or nodes.idle_s
             story = Story(nodes, inventory(keys), teller)
             story.run()
@@ -73,7 +75,8 @@ def command(settings: Settings, keys: int | None, keep: bool) -> None:
         _tell(settings, f"{_AFTER_KEYS}scuttled: stopped: {_GONE}")
         raise click.exceptions.Exit(stop.code) from None
     took_s = time.monotonic() - began
-    teller.begin("done", what := f"{_GONE}: {spell(took_s)} in all")
+    what = f"{_GONE}: {spell(took_s)} in all"
+    teller.begin("done", what)
     teller.end(Step("done", what, [], [], {"ms": round(took_s * 1000)}))
     if not settings.json:
         _tell(settings, _NEXT.format(program=_program()).rstrip())
@@ -86,12 +89,12 @@ def _tell(settings: Settings, text: str) -> None:
 
 
 def _program() -> str:
-    """What to type for `scuttled`, here and now."""
+    """The words to type for `scuttled`, here and now."""
     return "scuttled" if shutil.which("scuttled") else f"{shlex.quote(sys.executable)} -m scuttled"
 
 
 def _invite(settings: Settings, nodes: Nodes) -> None:
-    """How to talk to the nodes that stay."""
+    """Says where the nodes that stay can be talked to."""
     if settings.json:
         _show(output.json_line({"step": "kept", "sockets": {n.name: n.socket for n in nodes.all}}))
         return

@@ -9,8 +9,6 @@ from scuttled.cli.settings import Settings
 from scuttled.cli.value_argument import read_value, value_kind
 from scuttled.cli.wait_option import Level, held_fields, held_words, wait_fields, wait_option
 
-EVENTS_MODEL = "events"
-
 
 @verb(
     "emit",
@@ -41,10 +39,11 @@ def command(
     comes back. Events are kept in the model `events`, or that of -m.
     """
     if payload is None and path is None:
-        kind, content = "json", b"null"
+        kind = "json"
+        content = b"null"
     else:
         kind, content = value_kind(read_value(name, payload, path), json_value)
-    model = settings.named_model or EVENTS_MODEL
+    model = settings.events_model
     with settings.connect() as client:
         done = client.request(
             "emit", model=model, name=name, kind=kind, value=content, **wait_fields(settings, wait)

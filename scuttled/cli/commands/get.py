@@ -126,7 +126,8 @@ def _show_long(settings: Settings, key: str, found: dict[str, Any]) -> None:
     from scuttled.cli.formatting import escape, revision, rfc3339
 
     node, ms = revision(found["rev"])
-    kind, expires_ms = found["kind"], found["expires_ms"]
+    kind = found["kind"]
+    expires_ms = found["expires_ms"]
     if settings.form == "plain":
         columns = [key, found["value"], found["rev"], node, ms, kind, expires_ms or None]
         output.write(output.plain_line(columns))

@@ -104,7 +104,8 @@ def _check(rows: list[dict[str, Any]]) -> None:
         hints = [row["hint"] for row in failed if row["hint"]]
         trying = [row["address"] for row in failed if row["link"] != "self"]
         undo = f"scuttled part {failed[0]['address']} takes it back"
-        words += "; it is dialled on" if trying else ""
+        if trying:
+            words += "; it is dialled on"
         raise Refused(words, hint=hints[0] if hints else undo)
 
 

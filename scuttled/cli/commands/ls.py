@@ -1,7 +1,6 @@
 """`scuttled ls`: the keys of a model, with what is known about them."""
 
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -10,13 +9,16 @@ from scuttled.cli import output
 from scuttled.cli.candidates import complete_patterns
 from scuttled.cli.dashed_arguments import DashedVerb
 from scuttled.cli.formatting import expiry_fields, revision, update_fields, value_fields
+from scuttled.cli.model_keys import latest
 from scuttled.cli.options import verb
 from scuttled.cli.settings import Settings
-from scuttled.client.client import Row
+from scuttled.client.rows import CountRow, KeyRow
 from scuttled.errors import UsageError
 from scuttled.units import format_duration
 
-_REV_TICKS, _REV_SOURCE = 10, 4  # characters of a revision that a table shows
+# Characters of a revision that a table shows.
+_REV_TICKS = 10
+_REV_SOURCE = 4
 
 
 @verb(
@@ -70,27 +72,18 @@ def command(
     _show_rows(settings, rows[:limit], long=long, wide=wide, deleted=deleted)
 
 
-def latest(batches: Iterable[list[Row]], *, deleted: bool) -> list[Row]:
-    """The last row of each key, sorted by key, which is the order of its bytes."""
-    found: dict[str, Row] = {}
-    for rows in batches:
-        for row in rows:
-            found[row[0]] = row
-    return [found[key] for key in sorted(found) if deleted or found[key][1] != "deleted"]
-
-
 def _show_tally(
     settings: Settings, pattern: str, depth: int, *, count: bool, limit: int | None, deleted: bool
 ) -> None:
-    """What the daemon counts: no key comes here that is not shown."""
+    """Numbers that the daemon counts: no key comes here that is not shown."""
     folds: dict[str, int] = {}
     with settings.connect() as client:
         counting = client.stream(
             "tally", model=settings.model, pattern=pattern, depth=depth, deleted=deleted
         )
         for rows in counting:
-            for name, number in rows:
-                folds[name] = folds.get(name, 0) + number
+            for row in map(CountRow.of, rows):
+                folds[row.name] = folds.get(row.name, 0) + row.keys
     if depth:
         _show_folds(settings, {name: folds[name] for name in sorted(folds)[:limit]}, count)
     else:
@@ -119,7 +112,7 @@ def _show_folds(settings: Settings, folds: dict[str, int], count: bool) -> None:
 
 
 def _show_rows(
-    settings: Settings, rows: list[Row], *, long: bool, wide: bool, deleted: bool
+    settings: Settings, rows: list[KeyRow], *, long: bool, wide: bool, deleted: bool
 ) -> None:
     if settings.json:
         for row in rows:
@@ -130,39 +123,37 @@ def _show_rows(
     elif long:
         now_ms = int(time.time() * 1000)
         cells = [_cells(settings, row, now_ms, wide=wide) for row in rows]
-        header, styles = ["KEY", "VALUE", "REV", "NODE", "AGE"], {"(deleted)": "2"}
-        settings.show(header, cells, styles, wide=wide)
+        header = ["KEY", "VALUE", "REV", "NODE", "AGE"]
+        settings.show(header, cells, {"(deleted)": "2"}, wide=wide)
     else:
-        settings.show(["KEY"], [[row[0]] for row in rows], wide=wide)
+        settings.show(["KEY"], [[row.key] for row in rows], wide=wide)
 
 
-def _columns(row: Row, *, long: bool, deleted: bool) -> list[object]:
+def _columns(row: KeyRow, *, long: bool, deleted: bool) -> list[object]:
     """With --deleted a column at the end tells which ones are."""
-    key, kind, value, rev = row[:4]
-    columns: list[object] = [key]
+    columns: list[object] = [row.key]
     if long:
-        columns += [value, rev, *revision(rev)]
+        columns += [row.value, row.rev, *revision(row.rev)]
     if deleted:
-        columns.append("deleted" if kind == "deleted" else None)
+        columns.append("deleted" if row.kind == "deleted" else None)
     return columns
 
 
-def _cells(settings: Settings, row: Row, now_ms: int, *, wide: bool) -> list[bytes | str]:
-    key, kind, value, rev, name = row[:5]
-    node, ms = revision(rev)
-    shown = "(deleted)" if kind == "deleted" else value
+def _cells(settings: Settings, row: KeyRow, now_ms: int, *, wide: bool) -> list[bytes | str]:
+    node, ms = revision(row.rev)
+    value = "(deleted)" if row.kind == "deleted" else row.value or b""
+    rev = row.rev
+    if not wide:  # enough to tell two of a key apart: the end of the time, the writer's beginning
+        ticks, _, source = rev.partition(".")
+        rev = f"…{ticks[-_REV_TICKS:]}.{source[:_REV_SOURCE]}"
     age = format_duration(max(now_ms - ms, 0) / 1000)
-    writer = settings.label(name, node)
-    return [key, shown, rev if wide else _short_rev(rev), writer, age]
+    return [row.key, value, rev, settings.label(row.name, node), age]
 
 
-def _short_rev(rev: str) -> str:
-    """Enough to tell two revisions of a key apart: the end of the time, the writer's beginning."""
-    ticks, _, source = rev.partition(".")
-    return f"…{ticks[-_REV_TICKS:]}.{source[:_REV_SOURCE]}"
-
-
-def _fields(row: Row) -> dict[str, Any]:
-    key, kind, value, rev, name, expires_ms = row[:6]
-    held = {"deleted": True} if kind == "deleted" else value_fields(kind, value)
-    return {"key": key, **held, **update_fields(rev, name), **expiry_fields(expires_ms)}
+def _fields(row: KeyRow) -> dict[str, Any]:
+    if row.kind == "deleted":
+        held: dict[str, Any] = {"deleted": True}
+    else:
+        held = value_fields(row.kind, row.value or b"")
+    about = {**update_fields(row.rev, row.name), **expiry_fields(row.expires_ms)}
+    return {"key": row.key, **held, **about}

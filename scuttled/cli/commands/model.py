@@ -92,7 +92,8 @@ def info(settings: Settings, name: str | None) -> None:
         output.emit(model)
         return
     operations = model.pop("operations")
-    log, clock = model.pop("log"), model.pop("clock")
+    log = model.pop("log")
+    clock = model.pop("clock")
     if settings.form == "table":
         model["bytes"] = format_bytes(model["bytes"])
         for option in ("ttl", "keep"):

@@ -4,12 +4,12 @@ import time
 
 import click
 
-from scuttled.cli.commands.emit import EVENTS_MODEL
-from scuttled.cli.commands.watch import CommandSink, LineSink, WatchVerb, check_runs
-from scuttled.cli.following import CursorFile, Patience
+from scuttled.cli.cursor_file import CursorFile
+from scuttled.cli.dashed_arguments import CommandVerb, command_behind_dashes
 from scuttled.cli.options import seconds, verb
-from scuttled.cli.resumed_stream import NO_RECONNECT, follow
+from scuttled.cli.resumed_stream import NO_RECONNECT, ResumedStream
 from scuttled.cli.settings import Settings
+from scuttled.cli.sinks import CommandSink, LineSink, check_runs
 from scuttled.client.client import Client, Stream
 from scuttled.client.patterns import unescaped
 from scuttled.errors import TimedOut, UsageError
@@ -18,7 +18,7 @@ from scuttled.units import format_duration
 
 @verb(
     "on",
-    cls=WatchVerb,
+    cls=CommandVerb,
     examples="""
         scuttled on deployed
         scuttled on deployed backup -j
@@ -59,36 +59,34 @@ def command(
     and no event is lost or told twice by that. With -- CMD it runs CMD for each
     event, one after the other: the payload on its standard input, SCUTTLED_KEY is the name.
     """
-    argv = click.get_current_context().meta["scuttled.argv"]
+    argv = command_behind_dashes()
     if sum([everything, after is not None, cursor_file is not None]) > 1:
         raise UsageError("--all, --after and --cursor-file exclude each other")
     until = None if for_s is None else time.monotonic() + for_s
-    patience, noted = Patience(), CursorFile(cursor_file)
-    limit = 1 if once else number
-    if argv:
-        check_runs(argv[0])
-    start = noted.read() or "" if cursor_file or everything else after
+    check_runs(argv)
+    noted = CursorFile(cursor_file)
+    # Behind "" come all events that ever were, behind None those from now on.
+    start = noted.read() if cursor_file or everything else after
+    events = ResumedStream(settings, noted, start=start or "", limit=1 if once else number)
     sink: LineSink | CommandSink
     if argv:
-        sink = CommandSink(settings, patience, noted, limit=limit, start=start or "", argv=argv)
+        sink = CommandSink(events, argv)
     else:
-        sink = LineSink(
-            settings, patience, noted, limit=limit, start=start or "", models=False, live=False
-        )
+        sink = LineSink(events, models=False, live=False)
 
     def ask(client: Client) -> Stream:
-        behind = sink.place.text or start
+        behind = events.place.text or start
         return client.stream(
             "on",
             live=True,
-            model=settings.named_model or EVENTS_MODEL,
+            model=settings.events_model,
             names=[unescaped(name) for name in names],
             after=behind,
             cursor_first=behind is None,  # or what came while the daemon was away would be lost
         )
 
-    follow(ask, sink, until, reconnect=not no_reconnect)
-    if not sink.seen:
+    events.follow(ask, sink.take, until, reconnect=not no_reconnect)
+    if not events.seen:
         raise TimedOut(f"no event in {format_duration(for_s or 0)}")
-    if once and isinstance(sink, CommandSink):
+    if once:
         raise click.exceptions.Exit(sink.code)

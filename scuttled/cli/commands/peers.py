@@ -92,7 +92,8 @@ def _cells(settings: Settings, peer: dict[str, Any], now_ms: int) -> list[str]:
 
 def _address(peer: dict[str, Any]) -> str:
     """With the name that led there, if it leads elsewhere, too."""
-    address, configured = peer.get("address") or "-", peer.get("configured")
+    address = peer.get("address") or "-"
+    configured = peer.get("configured")
     return f"{address} ({configured})" if configured not in (None, "", address) else address
 
 
@@ -103,7 +104,8 @@ def _rtt(ms: float | None) -> str:
 
 
 def _lag(peer: dict[str, Any]) -> str:
-    lag, lag_ms = peer.get("lag"), peer.get("lag_ms")
+    lag = peer.get("lag")
+    lag_ms = peer.get("lag_ms")
     if lag is None:
         return "-"
     return f"{lag:,} ({format_duration(lag_ms / 1000)})" if lag and lag_ms else f"{lag:,}"

@@ -76,7 +76,8 @@ def command(
 
 
 def _show(settings: Settings, key: str, content: bytes, done: dict[str, Any], note: str) -> None:
-    form, rev = settings.form, done["rev"]
+    form = settings.form
+    rev = done["rev"]
     if form == "json":
         from scuttled.cli.formatting import revision
 
@@ -86,6 +87,7 @@ def _show(settings: Settings, key: str, content: bytes, done: dict[str, Any], no
     elif form == "table" and not settings.quiet and sys.stdout.isatty():
         from scuttled.cli.formatting import escape
 
-        front, back = f"{escape(key)} = ", f"  (rev {rev}{note})"
+        front = f"{escape(key)} = "
+        back = f"  (rev {rev}{note})"
         room = max((output.width() or 80) - output.span(front) - len(back), 20)
         output.write(f"{front}{output.cut(escape(content[: 4 * room]), room)}{back}\n")

@@ -75,7 +75,8 @@ def _check_together(paper: str | None, spread: bool, given: set[str]) -> None:
     if paper and spread:
         raise UsageError("--paper or --spread, not both")
     mode = "--paper" if paper else "--spread" if spread else "a cluster"
-    if unknown := sorted(given - _GOES_WITH[mode]):
+    unknown = sorted(given - _GOES_WITH[mode])
+    if unknown:
         raise UsageError(f"--{unknown[0].removesuffix('_s')} does not go with {mode}")
 
 
@@ -131,7 +132,7 @@ def _spread(settings: Settings, nodes: int, seed: int) -> None:
 
 
 def _show(settings: Settings, answer: "Findings") -> None:
-    """What came out, and in one line on stderr what it means."""
+    """Writes what came out, and in one line on stderr what it means."""
     if settings.json:
         for fields in answer.objects:
             output.emit(fields)

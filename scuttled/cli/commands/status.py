@@ -67,7 +67,7 @@ Fact = tuple[str, str]  # a label, and what there is to say
 
 
 def screen(status: dict[str, Any]) -> list[Fact]:
-    """What stands above the table of links, below the first line."""
+    """Facts above the table of links, below the first line."""
     rates = f"in {status['rate_in']:.1f} updates/s  out {status['rate_out']:.1f} updates/s"
     totals = (
         f"in {status['updates_in']:,} updates ({format_bytes(status['bytes_in'])})"
@@ -101,7 +101,7 @@ def screen(status: dict[str, Any]) -> list[Fact]:
 
 
 def headline(status: dict[str, Any]) -> str:
-    """Who it is, and how it does."""
+    """The node, and how it does."""
     verdict = "healthy" if status["healthy"] else "degraded"
     peers = f"{status['peers_up']} of {status['peers_configured']} peers up"
     return f"{_label(status)} ({status['node']})  {verdict}, {peers}"
@@ -114,7 +114,8 @@ def _node(status: dict[str, Any]) -> str:
 
 
 def _listen(status: dict[str, Any]) -> str:
-    listen, told = status["listen"] or "-", status["advertise"]
+    listen = status["listen"] or "-"
+    told = status["advertise"]
     return listen if told in ("", listen) else f"{listen} as {told}"
 
 
@@ -133,7 +134,7 @@ def _problems(status: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _flow(flows: list[dict[str, Any]]) -> list[str]:
-    """What is limited, and why; one line if nothing is."""
+    """Limits of flow control, and why; one line if there is none."""
     limited = [flow for flow in flows if flow["allowed_per_s"] is not None]
     if not flows:  # a daemon of before this
         return []
@@ -152,7 +153,7 @@ def _limited(flow: dict[str, Any]) -> str:
 
 
 def _deleted(status: dict[str, Any]) -> str:
-    """What is deleted or expired and not yet forgotten, and whom it waits for."""
+    """Tombstones, and whom they wait for."""
     deleted = status["deleted"]
     line = f"{status['members']:,}  deleted {status['tombstones']:,}"
     if not deleted["count"]:
@@ -183,8 +184,8 @@ def _storage(status: dict[str, Any]) -> str:
     if not status["data"]:
         return "memory only: all is gone when the daemon stops"
     storage = status["storage"]
-    return (
-        f"{status['data']}  {format_bytes(storage['bytes'] or 0)}  sync {status['sync']}"
-        f"  unsaved {storage['unsaved']:,}"
-        + (f"  failing: {storage['failing']}" if storage.get("failing") else "")
-    )
+    words = f"{status['data']}  {format_bytes(storage['bytes'] or 0)}  sync {status['sync']}"
+    words += f"  unsaved {storage['unsaved']:,}"
+    if storage.get("failing"):
+        words += f"  failing: {storage['failing']}"
+    return words

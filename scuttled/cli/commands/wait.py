@@ -54,7 +54,10 @@ def command(settings: Settings, up: bool, peers: int | None, synced: bool, key: 
     until = None if limit_s is None else time.monotonic() + limit_s
     patient = up
     try:
-        while (away := _away(settings, conditions, until, patient=patient)) is not None:
+        while True:
+            away = _away(settings, conditions, until, patient=patient)
+            if away is None:
+                break
             if not patient:
                 settings.say(f"scuttled: {away.message}: waiting for it to come back")
             patient = True

@@ -2,17 +2,17 @@ import io
 import json
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scuttled.cli import import_format
-from scuttled.cli.commands.export import ExportLines
+from scuttled.cli.export_format import ExportLines, ExportSection
 from scuttled.cli.import_format import ImportEntry, JsonLinesReader, Section, TabLinesReader
 from scuttled.cli.output import plain_line
 from scuttled.client.client import KEY_BYTES_MAX, VALUE_BYTES_MAX
+from scuttled.client.rows import KeyRow
 from scuttled.control import bulk_load
 from scuttled.errors import DataError
 from scuttled.models import map, payload
@@ -32,17 +32,21 @@ held = (
 HEADER = {"scuttled_export": 1, "node": "n", "time_ms": 1}
 
 
-def rows_of(state: dict[str, tuple[str, bytes]], expires_ms: int = 0) -> list[Any]:
-    return [[key, *state[key], "1.n.1", "", expires_ms] for key in sorted(state)]
+def rows_of(state: dict[str, tuple[str, bytes]], expires_ms: int = 0) -> list[KeyRow]:
+    return [KeyRow(key, *state[key], "1.n.1", "", expires_ms) for key in sorted(state)]
 
 
 def exported(state: dict[str, tuple[str, bytes]], expires_ms: int = 0) -> list[bytes]:
-    return list(ExportLines({**HEADER, "model": "m"}, [(None, rows_of(state, expires_ms))]))
+    section = ExportSection(None, rows_of(state, expires_ms))
+    return list(ExportLines({**HEADER, "model": "m"}, [section]))
 
 
 def all_exported(**models: dict[str, tuple[str, bytes]]) -> list[bytes]:
     sections = [
-        ({"model": name, "type": "map", "ttl_ms": 60_000 * (name == "brief")}, rows_of(state))
+        ExportSection(
+            {"model": name, "type": "map", "ttl_ms": 60_000 if name == "brief" else 0},
+            rows_of(state),
+        )
         for name, state in models.items()
     ]
     return list(ExportLines({**HEADER, "models": len(models)}, sections))

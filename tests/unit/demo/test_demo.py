@@ -10,8 +10,9 @@ from scuttled.cli.commands.demo import Objects, Screen, Sentences
 from scuttled.demo import inventory
 from scuttled.demo.inventory import read_packages
 from scuttled.demo.nodes import Nodes, State, differing, digest, free_ports
-from scuttled.demo.signals import Signals, Stopped
+from scuttled.demo.signal_shield import SignalShield
 from scuttled.demo.story import NEWS, Line, Step, differences, news, spell
+from scuttled.errors import Stopped
 
 STATE: State = {"a": ("text", b"1", "7.n.1"), "b": ("text", b"2", "8.n.1")}
 LINES = [
@@ -107,7 +108,7 @@ def test_ports_are_free_and_not_twice_the_same() -> None:
 
 
 def test_a_chain_in_a_directory_of_its_own_that_goes_with_it() -> None:
-    with Nodes("default", Signals()) as nodes:
+    with Nodes("default", SignalShield()) as nodes:
         flags = {}
         for node in nodes.all:
             words = node.command[node.command.index("serve") + 1 :]
@@ -127,7 +128,7 @@ def test_a_long_name_of_the_temporary_directory_is_no_obstacle(
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(deep))
-    with Nodes("default", Signals()) as nodes:
+    with Nodes("default", SignalShield()) as nodes:
         assert all(len(node.socket) <= 107 for node in nodes.all)
 
 
@@ -136,7 +137,7 @@ def test_a_long_name_of_the_temporary_directory_is_no_obstacle(
 
 def test_a_signal_ends_what_heeds_it_once() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Stopped) as caught, Signals() as signals:  # noqa: PT012
+    with pytest.raises(Stopped) as caught, SignalShield() as signals:  # noqa: PT012
         try:
             with signals.heeded():
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -148,7 +149,7 @@ def test_a_signal_ends_what_heeds_it_once() -> None:
 
 def test_a_signal_waits_for_what_must_not_be_cut() -> None:
     done = []
-    with pytest.raises(Stopped), Signals() as signals, signals.heeded():  # noqa: PT012
+    with pytest.raises(Stopped), SignalShield() as signals, signals.heeded():  # noqa: PT012
         with signals.shielded():
             os.kill(os.getpid(), signal.SIGINT)
             done.append("noted")
@@ -158,12 +159,12 @@ def test_a_signal_waits_for_what_must_not_be_cut() -> None:
 
 def test_a_signal_before_or_after_is_not_forgotten() -> None:
     done = []
-    with pytest.raises(Stopped), Signals() as signals:  # noqa: PT012
+    with pytest.raises(Stopped), SignalShield() as signals:  # noqa: PT012
         os.kill(os.getpid(), signal.SIGINT)
         done.append("noted")
         with signals.heeded():
             done.append("never")
-    with pytest.raises(Stopped), Signals() as signals:  # noqa: PT012
+    with pytest.raises(Stopped), SignalShield() as signals:  # noqa: PT012
         with signals.heeded():
             done.append("done")
         os.kill(os.getpid(), signal.SIGINT)

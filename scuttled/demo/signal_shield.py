@@ -1,20 +1,14 @@
-"""How signals end the demo: at any point but between a process's start and its being noted."""
+"""Signals of the demo: heeded at any point but between a process's start and its being noted."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-
-class Stopped(BaseException):
-    """A signal asked us to end. Not an Exception: nothing but the command itself handles it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.code = 128 + number
+from scuttled.errors import Stopped
 
 
-class Signals:
+class SignalShield:
     """Signals end the demo wherever it is, but never between a process's start and its noting.
 
     Outside of `heeded` they are only noted. The first one that takes effect is the last, so that
@@ -22,10 +16,10 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        self._seen: int | None = None
+        self._seen: int | None = None  # the first one that came, heeded or not
         self._heeding = False
 
-    def __enter__(self) -> "Signals":
+    def __enter__(self) -> "SignalShield":
         ours = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         self._before = {number: signal.signal(number, self._come) for number in ours}
         return self
@@ -58,7 +52,8 @@ class Signals:
     @contextmanager
     def shielded(self) -> Iterator[None]:
         """Raises Stopped at the end of it, not within."""
-        before, self._heeding = self._heeding, False
+        before = self._heeding
+        self._heeding = False
         try:
             yield
         finally:
