@@ -14,7 +14,7 @@ TESTS = {
     "replica/hlc.py": _tests("hlc scuttlebutt node members library"),
     "replica/version_vector.py": _tests("clock scuttlebutt session"),
     "replica/change.py": _tests("slots map types security wire", "definitions"),
-    "replica/arrival_log.py": _tests("log slots session unsaved scuttlebutt", "sessions"),
+    "replica/arrival_log.py": _tests("log slots session checkpoint scuttlebutt", "sessions"),
     "replica/scuttlebutt.py": _tests("scuttlebutt seed library npm_talk session link"),
     "replica/sources.py": _tests("scuttlebutt link npm_talk library report"),
     "replica/slots.py": _tests("slots map types rejoining", "model_laws definitions"),
