@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: `500ms`, `1h30m`, `64KiB`.
+"""Durations as people write them: `500ms`, `1h30m`.
 
 One room for the configuration, the command line and the daemon, so that a unit means the same
 everywhere. It imports next to nothing, because every command pays for it.
@@ -10,16 +10,6 @@ from scuttled.errors import UsageError
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SECONDS_MAX = 100 * 366 * 86400.0  # a hundred years; whoever writes more means something else
-_BYTES = {
-    "": 1,
-    "b": 1,
-    "kb": 1000,
-    "mb": 1000**2,
-    "gb": 1000**3,
-    "kib": 1 << 10,
-    "mib": 1 << 20,
-    "gib": 1 << 30,
-}
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _DURATION_PART = rf"({_NUMBER})(ms|s|m|h|d)"
 
@@ -41,18 +31,6 @@ def parse_duration(text: str) -> float:
         most = format_duration(SECONDS_MAX)
         raise UsageError(f"{text:.40} is too long for a duration: at most {most}, a hundred years")
     return seconds
-
-
-def parse_size(text: str) -> int:
-    """Bytes. `512`, `64KiB`, `1MB`, `1.5GiB`; kB counts in thousands, KiB in 1024s.
-
-    Raises UsageError.
-    """
-    match = re.fullmatch(rf"({_NUMBER})\s*([A-Za-z]*)", text.strip())
-    unit = _BYTES.get(match[2].lower()) if match else None
-    if match is None or unit is None:
-        raise UsageError(f"{text!r} is not a size: write it like 512, 64KiB or 1MB")
-    return int(float(match[1]) * unit) if "." in match[1] else int(match[1]) * unit
 
 
 def format_duration(seconds: float) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from hypothesis import settings
 
-from scuttled.control.results import DaemonDoor
+from scuttled.control.context import DaemonDoor
 from scuttled.models.map import Map
 from scuttled.node.node import DEFAULT_MODEL, Node, NodeSettings
 from scuttled.protocol.link import Link

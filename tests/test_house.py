@@ -25,7 +25,7 @@ PACKAGE = ROOT / "scuttled"
 # From the cellar up. A room imports only from the floors below its own; on one floor nobody imports
 # anybody. A room is a package or a file beside them, and its files may import each other.
 HOUSE = """
-    errors printable version
+    errors printable version length_prefixed
     replica client units
     models protocol config demo
     node runtime paper

@@ -86,7 +86,7 @@ class Client:
         self.path = path
         self.timeout_s = timeout_s
         self.daemon: Fields = {}
-        """What the daemon said of itself (node, name, version, ...); filled by the first answer."""
+        """The daemon's words on itself (node, name, version, ...); filled by the first answer."""
         self._sock = sock
         self._frames = protocol.ControlFrames()
         self._unread: dict[int, deque[protocol.Message]] = {}  # of each request in flight
@@ -139,7 +139,7 @@ class Client:
         return self._sock.fileno()
 
     def hello(self) -> Fields:
-        """What the daemon said of itself, asked now if nothing has been asked yet."""
+        """The daemon's words on itself, asked now if nothing has been asked yet."""
         if not self.daemon:
             self._transmit(b"")
             while not self.daemon:
@@ -254,7 +254,7 @@ class Stream:
 
     def __init__(self, client: Client, number: int, timeout_s: float | None) -> None:
         self.end: Fields | None = None
-        """What the daemon said at the end; None before it and after `close`."""
+        """The fields of the daemon's `end`; None before it and after `close`."""
         self.clock: dict[str, dict[str, int]] = {}
         """Of a `durable` watch: what the last part said of how its clock rose (docs/control.md)."""
         self._client = client
@@ -283,11 +283,11 @@ class Stream:
             return []
 
     def running(self) -> bool:
-        """Whether rows may still come."""
+        """True while rows may still come."""
         return self._number in self._client._unread
 
     def buffered(self) -> bool:
-        """Whether `poll` has something to give without reading from the socket."""
+        """True if `poll` has something to give without reading from the socket."""
         return bool(self._client._unread.get(self._number))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a client says when no daemon can be reached, or when the daemon says no.
+"""Explanations for a client: when no daemon can be reached, and when the daemon says no.
 
 Apart from `client`, which every command loads, since most commands never get here.
 """

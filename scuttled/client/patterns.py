@@ -15,7 +15,7 @@ _TOKEN = re.compile(rb"\\[*?\\/=-]|.", re.DOTALL)
 
 
 class Pattern(NamedTuple):
-    """What a pattern means: one key, the beginning of keys, or a regular expression."""
+    """A pattern, read: one key, the beginning of keys, or a regular expression."""
 
     literal: bytes = b""  # the key, or the prefix
     is_prefix: bool = False
@@ -24,7 +24,6 @@ class Pattern(NamedTuple):
 
 
 def parse_pattern(text: bytes) -> Pattern:
-    """What a pattern means."""
     tokens: list[bytes] = _TOKEN.findall(text)
     if b"*" in tokens or b"?" in tokens:
         return Pattern(glob=_glob(tokens), size=len(tokens))
@@ -50,13 +49,13 @@ def _glob(tokens: list[bytes]) -> bytes:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it may mean more than one key."""
+    """True if it may mean more than one key."""
     meant = parse_pattern(text.encode("utf-8", "surrogateescape"))
     return bool(meant.glob) or meant.is_prefix
 
 
 def prefix_of(text: str) -> str:
-    """What all keys begin with that such a pattern means; "" if it is no prefix."""
+    """The beginning of all keys that such a pattern means; "" if it is no prefix."""
     meant = parse_pattern(text.encode("utf-8", "surrogateescape"))
     return meant.literal.decode("utf-8", "surrogateescape") if meant.is_prefix else ""
 

@@ -12,12 +12,11 @@ from typing import Any
 import msgpack
 
 from scuttled.errors import RemoteProtocolError
+from scuttled.length_prefixed import HEADER_BYTES, FrameReader
 
 VERSIONS = (1, 1)  # oldest and newest version of the control protocol spoken here
 DEPTH_MAX = 200  # levels of lists and maps in a request; Python's own limits lie not far above
 FRAME_BYTES_MAX = 4 << 20  # far above a value's maximum: one too large gets an error, no hangup
-
-_HEADER = 4
 
 Message = dict[str, Any]
 
@@ -25,7 +24,7 @@ Message = dict[str, Any]
 def encode(message: Message) -> bytes:
     """One frame. Text that came from a command line may hold stray bytes; they are kept."""
     body: bytes = msgpack.packb(message, unicode_errors="surrogateescape")
-    return len(body).to_bytes(_HEADER, "big") + body
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
 class ControlFrames:
@@ -36,28 +35,15 @@ class ControlFrames:
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._reader = FrameReader(FRAME_BYTES_MAX, _oversize)
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """Every message completed by `data`."""
-        buffer = self._buffer
-        buffer += data
-        start = 0
-        try:
-            while len(buffer) - start >= _HEADER:
-                size = int.from_bytes(buffer[start : start + _HEADER], "big")
-                if size > FRAME_BYTES_MAX:
-                    raise RemoteProtocolError(
-                        f"control frame of {size} bytes, at most {FRAME_BYTES_MAX}"
-                    )
-                end = start + _HEADER + size
-                if len(buffer) < end:
-                    break
-                body = bytes(buffer[start + _HEADER : end])
-                start = end
-                yield _decode(body)
-        finally:
-            del buffer[:start]
+        return map(_decode, self._reader.feed(data))
+
+
+def _oversize(_: bytes, size: int, most: int) -> RemoteProtocolError:
+    return RemoteProtocolError(f"control frame of {size} bytes, at most {most}")
 
 
 def _decode(body: bytes) -> Message:
@@ -71,7 +57,7 @@ def _decode(body: bytes) -> Message:
 
 
 def is_too_deep(request: Message) -> bool:
-    """Whether more than DEPTH_MAX levels are nested there, which not even an error could show."""
+    """True if more than DEPTH_MAX levels are nested there, which not even an error could show."""
     level: list[Any] = [request]
     for _ in range(DEPTH_MAX + 1):
         inner = [

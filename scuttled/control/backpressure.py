@@ -16,14 +16,12 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
+from scuttled.control.control_operation import NOTHING
+from scuttled.control.operations import operation_of
 from scuttled.errors import TimedOut
-from scuttled.models.events import Events
-from scuttled.models.map import Map
-from scuttled.models.operations import operations
-from scuttled.node.node import DEFAULT_MODEL, Node
+from scuttled.node.node import Node
 from scuttled.node.throughput import ThroughputMeter
 from scuttled.protocol.flow_control import TypeFlow
-from scuttled.replica.scuttlebutt import Scuttlebutt
 from scuttled.replica.update import Instant
 from scuttled.units import format_duration
 
@@ -34,10 +32,12 @@ IDLE_S = 3600.0  # for which a bucket fills at most
 
 
 class TokenBucket:
-    """The bucket of one data type. Counts tokens from the start on."""
+    """Token bucket of one data type. Counts tokens from the start on, so `granted` only rises, but
+    for `leave`, and a ticket waits for a number, not in a queue.
+    """
 
-    def __init__(self, course: TypeFlow) -> None:
-        self.course = course
+    def __init__(self, type_flow: TypeFlow) -> None:
+        self.type_flow = type_flow
         self.granted = 0.0
         self.asked = 0.0
         self.waiting = 0  # callers
@@ -46,12 +46,14 @@ class TokenBucket:
 
     @property
     def is_open(self) -> bool:
-        return self.unhinged or not self.course.flow.limited
+        return self.unhinged or not self.type_flow.flow.limited
 
     def fill(self, now_s: float) -> None:
-        per_s, since_s = self.course.per_s, min(now_s - self._at_s, IDLE_S)
+        per_s = self.type_flow.per_s
+        since_s = min(now_s - self._at_s, IDLE_S)
         most = self.asked + max(1.0, per_s * BURST_S)
-        self.granted, self._at_s = min(self.granted + per_s * since_s, most), now_s
+        self.granted = min(self.granted + per_s * since_s, most)
+        self._at_s = now_s
 
 
 class Ticket:
@@ -61,7 +63,8 @@ class Ticket:
         self._gate = gate
         hold_ms = request.get("hold_ms")
         hold_s = hold_ms / 1000 * (1 - MARGIN) if type(hold_ms) is int else inf
-        self._began_s, self._deadline_s = now.mono_s, now.mono_s + hold_s
+        self._began_s = now.mono_s
+        self._deadline_s = now.mono_s + hold_s
         gate.fill(now.mono_s)
         self._turn = gate.asked + 1  # the token that it waits for
         self._cost = cost(request)
@@ -77,10 +80,12 @@ class Ticket:
         lacking = self._turn - gate.granted
         if lacking <= 0:
             return 0.0
-        gate.course.held = True
+        gate.type_flow.held = True
         if now.mono_s >= self._deadline_s:
             raise self._too_late(now)
-        return min(max(lacking / gate.course.per_s, 0.001), WAKE_S, self._deadline_s - now.mono_s)
+        return min(
+            max(lacking / gate.type_flow.per_s, 0.001), WAKE_S, self._deadline_s - now.mono_s
+        )
 
     def leave(self, *, done: bool) -> None:
         """It was let through or, if not `done`, goes away: who is behind need not wait for it."""
@@ -89,7 +94,7 @@ class Ticket:
             self._gate.granted += self._cost
 
     def _too_late(self, now: Instant) -> TimedOut:
-        held_s, per_s = now.mono_s - self._began_s, self._gate.course.per_s
+        held_s, per_s = now.mono_s - self._began_s, self._gate.type_flow.per_s
         return TimedOut(
             f"not written: held back for {held_s:.1f} s, "
             f"flow control allows {per_s:,.1f} updates/s here",
@@ -107,35 +112,16 @@ class Backpressure:
         self._gates: dict[str, TokenBucket] = {}
 
     def gate(self, request: Mapping[str, Any]) -> TokenBucket | None:
-        """What the request has to pass; None in the common case. A bad request passes."""
-        data_type = self._type_of(request)
-        if data_type not in self.enforced:
+        """The bucket that the request has to pass; None in the common case. A bad one passes."""
+        courses = self.node.sharing.courses
+        limited = [name for name in self.enforced if name in courses and courses[name].flow.limited]
+        if not limited:
+            return None  # before it is asked what is written, which for a `call` is dear
+        operation = operation_of(request)
+        data_type = operation.writes_to(self.node, request) if operation is not None else NOTHING
+        if data_type not in limited:
             return None
-        course = self.node.sharing.courses.get(data_type)
-        if course is None or not course.flow.limited or not self._writes(request):
-            return None
-        return self._gates.setdefault(data_type, TokenBucket(course))
-
-    def _type_of(self, request: Mapping[str, Any]) -> str:
-        """Of the model that the request writes to; "" if it writes to none."""
-        match request.get("op"):
-            case "set" | "del" | "load":
-                return Map.data_type
-            case "emit":
-                return Events.data_type
-            case "call":
-                model = self._called(request)
-                return model.data_type if model is not None else ""
-        return ""
-
-    def _called(self, request: Mapping[str, Any]) -> Scuttlebutt | None:
-        return self.node.models.get(str(request.get("model", DEFAULT_MODEL)))
-
-    def _writes(self, request: Mapping[str, Any]) -> bool:
-        if request.get("op") != "call":
-            return not request.get("dry_run")
-        name, model = request.get("operation"), self._called(request)
-        return any(op.writes and op.name == name for op in operations(type(model)))
+        return self._gates.setdefault(data_type, TokenBucket(courses[data_type]))
 
     def unhinge(self) -> None:
         """The daemon stops: whoever waits is let through, one request of each caller."""
@@ -148,24 +134,24 @@ class Backpressure:
             {
                 "type": name,
                 "enforced": name in self.enforced,
-                "wanted_per_s": round(course.flow.wanted, 1),
-                "allowed_per_s": round(course.per_s, 1) if course.flow.limited else None,
-                "total_per_s": round(course.total_per_s, 1),
+                "wanted_per_s": round(type_flow.flow.wanted, 1),
+                "allowed_per_s": round(type_flow.per_s, 1) if type_flow.flow.limited else None,
+                "total_per_s": round(type_flow.total_per_s, 1),
                 "held": self._gates[name].waiting if name in self._gates else 0,
-                "why": self._why(name, course, now),
+                "why": self._why(name, type_flow, now),
             }
-            for name, course in sorted(self.node.sharing.courses.items())
+            for name, type_flow in sorted(self.node.sharing.courses.items())
         ]
 
-    def _why(self, name: str, course: TypeFlow, now: Instant) -> str:
+    def _why(self, name: str, type_flow: TypeFlow, now: Instant) -> str:
         if behind := self.measure.behind(name):
             words = [f"{who} is behind for {_since(at_s, now)}" for who, at_s in behind]
             return "the link to " + ", to ".join(words)
-        if strait := course.narrowest(now.mono_s):
+        if strait := type_flow.narrowest(now.mono_s):
             who = self.node.members.names.get(strait.node_id) or strait.node_id.hex()
             return f"from {who} no more than {strait.per_s:,.1f}/s get through to a peer"
-        if course.flow.limited:
-            return f"rising: nothing was too slow for {course.flow.quiet_rounds} s"
+        if type_flow.flow.limited:
+            return f"rising: nothing was too slow for {type_flow.flow.quiet_rounds} s"
         return "no limit"
 
 
@@ -174,8 +160,6 @@ def _since(at_s: float, now: Instant) -> str:
 
 
 def cost(request: Mapping[str, Any]) -> int:
-    """How many updates a request may write."""
-    keys, pairs = request.get("keys"), request.get("pairs")
-    if request.get("op") == "load" and isinstance(pairs, list):
-        return max(len(pairs) // 2, 1)
-    return max(len(keys), 1) if isinstance(keys, list) else 1
+    """Updates that a request may write."""
+    operation = operation_of(request)
+    return operation.cost(request) if operation is not None else 1

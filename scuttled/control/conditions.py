@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from scuttled.control.context import DaemonDoor
 from scuttled.control.member_rows import state_of
-from scuttled.control.results import DaemonDoor
 from scuttled.models.map import Map
 from scuttled.node.membership import Member
 from scuttled.node.node import Node
@@ -22,7 +22,7 @@ class Condition(Protocol):
     def holds(self, now: Instant) -> bool: ...
 
     def missing(self, now: Instant) -> str:
-        """Who and what is missing, for people; asked while it does not hold."""
+        """All that is missing, and at whom, for people; asked while it does not hold."""
         ...
 
 
@@ -30,7 +30,9 @@ class PeersUp:
     """So many peers are linked."""
 
     def __init__(self, node: Node, daemon: DaemonDoor, wanted: int) -> None:
-        self.node, self.daemon, self.wanted = node, daemon, wanted
+        self.node = node
+        self.daemon = daemon
+        self.wanted = wanted
 
     def holds(self, now: Instant) -> bool:
         return len(self.node.links) >= self.wanted
@@ -46,8 +48,10 @@ class KeyIs:
     """A key is there, with a value if one is named."""
 
     def __init__(self, node: Node, model: str, key: str, wanted: bytes | None) -> None:
-        self.node, self.model = node, model
-        self.key, self.wanted = key, wanted
+        self.node = node
+        self.model = model
+        self.key = key
+        self.wanted = wanted
 
     def holds(self, now: Instant) -> bool:
         found = self._found(now)
@@ -76,7 +80,8 @@ class Synced:
     """
 
     def __init__(self, node: Node, daemon: DaemonDoor) -> None:
-        self.node, self.daemon = node, daemon
+        self.node = node
+        self.daemon = daemon
         self._aim()
 
     def _aim(self) -> None:
@@ -117,7 +122,7 @@ class Synced:
 
 
 def _lacking_on(link: Link) -> Iterator[str]:
-    """What is under way on a link, either way. Rows of members are never still, and left out."""
+    """Updates under way on a link, either way. Rows of members are never still, and left out."""
     assert link.peer is not None
     who = link.peer.name
     for name, why in link.stopped.items():

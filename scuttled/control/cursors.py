@@ -34,7 +34,7 @@ class LogPosition(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """What a row's cursor says."""
+    """A row's cursor, read."""
 
     log: str
     places: dict[str, LogPosition]
@@ -51,7 +51,7 @@ class Cursor(NamedTuple):
 
 
 def log_name(owner: str, cluster: str) -> str:
-    """What names the numbers of one node's logs. `owner`: its source, or its one run."""
+    """The name for the numbers of one node's logs. `owner`: its source, or its one run."""
     return f"{owner}.{crc32(cluster.encode('utf-8', 'surrogateescape')):08x}"
 
 
@@ -67,7 +67,7 @@ def cursor_text(
 
 
 def read_cursor(text: str) -> Cursor:
-    """What such a text says. Raises UsageError."""
+    """The cursor in such a text. Raises UsageError."""
     log, colon, places = text.partition("@")[0].partition(":")
     if not (colon and _LOG.fullmatch(log)):
         raise _no_cursor(text)
@@ -94,7 +94,7 @@ def split_cursor(text: str) -> tuple[str, Clocks]:
 
 
 def clocks_text(clocks: Clocks) -> str:
-    """What stands behind the @."""
+    """The part behind the @."""
     parts = []
     for model, times in clocks.items():
         pairs = ",".join([f"{source}={time}" for source, time in times.items()])

@@ -1,4 +1,4 @@
-"""Who listens to events over the control protocol: rows, as a watch has them, of a listener."""
+"""Stream of events: a listener's, as rows that a watch has, too."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How a model of somebody's own type is shown to a watch: by its `told` and its `history`.
+"""Types of one's own, shown to a watch: by their `told` and their `history`.
 
 What they do is somebody else's code, which must not end the daemon (I8): where it fails, an update
 is shown as it came.
@@ -21,7 +21,7 @@ def held_by(model: Scuttlebutt) -> Held | None:
         return None
 
 
-def told_change(model: Scuttlebutt, update: Update) -> tuple[bytes, str, bytes]:
+def shown_change(model: Scuttlebutt, update: Update) -> tuple[bytes, str, bytes]:
     """Key, kind and value of an update as its type tells it, or if it can't, as it came."""
     try:
         key, value = model.told(update)

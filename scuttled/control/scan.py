@@ -1,17 +1,17 @@
-"""What a model holds, row by row, for a caller who asked for it once.
+"""Scan of a model: all that it holds, row by row, for a caller who asked for it once.
 
-A reader of the arrival log like a watch (watching): it has no queue, and ends in a cursor from
+A reader of the arrival log like a watch: it has no queue, and ends in a cursor from
 which a watch can go on.
 """
 
 from scuttled.client.rows import KeyRow
 from scuttled.control.cursors import cursor_text
+from scuttled.control.key_match import matcher
 from scuttled.control.watch import (
     ROWS_BYTES,
     ROWS_MAX,
     SCAN_ENTRIES_MAX,
     log_of,
-    matcher,
     text_of,
 )
 from scuttled.node.node import Node
@@ -21,7 +21,7 @@ from scuttled.replica.update import Instant
 
 
 class Scan:
-    """What a model holds, once, in order of arrival.
+    """Rows of a model, once, in order of arrival.
 
     A key that is written meanwhile may come twice, and one that is deleted meanwhile comes once
     more, as deleted: the later row counts.

@@ -9,26 +9,30 @@ requests are taken from it.
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, assert_never
 
 import trio
 
 from scuttled.client import protocol
-from scuttled.client.rows import StreamRow
+from scuttled.control.answer_frames import (
+    answer_frame,
+    error_fields,
+    not_on_disk,
+    row_frames,
+)
 from scuttled.control.backpressure import Backpressure, Ticket, TokenBucket
 from scuttled.control.cursors import Clocks
 from scuttled.control.event_stream import EventStream
-from scuttled.control.operations import Answer, Requests, Waiting
+from scuttled.control.operations import Requests
+from scuttled.control.results import Answer, Cancellation, Waiting
 from scuttled.control.scan import Scan
 from scuttled.control.tally import Tally
 from scuttled.control.watch import Watch
 from scuttled.errors import (
     SOFTWARE,
-    DataError,
     RemoteProtocolError,
     ScuttledError,
-    StorageError,
     TimedOut,
     UsageError,
 )
@@ -56,10 +60,10 @@ class Control:
         node: Node,
         requests: Requests,
         now: Callable[[], Instant],
-        pacing: Backpressure | None = None,
+        backpressure: Backpressure | None = None,
     ) -> None:
         self.node = node
-        self.pacing = pacing or Backpressure(node, ())
+        self.backpressure = backpressure or Backpressure(node, ())
         self.requests = requests
         self.now = now
         self._open: set[Connection] = set()
@@ -85,7 +89,7 @@ class Control:
 
     async def finish(self) -> None:
         """Answer what was asked by now, and nothing else; returns when all callers are gone."""
-        self.pacing.unhinge()
+        self.backpressure.unhinge()
         for caller in self._open:
             caller.finish()
         while self._open:
@@ -142,7 +146,7 @@ class Connection:
         while data := await self._receive():
             try:
                 for request in frames.feed(data):
-                    gate = self.control.pacing.gate(request)
+                    gate = self.control.backpressure.gate(request)
                     if gate is None or await self._was_let_through(gate, request):
                         self._take(request)
                     while self._is_full():
@@ -151,11 +155,11 @@ class Connection:
             except RemoteProtocolError as error:
                 words = "control connection closed: %s"
                 logger.warning(words, error.message, extra=FROM_STRANGERS)
-                self._say(None, {"error": _told(error)})
+                self._say(None, {"error": error_fields(error)})
                 return
 
     async def _receive(self) -> bytes:
-        """What was said next; nothing if that was all."""
+        """The bytes that came next; none if that was all."""
         if self._to_read <= 0:
             return b""
         self._receiving = True
@@ -168,7 +172,8 @@ class Connection:
         """Hold back a write until its turn. False: it is not to be made, and the caller was told,
         or is gone.
         """
-        ticket, done = Ticket(gate, request, self.control.now()), False
+        ticket = Ticket(gate, request, self.control.now())
+        done = False
         try:
             while not has_hung_up(self.stream):
                 wait_s = ticket.wait_s(self.control.now())
@@ -177,7 +182,7 @@ class Connection:
                     break
                 await trio.sleep(wait_s)
         except TimedOut as error:
-            self._say(request.get("id"), {"error": _told(error)})
+            self._say(request.get("id"), {"error": error_fields(error)})
         finally:
             ticket.leave(done=done)
         return done
@@ -197,7 +202,7 @@ class Connection:
                 raise UsageError("the first request must be hello")
             self._carry_out(i, request)
         except ScuttledError as error:
-            self._say(i, {"error": _told(error)})
+            self._say(i, {"error": error_fields(error)})
         except Exception as error:
             # A bug in one operation must not end the daemon (I8); the log has the whole of it.
             logger.exception("operation %r failed", request.get("op"))
@@ -205,9 +210,6 @@ class Connection:
             self._say(i, {"error": {"code": SOFTWARE, "message": words, "hint": ""}})
 
     def _carry_out(self, i: int, request: protocol.Message) -> None:
-        if request.get("op") == "cancel":
-            self._cancel(i, request.get("stream"))
-            return
         result = self.control.requests.carry_out(request, self.control.now())
         match result:
             case Answer():
@@ -234,6 +236,8 @@ class Connection:
                 if self._reads_disk():
                     self._hear_progress()
                 self._bell.ring()
+            case Cancellation(stream):
+                self._cancel(i, stream)
             case _:
                 assert_never(result)
 
@@ -251,13 +255,13 @@ class Connection:
         self._say(i, {"ok": {}})
 
     def _say(self, i: object, answer: dict[str, Any]) -> None:
-        self._answers += _frame(i, answer)
+        self._answers += answer_frame(i, answer)
         self._bell.ring()
 
     # --- writing ---
 
     async def _write(self) -> None:
-        outlet = StreamWriter(self.stream)
+        writer = StreamWriter(self.stream)
         while True:
             now = self.control.now()
             self._settle(now)
@@ -265,10 +269,10 @@ class Connection:
                 data = bytes(self._answers)
                 self._answers.clear()
                 self._sent.set()
-                await outlet.send_all(data)
+                await writer.send_all(data)
             elif self._has_rows():
-                await outlet.wait()
-                await outlet.send_all(self._draw(self.control.now()))
+                await writer.wait()
+                await writer.send_all(self._draw(self.control.now()))
                 await trio.lowlevel.checkpoint()  # a long search must not keep others waiting
             elif self._last and not self._unsaved:
                 return
@@ -281,16 +285,16 @@ class Connection:
         """Turn what has come true into answers."""
         while self._unsaved and self._unsaved[0][0].saved:
             answer, i = self._unsaved.popleft()
-            self._answers += _frame(i, {"ok": answer.ok})
+            self._answers += answer_frame(i, {"ok": answer.ok})
         if self._unsaved and self.node.durability.failing:
-            error = {"error": _told(_not_on_disk(self.node.durability.failing))}
+            error = {"error": error_fields(not_on_disk(self.node.durability.failing))}
             for _, i in self._unsaved:
-                self._answers += _frame(i, error)
+                self._answers += answer_frame(i, error)
             self._unsaved.clear()
         for i, waiting in list(self._waiting.items()):
             if (outcome := self._outcome(waiting, now)) is not None:
                 del self._waiting[i]
-                self._answers += _frame(i, outcome)
+                self._answers += answer_frame(i, outcome)
         for watch in self._watches():
             watch.lose_patience(now)
         if self._on_progress is not None:
@@ -302,23 +306,23 @@ class Connection:
         return [stream for stream in self._streams.values() if isinstance(stream, Watch)]
 
     def _reads_disk(self) -> bool:
-        """Whether a stream is told of what is saved, and so has news when something was."""
+        """True while a stream tells of what is on disk: it has news when something was saved."""
         streams = self._streams.values()
         return any(isinstance(s, Watch | EventStream) and s.durable for s in streams)
 
     def _outcome(self, waiting: Waiting, now: Instant) -> dict[str, Any] | None:
-        """What is to be said to who waits; None as long as it is too early."""
+        """The answer to a request that waits; None as long as it is too early."""
         failing = self.node.durability.failing
         if waiting.holds(now):
             return {"ok": waiting.answer(now)}
         if failing and not Answer({}, waiting.until).saved:
-            return {"error": _told(_not_on_disk(failing))}
+            return {"error": error_fields(not_on_disk(failing))}
         if now.mono_s < waiting.deadline_s:
             return None
         try:
             return {"ok": waiting.late(now)}
         except ScuttledError as error:
-            return {"error": _told(error)}
+            return {"error": error_fields(error)}
 
     async def _next_event(self) -> None:
         """Until the bell rings, or the time of somebody who waits is over."""
@@ -347,51 +351,9 @@ class Connection:
             if isinstance(stream, Watch) and stream.durable:
                 clock = stream.covered()
             if rows or clock:
-                data += _row_frames(i, rows, clock)
+                data += row_frames(i, rows, clock)
             if isinstance(stream, Scan | Tally) and stream.done:
                 del self._streams[i]
                 end = {"count": stream.count, "cursor": stream.cursor()}
                 data += protocol.encode({"id": i, "end": end})
         return bytes(data)
-
-
-def _frame(i: object, answer: dict[str, Any]) -> bytes:
-    """An answer, or that it is larger than a client takes: it would hang up (I7)."""
-    frame = protocol.encode({"id": i, **answer})
-    if len(frame) <= protocol.FRAME_BYTES_MAX:
-        return frame
-    size, most = len(frame), protocol.FRAME_BYTES_MAX
-    error = DataError(f"what was asked is done, but the answer is {size:,} bytes, at most {most:,}")
-    return protocol.encode({"id": i, "error": _told(error)})
-
-
-def _row_frames(i: int, rows: Sequence[StreamRow], clock: Clocks) -> bytes:
-    """A part of a stream, in as many frames as it needs: a single row, or clock, always fits.
-
-    The clock is true behind the last row, so it comes with that or after it.
-    """
-    part: dict[str, Any] = {"id": i, "rows": rows}
-    if clock:
-        part["clock"] = clock
-    frame = protocol.encode(part)
-    if len(frame) <= protocol.FRAME_BYTES_MAX:
-        return frame
-    if len(rows) > 1:
-        half = len(rows) // 2
-        return _row_frames(i, rows[:half], {}) + _row_frames(i, rows[half:], clock)
-    if rows and clock:
-        return _row_frames(i, rows, {}) + _row_frames(i, [], clock)
-    if len(clock) > 1:
-        return b"".join(_row_frames(i, [], {name: times}) for name, times in clock.items())
-    return frame
-
-
-def _not_on_disk(why: str) -> StorageError:
-    return StorageError(
-        f"not on disk: {why}; this node holds it in memory and goes on trying, "
-        "so it may yet come true"
-    )
-
-
-def _told(error: ScuttledError) -> dict[str, Any]:
-    return {"code": error.code, "message": error.message, "hint": error.hint}

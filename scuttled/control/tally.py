@@ -1,4 +1,4 @@
-"""How many keys a model holds, in all or by the first parts of their paths.
+"""Tally of a model: how many keys it holds, in all or by the first parts of their paths.
 
 Counted on the server: to fetch a million keys only to count them costs both ends seconds, and
 memory. It goes in slices, so that nobody waits for long: over the names of the slots that there
@@ -7,7 +7,8 @@ were when it began, each looked at once. What is written meanwhile may be counte
 
 from scuttled.client.patterns import prefix_of
 from scuttled.client.rows import CountRow
-from scuttled.control.watch import matcher, text_of
+from scuttled.control.key_match import matcher
+from scuttled.control.watch import text_of
 from scuttled.replica.change import OWN
 from scuttled.replica.slots import Slots
 from scuttled.replica.update import Instant
@@ -23,7 +24,9 @@ class Tally:
     """
 
     def __init__(self, model: Slots, pattern: str, *, depth: int, deleted: bool) -> None:
-        self.model, self.depth, self.deleted = model, depth, deleted
+        self.model = model
+        self.depth = depth
+        self.deleted = deleted
         self.count = 0
         self._below = prefix_of(pattern).encode("utf-8", "surrogateescape")
         self._match = matcher(pattern)
@@ -48,7 +51,7 @@ class Tally:
         return [CountRow(text_of(name), count) for name, count in folds.items()]
 
     def _label(self, name: bytes, now: Instant) -> bytes | None:
-        """What a reader calls that slot; None if there is nothing for a reader by now."""
+        """The key of that slot, as readers know it; None if there is nothing for them by now."""
         slot = self.model.lookup(name)
         if slot is None or slot.kind == OWN or not (self.deleted or slot.shown(now.wall_ms)):
             return None
@@ -60,5 +63,5 @@ class Tally:
         return name + b"/" if len(parts) > self.depth else name
 
     def cursor(self) -> str:
-        """None: what is counted has no place in the log."""
+        """Always "": what is counted has no place in the log."""
         return ""

@@ -1,22 +1,20 @@
-"""Readers of arrival logs that show people and programs how models change.
+"""Watch: a reader of arrival logs that shows people and programs how models change.
 
-Each is a cursor and nothing else: it has no queue, so one that reads slowly costs nobody
+It is a cursor and nothing else: it has no queue, so one that reads slowly costs nobody
 anything, and skips values that were overwritten before it came to them. Pure; whoever can take
-more rows asks for them. (What a model holds, once: listing.)
+more rows asks for them. (What a model holds, once: scan.)
 
 Rows are told in docs/control.md.
 """
 
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from scuttled.client.patterns import parse_pattern
 from scuttled.client.rows import ChangeRow
 from scuttled.control.cursors import Clocks, Cursor, cursor_text, log_name, read_cursor
-from scuttled.control.own_types import Held, held_by, told_change
+from scuttled.control.key_match import any_matcher
+from scuttled.control.own_types import Held, held_by, shown_change
 from scuttled.control.watch_clock import Passed, Rise
-from scuttled.errors import UsageError
 from scuttled.node.node import Node
 from scuttled.replica.arrival_log import Piece
 from scuttled.replica.change import CLEAR, EXPIRES, OWN, Slot, parse
@@ -27,36 +25,6 @@ from scuttled.replica.update import TICKS_PER_MS, Instant, Update, rev_text, sou
 ROWS_MAX = 1000
 ROWS_BYTES = 128 << 10  # of values, in one part of a stream
 SCAN_ENTRIES_MAX = 10_000  # looked at for one part, so that a search does not stall the loop
-PATTERNS_MAX = 100
-PATTERN_BYTES_MAX = 4096  # as a key
-
-Match = Callable[[bytes], bool]
-
-
-def matcher(pattern: str) -> Match:
-    """Whether a key is meant by a pattern (patterns.py)."""
-    text = pattern.encode("utf-8", "surrogateescape")
-    meant = parse_pattern(text[: 2 * PATTERN_BYTES_MAX + 1])
-    if meant.size > PATTERN_BYTES_MAX:
-        raise UsageError(f"a pattern of {len(text)} bytes, at most {PATTERN_BYTES_MAX}")
-    literal = meant.literal
-    if meant.glob:
-        found = re.compile(meant.glob, re.DOTALL).fullmatch
-        return lambda slot: found(slot) is not None
-    if meant.is_prefix:
-        return lambda slot: slot.startswith(literal)
-    return lambda slot: slot == literal
-
-
-def any_matcher(patterns: list[str]) -> Match:
-    if len(patterns) > PATTERNS_MAX:
-        raise UsageError(f"{len(patterns)} patterns, at most {PATTERNS_MAX}")
-    if not patterns:
-        return matcher("")
-    matches = [matcher(pattern) for pattern in patterns]
-    if len(matches) == 1:
-        return matches[0]
-    return lambda slot: any(match(slot) for match in matches)
 
 
 class Watch:
@@ -90,7 +58,7 @@ class Watch:
         self._at = {m.name: self._end(m) for m in self._models()}
         self._first: list[ChangeRow] = []  # reset and the like, before all else
         self._until: dict[str, int] | None = None  # while a snapshot runs: where it began
-        self._held: dict[str, Held | None] = {}  # while a snapshot runs: see `_read_told`
+        self._held: dict[str, Held | None] = {}  # while a snapshot runs: see `_read_updates`
         self._excused: dict[str, int] = {}  # deletions forgotten up to there were known to it
         self._rises: dict[str, Rise] = {}
         self._owes_clock = False  # rows were told that the clocks told so far may not cover
@@ -110,7 +78,7 @@ class Watch:
         return self.node.user_models()
 
     def _end(self, model: Scuttlebutt) -> int:
-        """How far this watch is told."""
+        """The position up to which this watch may be told."""
         log = model.log
         if self._passed:
             passed = self._passed.get(model.name)
@@ -169,7 +137,7 @@ class Watch:
         return ""
 
     def _has_forgotten(self, model: Scuttlebutt, passed: Passed) -> bool:
-        """Whether deletions are forgotten here that the cursor does not cover.
+        """True if deletions are forgotten here that the cursor does not cover.
 
         Asked once, when this node has all that it covers: by then a RESET may have come, too.
         """
@@ -200,7 +168,7 @@ class Watch:
                 return
 
     def _start_over(self, reason: str) -> None:
-        """What was told before no longer holds: forget it, here is all there is now."""
+        """Say that all that was told before no longer holds, and then what there is now."""
         self._passed.clear()
         self._excused.clear()
         self._rises.clear()
@@ -260,7 +228,7 @@ class Watch:
         return rows
 
     def _live(self) -> ChangeRow:
-        """What follows is news; until here all was told."""
+        """The row that ends a snapshot: until here all was told, and what follows is news."""
         cursor = cursor_text(self._log, self._at, self._passed)
         return live_row(cursor)
 
@@ -274,7 +242,7 @@ class Watch:
             self._at[name] = log.past_gap(piece.next)
             return 0
         if not isinstance(model, Slots):
-            return self._read_told(model, piece, rows)
+            return self._read_updates(model, piece, rows)
         for at, record, source in zip(piece.positions, piece.records, piece.sources, strict=True):
             if record is None:
                 continue
@@ -294,7 +262,7 @@ class Watch:
         self._at[name] = piece.next
         return size
 
-    def _read_told(self, model: Scuttlebutt, piece: Piece, rows: list[ChangeRow]) -> int:
+    def _read_updates(self, model: Scuttlebutt, piece: Piece, rows: list[ChangeRow]) -> int:
         """The same of a model without slots: each update as its type tells it.
 
         Its log may hold what its history no longer does; in a snapshot that is left out.
@@ -310,7 +278,7 @@ class Watch:
             if held is not None and self._began_after(model, at):
                 if (update.timestamp, source) not in held:
                     continue
-            key, kind, value = told_change(model, update)
+            key, kind, value = shown_change(model, update)
             if self._match(key):
                 self._at[name] = at + 1
                 rows.append(
@@ -333,7 +301,7 @@ class Watch:
         return size
 
     def _op(self, model: Slots, slot: Slot, at: int, record: bytes, now: Instant) -> str:
-        """What a change is called; "" if it is none that a watcher sees."""
+        """The name of a change in a row; "" if it is none that a watcher sees."""
         if slot.kind == OWN:
             return ""
         expired = bool(record[8] & EXPIRES) and model.has_expired(slot.slot)
@@ -346,13 +314,13 @@ class Watch:
         return "del" if model.is_gone(slot) else ""
 
     def _missed_some(self, model: Scuttlebutt) -> bool:
-        """Whether what this watch was still to tell is forgotten."""
+        """True if something that this watch was still to tell is forgotten."""
         name, forgotten = model.name, model.log.forgotten
         began = self._until.get(name, 0) if self._until is not None else 0
         return forgotten >= max(self._at[name], began) and forgotten > self._excused.get(name, -1)
 
     def _began_after(self, model: Scuttlebutt, at: int) -> bool:
-        """Whether that place in the log belongs to the snapshot, not to the news."""
+        """True of a place in the log that belongs to the snapshot, not to the news."""
         return self._until is not None and at < self._until.get(model.name, 0)
 
     def _row(self, op: str, model: Slots, slot: Slot) -> ChangeRow:
@@ -374,7 +342,7 @@ class Watch:
         )
 
     def covered(self) -> Clocks:
-        """How the clocks of what was told rose, since this was asked last.
+        """Clocks of what was told, as far as they rose since this was asked last.
 
         All that they cover was told by now, was overwritten before that, or does not match.
         """
@@ -403,7 +371,7 @@ def text_of(slot: bytes) -> str:
 
 
 def log_of(node: Node) -> str:
-    """What names the numbers of this node's logs in cursors."""
+    """The name for the numbers of this node's logs in cursors."""
     me = node.settings
     owner = source_text(node.author.source) if node.durability.stored else me.incarnation.hex()
     return log_name(owner, me.cluster)

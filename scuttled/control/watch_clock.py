@@ -1,4 +1,4 @@
-"""What a clock says of a watch: here, what was told elsewhere; there, what was told here.
+"""Clocks of a watch: they say here what was told elsewhere, and there what was told here.
 
 A model's clock is truthful (I3): when it covers an update, that is in the state, or outranked
 there. So a watch that has read a log up to where it ended at some moment has told all that the
@@ -27,7 +27,7 @@ class Stamped(Protocol):
 
 
 class Passed:
-    """What a cursor's clock covers of one model, and a watch passes over therefore.
+    """Updates of one model that a cursor's clock covers, so that a watch passes over them.
 
     A node may be behind the one where the cursor was given. What it has then may be outranked by
     what the watcher knows; so it is not told before the node's own clock covers as much, and what
@@ -49,7 +49,7 @@ class Passed:
         self._looked: tuple[Clock, int] | None = None  # at which clock, at which revision of it
 
     def holds_back(self, model: Scuttlebutt) -> bool:
-        """Whether the node does not have as much yet."""
+        """True while the node does not have as much."""
         if self._end is None:
             looked = (model.clock, model.clock.revision)
             known = self._looked
@@ -66,16 +66,16 @@ class Passed:
         return all(self.times.get(source, 0) >= time for source, time in times)
 
     def has_news(self, model: Slots, slot: Slot) -> bool:
-        """Whether what was told has expired since that."""
+        """True if that slot was told, and has expired since."""
         return slot.expires_ms > self.expired_ms and model.has_expired(slot.slot)
 
     def is_behind(self, at: int) -> bool:
-        """Whether nothing that it covers can come any more to a reader that stands there."""
+        """True once nothing that it covers can come to a reader that stands there."""
         return self._end is not None and at >= self._end
 
 
 class Rise:
-    """What a watcher has yet to be told of how one model's clock rose.
+    """Rise of one model's clock that a watcher has yet to be told.
 
     That is noted, with where the log ends, and handed out when the watch has read so far.
     """
@@ -88,13 +88,13 @@ class Rise:
         self._end = 0
 
     def is_due(self, model: Scuttlebutt, at: int) -> bool:
-        """Whether `take` has something. Cheap."""
+        """True if `take` has something. Cheap."""
         if self._noted:
             return at >= self._end
         return at >= model.log.end and self._has_risen(model)
 
     def take(self, model: Scuttlebutt, at: int) -> dict[str, int]:
-        """What rose, and is told to a reader that stands there; {} if nothing is yet."""
+        """The times that rose and are told to a reader that stands there; {} if none are yet."""
         if not self._noted and self._has_risen(model):
             self._note(model)
         if at < self._end:

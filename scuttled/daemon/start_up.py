@@ -14,8 +14,8 @@ import trio
 from scuttled.config import config as configuration
 from scuttled.config.config import Loaded
 from scuttled.control.backpressure import Backpressure
+from scuttled.control.context import DaemonDoor
 from scuttled.control.operations import Requests
-from scuttled.control.results import DaemonDoor
 from scuttled.control.server import CALLERS_MAX, Control
 from scuttled.daemon.peering import Peering
 from scuttled.daemon.state import State

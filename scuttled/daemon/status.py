@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from scuttled.config.config import Config
 from scuttled.control.backpressure import Backpressure
-from scuttled.control.results import model_list
+from scuttled.control.model_rows import model_rows
 from scuttled.daemon.diagnosis import Diagnosis, waiting_deletions
 from scuttled.daemon.peer_rows import PeerRows
 from scuttled.gossip.gossip import Gossip
@@ -86,7 +86,7 @@ class Status:
     def status_line(self) -> str:
         """The line that `systemctl status` shows."""
         up, others = self._peers.count_up()
-        keys = sum(line["keys"] for line in model_list(self.node))
+        keys = sum(line["keys"] for line in model_rows(self.node))
         lag = sum(link.lag for link in self.node.links.values())
         return f"{up}/{others} peers, {keys:,} keys, lag {lag:,}"
 

@@ -20,7 +20,7 @@ from scuttled.library.authors import MAX_SKEW_MS
 from scuttled.printable import has_control
 from scuttled.protocol import codec
 from scuttled.protocol.codec import HELLO_BYTES_MAX, LABEL_MAX, META_MAX
-from scuttled.protocol.handshake import RECEIVE_ONLY, SEND_ONLY, Refusal
+from scuttled.protocol.handshake import DONE, RECEIVE_ONLY, SEND_ONLY, Refusal
 from scuttled.protocol.host import End, Host
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import PROTOCOL, Ask, Code, Delta, Hello, Tell
@@ -28,7 +28,7 @@ from scuttled.protocol.session import Session
 from scuttled.replica.rejoin import Rejoin, Rejoined, rejoin
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
 from scuttled.replica.slots import Slots
-from scuttled.replica.update import Instant, Source
+from scuttled.replica.update import Instant, NodeId, Source
 from scuttled.runtime.causes import only_error
 from scuttled.runtime.clocks import read_clocks
 from scuttled.runtime.pump import keep_sending, keep_time
@@ -36,7 +36,7 @@ from scuttled.runtime.wakeup import Wakeup
 from scuttled.version import __version__
 
 RECEIVE_BYTES = 64 << 10
-DONE = "both ends have all there is"
+DONE_WORDS = "both ends have all there is"
 LEAVING_S = 2.0  # without an acknowledgement, after `dispose`, of what was written before
 CLUSTER = "default"
 
@@ -98,7 +98,7 @@ class _Bearer(Host[Link]):
     def heard(self, link: Link, model: Scuttlebutt, delta: Delta, received: Received) -> None:
         link.model_changed(model)  # there is something to acknowledge; others were told by it
 
-    def twin(self, words: str) -> None:
+    def twin(self, node_id: NodeId, words: str) -> None:
         pass  # the link is over, and says why
 
     def verify(self, link: Link, message: Ask | Tell) -> None:
@@ -157,7 +157,7 @@ async def replicate(
     await call.run(held.values())
     end = link.ended
     assert end is not None
-    if end.code not in (Code.LEAVING, Code.AFRESH) and not call.closed:
+    if end.code not in (Code.LEAVING, Code.AFRESH, Code.DONE) and not call.closed:
         raise (Refused if end.by_peer or link.stopped else RemoteProtocolError)(end.words)
     synced = call.synced and (call.done or call.has_all())
     return Replicated(synced, link.updates_in, link.updates_out, end.words, call.left_out)
@@ -209,7 +209,7 @@ def _hello(
     if (size := len(said.encode())) > META_MAX:
         raise UsageError(f"meta of {size} bytes, at most {META_MAX}")
     known = zip((SEND_ONLY, RECEIVE_ONLY), one_way, strict=True)
-    features = tuple(feature for feature, wanted in known if wanted)
+    features = (*(feature for feature, wanted in known if wanted), DONE)
     now = read_clocks()
     hello = Hello(
         *PROTOCOL, cluster, author.node_id, secrets.token_bytes(8), name or author.node_id.hex(),
@@ -359,15 +359,14 @@ class _Call:
                     self.on_left_out(name, words)
         if len(self.left_out) == len(self._names):
             link.close(Code.TYPE, "; ".join(self.left_out.values()))
-        # Older peers have no other sign for it than these words.
-        self.done = link.ended is not None and link.ended.words == DONE
+        self.done = _is_done(link)
         if not self.synced and link.up and (self.done or self.has_all()):
             self.synced = True
             if self.on_synced:
                 self.on_synced()
             if not (self.tail or self.done):
                 self.done = True
-                link.close(Code.LEAVING, DONE)
+                link.close(Code.DONE if _knows_done(link) else Code.LEAVING, DONE_WORDS)
 
     def has_all(self) -> bool:
         """Both ends; a direction in which nothing goes counts as done, and so does a model that
@@ -430,6 +429,19 @@ def _guard_of_this_thread(names: list[str]) -> Callable[[], None]:
             )
 
     return guard
+
+
+def _knows_done(link: Link) -> bool:
+    return link.peer is not None and DONE in link.peer.features
+
+
+def _is_done(link: Link) -> bool:
+    """True once an end has closed the link because both have all there is."""
+    if (end := link.ended) is None:
+        return False
+    if _knows_done(link):
+        return end.code == Code.DONE
+    return end.words == DONE_WORDS  # the only sign that peers before this code have for it
 
 
 def _knows_all(session: Session) -> bool:

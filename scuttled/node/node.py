@@ -391,8 +391,8 @@ class Node(Host[Link]):
             )
             self._announce(now.wall_ms)
 
-    def twin(self, words: str) -> None:
-        if self.author.node_id.hex() in words:  # not of an id that we have given up since
+    def twin(self, node_id: NodeId, words: str) -> None:
+        if node_id == self.author.node_id:  # not one that we have given up since
             self.twin_words = words
             self.durability.wake_storage()
             self._tending.wake()

@@ -1,20 +1,21 @@
 """Messages as bytes between nodes.
 
-    frame:  | length u32 BE | msgpack [type, ...] |
+    body of a frame:  | msgpack [type, ...] |
 
 Everything that comes in is checked here, so that the rooms above handle only messages of the
 right shape. Records inside a DELTA stay the byte strings they are.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, assert_never
 
 import msgpack
 
 from scuttled.errors import RemoteProtocolError
+from scuttled.length_prefixed import HEADER_BYTES
 from scuttled.printable import has_control, one_line
-from scuttled.protocol.flow_codec import read_told, told_fields
+from scuttled.protocol.flow_codec import flow_fields, read_flows
 from scuttled.protocol.messages import (
     Ask,
     Bye,
@@ -50,14 +51,13 @@ FEATURES_MAX = 64  # that one HELLO names
 
 HELLO, CLOCK, DELTA, HAVE, PING, PONG, BYE, ERROR, RESET, ASK, TELL = range(1, 12)
 
-_HEADER = 4
 _pack = msgpack.Packer(autoreset=True).pack
 
 
 def encode(message: Message) -> bytes:
     body: bytes = _pack(_fields(message))
     assert len(body) <= FRAME_BYTES_MAX, f"made a frame of {len(body)} bytes"
-    return len(body).to_bytes(_HEADER, "big") + body
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
 def _fields(message: Message) -> list[Any]:
@@ -69,9 +69,9 @@ def _fields(message: Message) -> list[Any]:
         case Have(model, round_, times, cursor):
             return [HAVE, model, round_, times, cursor]
         case Ping(sent, wall, clocks, flows):
-            return [PING, sent, wall, clocks, *told_fields(flows)]
+            return [PING, sent, wall, clocks, *flow_fields(flows)]
         case Pong(sent, wall, flows):
-            return [PONG, sent, wall, *told_fields(flows)]
+            return [PONG, sent, wall, *flow_fields(flows)]
         case ClockMessage() as m:
             return [
                 CLOCK, m.model, m.data_type, m.times, m.floor, m.round, m.members, m.size,
@@ -92,53 +92,6 @@ def _fields(message: Message) -> list[Any]:
             ]  # fmt: skip
         case _:
             assert_never(message)
-
-
-class Frames:
-    """Takes bytes as they come, gives messages.
-
-    Raises RemoteProtocolError at the first thing that is wrong; the stream is then to be closed.
-    """
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._max = HELLO_BYTES_MAX
-
-    def trust(self) -> None:
-        """The other end said HELLO and was accepted: frames may be large."""
-        self._max = FRAME_BYTES_MAX
-
-    @property
-    def halfway(self) -> int:
-        """Bytes of a frame that has not come whole."""
-        return len(self._buffer)
-
-    def feed(self, data: bytes) -> Iterator[Message]:
-        buffer = self._buffer
-        buffer += data
-        start = 0
-        try:
-            while len(buffer) - start >= _HEADER:
-                size = int.from_bytes(buffer[start : start + _HEADER], "big")
-                if size > self._max:
-                    raise RemoteProtocolError(_oversize(bytes(buffer[start:]), size, self._max))
-                end = start + _HEADER + size
-                if len(buffer) < end:
-                    break
-                body = bytes(memoryview(buffer)[start + _HEADER : end])
-                start = end
-                yield decode(body)
-        finally:
-            del buffer[:start]
-
-
-def _oversize(data: bytes, size: int, most: int) -> str:
-    words = f"frame of {size} bytes, at most {most}"
-    if data[:4] in (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"):
-        return f"{words}: this is HTTP, and the port speaks scuttled"
-    if data[:2] == b"\x16\x03":
-        return f"{words}: this is TLS, and the port speaks plain scuttled"
-    return words
 
 
 def decode(body: bytes) -> Message:
@@ -282,7 +235,8 @@ def _read_reset(model: object, round_: object, runs: object, cursor: object, end
 def _runs(value: object) -> list[Run]:
     if not isinstance(value, list) or len(value) % 2:
         raise RemoteProtocolError("updates that are not pairs of source and records")
-    sources, records = value[::2], value[1::2]
+    sources = value[::2]
+    records = value[1::2]
     return [(checked_source(s), _records(r)) for s, r in zip(sources, records, strict=True)]
 
 
@@ -309,11 +263,11 @@ def _read_have(model: object, round_: object, times: object, cursor: object) -> 
 
 def _read_ping(sent: object, wall: object, clocks: object, flows: object = None) -> Ping:
     hashed = _bytes(clocks, "hash", (0, 8))
-    return Ping(_number(sent, "time"), _number(wall, "time"), hashed, read_told(flows))
+    return Ping(_number(sent, "time"), _number(wall, "time"), hashed, read_flows(flows))
 
 
 def _read_pong(sent: object, wall: object, flows: object = None) -> Pong:
-    return Pong(_number(sent, "time"), _number(wall, "time"), read_told(flows))
+    return Pong(_number(sent, "time"), _number(wall, "time"), read_flows(flows))
 
 
 def _read_ask(number: object, model: object, at_ms: object, buckets: object) -> Ask:

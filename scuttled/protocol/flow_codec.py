@@ -1,4 +1,4 @@
-"""What PING and PONG carry of flow control, as plain values (docs/protocol.md).
+"""Flows in PING and PONG as plain values: rates, straits, peers (docs/protocol.md).
 
     {data type: [wanted, allowed or nil, [[node id, its time in ms, updates a second], ...], peers]}
 
@@ -21,25 +21,25 @@ PEERS_MAX = 1 << 16
 RATE_MAX = 1e12  # updates a second; beyond any machine
 
 
-def told_fields(flows: dict[str, FlowReport]) -> list[dict[str, Any]]:
-    """The last field of the message; none if nothing is told."""
-    return [{name: _fields(told) for name, told in flows.items()}] if flows else []
+def flow_fields(flows: dict[str, FlowReport]) -> list[dict[str, Any]]:
+    """The last field of the message; none if nothing is report."""
+    return [{name: _report_fields(report) for name, report in flows.items()}] if flows else []
 
 
-def _fields(told: FlowReport) -> list[object]:
-    rates = told.rates
-    straits = [[strait.node_id, strait.at_ms, strait.per_s] for strait in told.straits]
+def _report_fields(report: FlowReport) -> list[object]:
+    rates = report.rates
+    straits = [[strait.node_id, strait.at_ms, strait.per_s] for strait in report.straits]
     allowed = rates.allowed if rates.allowed < inf else None
-    return [rates.wanted, allowed, straits, told.peers]
+    return [rates.wanted, allowed, straits, report.peers]
 
 
-def read_told(value: object) -> dict[str, FlowReport]:
+def read_flows(value: object) -> dict[str, FlowReport]:
     """Raises RemoteProtocolError."""
     if value is None:
         return {}
     if not isinstance(value, dict) or len(value) > TYPES_MAX:
         raise RemoteProtocolError(f"flows {value!r:.60}, expected at most {TYPES_MAX} data types")
-    return {_type(name): _told(fields) for name, fields in value.items()}
+    return {_type(name): _report(fields) for name, fields in value.items()}
 
 
 def _type(value: object) -> str:
@@ -48,7 +48,7 @@ def _type(value: object) -> str:
     return value
 
 
-def _told(value: object) -> FlowReport:
+def _report(value: object) -> FlowReport:
     if not isinstance(value, list) or len(value) != 4 or not isinstance(value[2], list):
         raise RemoteProtocolError(f"a flow {value!r:.60}, expected wanted, allowed, straits, peers")
     wanted, allowed, straits, peers = value
@@ -64,9 +64,7 @@ def _rate(value: object, least: float) -> float:
     if (
         not isinstance(value, int | float)
         or isinstance(value, bool)
-        or not (
-            least <= value <= RATE_MAX  # which is not true of a NaN either
-        )
+        or not least <= value <= RATE_MAX  # a NaN is neither
     ):
         raise RemoteProtocolError(f"rate {value!r:.60}, expected {least:g} to {RATE_MAX:g}")
     return float(value)

@@ -15,7 +15,7 @@ rate and not a factor, hearing of the same one from two sides, or of two at once
 who came down too far comes up again: all go for the rate that was named last. Only above it do they
 feel their way.
 
-Where nothing is limited nothing is told, and no PING is sent for it.          [core.flow, DESIGN 5]
+Where nothing is limited nothing is told, and no PING is sent for it.   [rate_law; docs/protocol.md]
 """
 
 from math import inf
@@ -46,12 +46,12 @@ class TypeFlow:
 
     @property
     def per_s(self) -> float:
-        """What this node's writers may write."""
+        """The rate at which this node's writers may write."""
         return max(LEAST_PER_S, self.flow.allowed)
 
     @property
-    def is_told(self) -> bool:
-        """Whether peers are to hear of it."""
+    def is_reported(self) -> bool:
+        """True while peers are to hear of it."""
         return self.flow.limited or bool(self._straits)
 
     def straits(self, now_s: float, within_s: float = FRESH_S) -> list[Strait]:
@@ -71,8 +71,10 @@ class TypeFlow:
 
     def turn(self, own_per_s: float, total_per_s: float, now_s: float) -> None:
         """A round has passed, in which so much was written here, and came in all."""
-        flow, strait = self.flow, self.narrowest(now_s)
-        flow.wanted, self.total_per_s = own_per_s, total_per_s
+        flow = self.flow
+        strait = self.narrowest(now_s)
+        flow.wanted = own_per_s
+        self.total_per_s = total_per_s
         if self.held and flow.limited:  # nobody knows how much more
             flow.wanted = max(own_per_s, 2 * self.per_s, HELD_PER_S)
         self.held = False
@@ -116,22 +118,22 @@ class FlowControl:
 
     @property
     def active(self) -> bool:
-        """Whether there is something to tell."""
-        return any(course.is_told for course in self.courses.values())
+        """True while there is something to tell."""
+        return any(course.is_reported for course in self.courses.values())
 
     def tell(self, now_s: float) -> dict[str, FlowReport]:
         """For a PING or PONG; only of what is limited somewhere."""
         return {
             name: FlowReport(_sayable(course.flow.rates), tuple(course.straits(now_s)), self.peers)
             for name, course in self.courses.items()
-            if course.is_told
+            if course.is_reported
         }
 
     def hear(self, theirs: dict[str, FlowReport], now_s: float) -> None:
-        """What a peer says of straits."""
-        for name, told in theirs.items():
+        """Heed a peer's word of straits."""
+        for name, report in theirs.items():
             if (course := self.course(name)) is not None:
-                for strait in told.straits:
+                for strait in report.straits:
                     course.note(strait, now_s)
 
     def meet(self, mine: dict[str, FlowReport], theirs: dict[str, FlowReport]) -> None:

@@ -1,4 +1,4 @@
-"""Who may talk to whom, and who has to rejoin first.
+"""Handshake: who may talk to whom, and who has to rejoin first.
 
 A model's floor is what its node no longer knows deleted: tombstones at or below were collected.
 Whoever does not cover all of it may hold what such a tombstone had deleted, and would bring it
@@ -9,7 +9,7 @@ from typing import Literal
 
 from scuttled.errors import RemoteProtocolError, ScuttledError
 from scuttled.protocol.messages import ClockMessage, Code, Hello
-from scuttled.replica.update import Source
+from scuttled.replica.update import NodeId, Source
 
 
 class Refusal(ScuttledError):
@@ -23,9 +23,13 @@ class Refusal(ScuttledError):
 class Twin(Refusal):
     """The other node has our id and was started before us: we have to take another one."""
 
+    def __init__(self, node_id: NodeId, words: str) -> None:
+        super().__init__(Code.AFRESH, words)
+        self.node_id = node_id
+
 
 def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
-    """Whether these two may talk. Raises Refusal, with words that make sense to both."""
+    """Raises Refusal, with words that make sense to both, if these two may not talk."""
     if theirs.cluster != mine.cluster:
         raise Refusal(
             Code.CLUSTER, f"'{theirs.cluster}' and '{mine.cluster}' are different clusters"
@@ -41,7 +45,7 @@ def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
             raise Refusal(Code.SELF, "that address is this very node")
         words = _two_live(mine, theirs)
         if (mine.began_ms, mine.incarnation) > (theirs.began_ms, theirs.incarnation):
-            raise Twin(Code.AFRESH, f"{words}; {mine.name}, started later, takes another")
+            raise Twin(mine.node_id, f"{words}; {mine.name}, started later, takes another")
         raise Refusal(Code.TWIN, f"{words}; {theirs.name}, started later, has to take another")
     skew = theirs.wall_ms - mine.wall_ms
     if abs(skew) > max_skew_ms:
@@ -55,10 +59,11 @@ def check_hello(mine: Hello, theirs: Hello, max_skew_ms: int) -> None:
 
 SEND_ONLY = "send-only"  # features: that end takes no updates
 RECEIVE_ONLY = "receive-only"  # that end sends none
+DONE = "done"  # that end knows Code.DONE
 
 
 def directions(mine: Hello, theirs: Hello) -> tuple[bool, bool]:
-    """Whether updates go out on this link, and whether they come in."""
+    """(True if updates go out on this link, True if they come in)."""
     return (
         RECEIVE_ONLY not in mine.features and SEND_ONLY not in theirs.features,
         SEND_ONLY not in mine.features and RECEIVE_ONLY not in theirs.features,
@@ -66,7 +71,7 @@ def directions(mine: Hello, theirs: Hello) -> tuple[bool, bool]:
 
 
 def replaced(old: Hello, new: Hello) -> tuple[Code, str]:
-    """What the older of two links is told that come from one node id.
+    """The last words on the older of two links that come from one node id.
 
     A new incarnation is that node after a restart, and the old link a ghost's. But no restart
     makes a node begin earlier: if the replaced one began later, it is the twin that has to yield.
@@ -84,13 +89,13 @@ def _two_live(one: Hello, other: Hello) -> str:
 
 
 def lies_below(clock: ClockMessage, other: ClockMessage) -> bool:
-    """Whether the sender of `clock` may hold what the sender of `other` no longer knows deleted."""
+    """True if the sender of `clock` may hold what the sender of `other` no longer knows deleted."""
     times = clock.times
     return any(times.get(source, 0) < time for source, time in other.floor.items())
 
 
 def check_floor(times: dict[Source, int], floor: dict[Source, int], model: str) -> None:
-    """What a state has forgotten its clock covers. Raises RemoteProtocolError.
+    """Raises RemoteProtocolError if a clock does not cover what its state has forgotten.
 
     Who took over another one would lie below its own floor, and so would whoever takes it from
     there: each of them would wait for the other's RESET, for ever.
@@ -105,8 +110,9 @@ def who_resets(mine: ClockMessage, peers: ClockMessage) -> Literal["i", "peer"] 
     It is the one below the other's floor. If each lies below the other's, two clusters meet: the
     one of fewer members resets, else the one of fewer updates, else that of the lesser floor.
     """
-    i_am_below, peer_is_below = lies_below(mine, peers), lies_below(peers, mine)
-    if i_am_below and peer_is_below:
+    i_am_below = lies_below(mine, peers)
+    peer_is_below = lies_below(peers, mine)
+    if i_am_below and peer_is_below:  # so they differ: of one floor neither lies below
         i_am_below = _size(mine) < _size(peers)
     if i_am_below:
         return "i"
@@ -114,7 +120,7 @@ def who_resets(mine: ClockMessage, peers: ClockMessage) -> Literal["i", "peer"] 
 
 
 def _size(clock: ClockMessage) -> tuple[int, int, list[tuple[int, Source]]]:
-    """What decides between two clusters; of the state, not of the node.
+    """The measure that decides between two clusters; of the state, not of the node.
 
     If it were the node's id, two states could chase each other round a ring of nodes for ever.
     """
@@ -123,7 +129,7 @@ def _size(clock: ClockMessage) -> tuple[int, int, list[tuple[int, Source]]]:
 
 
 def prefers(new_dialled: str, old_dialled: str, *, restarted: bool, smaller: bool) -> bool:
-    """Whether a new link between the same two nodes stays, and not the old one. `dialled` is the
+    """True if a new link between the same two nodes stays, and not the old one. `dialled` is the
     address, if it was we who dialled; `smaller`: our id is the smaller one.
 
     If both nodes dialled, the link dialled by the one of the smaller id stays, on both sides. If

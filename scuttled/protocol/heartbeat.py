@@ -3,7 +3,7 @@
 A PING carries a hash over all clocks if nothing moved since the last one. Hashes that differ on
 two such PINGs in a row mean that something happened that should not: the sessions start afresh.
 
-While a rate is limited somewhere, PING and PONG carry the rates (see sharing), once a second.
+While a rate is limited somewhere, PING and PONG carry the rates (see flow_control), once a second.
 """
 
 from collections.abc import Callable, Iterable
@@ -35,7 +35,7 @@ class Heartbeat:
         self._asked_s: float | None = None  # when the PING that has no PONG yet was sent
         self.sharing: FlowControl | None = None  # of rates, with a peer that knows of that
         self.leads = False  # our PINGs are exchanges, and not the peer's: they would cross
-        self._told: dict[str, FlowReport] = {}  # of rates, in the last PING
+        self._reported: dict[str, FlowReport] = {}  # the rates in our last PING
         self._pinged_s = self._quiet_from_s = -inf
         self._quiet = False
         self._unequal = 0
@@ -74,12 +74,13 @@ class Heartbeat:
         hashed = clocks() if self.quiet(now) else b""
         self._asked_s = self._pinged_s = now.mono_s
         if now.mono_s >= self._quiet_from_s + PING_IDLE_S:
-            self._quiet, self._quiet_from_s = True, now.mono_s
-        self._told = self.sharing.tell(now.mono_s) if self.sharing else {}
-        return Ping(int(now.mono_s * 1000), now.wall_ms, hashed, self._told)
+            self._quiet = True
+            self._quiet_from_s = now.mono_s
+        self._reported = self.sharing.tell(now.mono_s) if self.sharing else {}
+        return Ping(int(now.mono_s * 1000), now.wall_ms, hashed, self._reported)
 
     def answer(self, ping: Ping, now: Instant) -> Pong:
-        """What to say to a peer's PING, whose rates are heeded."""
+        """The PONG to a peer's PING, whose rates are heeded."""
         mine = self.sharing.tell(now.mono_s) if self.sharing else {}
         if self.sharing:
             self.sharing.hear(ping.flows, now.mono_s)
@@ -97,7 +98,7 @@ class Heartbeat:
         if self.sharing:
             self.sharing.hear(pong.flows, now.mono_s)
             if self.leads:
-                self.sharing.meet(self._told, pong.flows)
+                self.sharing.meet(self._reported, pong.flows)
         # Answered at some time between then and now: who is slow to answer is not therefore off.
         latest = pong.wall_ms - now.wall_ms
         self.measured_s = now.mono_s
@@ -105,7 +106,7 @@ class Heartbeat:
         return asked_s
 
     def out_of_step(self, theirs: bytes, ours: bytes) -> bool:
-        """Whether the peer's hash, of a quiet PING, has differed from ours once too often."""
+        """True if the peer's hash, of a quiet PING, has differed from ours once too often."""
         if not theirs or not ours or not self._quiet or theirs == ours:
             self._unequal = 0
             return False

@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 from scuttled.protocol.flow_control import FlowControl
 from scuttled.protocol.messages import Ask, Code, Delta, Hello, Tell
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
-from scuttled.replica.update import Instant, Source
+from scuttled.replica.update import Instant, NodeId, Source
 
 LinkT = TypeVar("LinkT")  # Link, which stands above this room
 
@@ -21,7 +21,7 @@ class End(NamedTuple):
 
 
 class Host(ABC, Generic[LinkT]):
-    """What holds models and links."""
+    """The node, as a link knows it: holder of models and links."""
 
     max_skew_ms: int
     sharing: FlowControl | None = None  # of rates; a host without says nothing of them
@@ -31,7 +31,7 @@ class Host(ABC, Generic[LinkT]):
 
     @property
     def holds_back(self) -> bool:
-        """Whether no session is to begin yet: what this host has is in the future."""
+        """True while no session is to begin: what this host has is in the future."""
         return False
 
     def hear_clock(self, peer: Hello | str, now: Instant) -> None:
@@ -57,8 +57,10 @@ class Host(ABC, Generic[LinkT]):
         """A DELTA was merged: readers are to be woken, and what was refused be told."""
 
     @abstractmethod
-    def twin(self, words: str) -> None:
-        """An older live node has our id: take another one."""
+    def twin(self, node_id: NodeId, words: str) -> None:
+        """An older live node has that id, by which a link of ours was known: take another one,
+        if it is still ours.
+        """
 
     @abstractmethod
     def verify(self, link: LinkT, message: Ask | Tell) -> None:
@@ -66,7 +68,7 @@ class Host(ABC, Generic[LinkT]):
 
     @abstractmethod
     def cluster_size(self, model: Scuttlebutt) -> int:
-        """How many members, this node among them, do not lie below the model's floor."""
+        """The number of members, this node among them, that are not below the model's floor."""
 
     @abstractmethod
     def reset(self, link: LinkT, model: Scuttlebutt, whole: Scuttlebutt, now: Instant) -> None:

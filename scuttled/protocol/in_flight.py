@@ -1,4 +1,4 @@
-"""What was sent on one session and is not acknowledged: how far the peer is, and when to wait.
+"""In-flight window of one session: how far the peer is, and when to wait for it.
 
 `acked` is exact: all that stands below it in our log is on disk at the peer, or came from there.
 
@@ -10,6 +10,8 @@ of what was overwritten since in its socket; its backlog is the cursor.
 from collections import deque
 from math import inf
 from typing import NamedTuple
+
+from scuttled.protocol.codec import FRAME_BYTES_MAX
 
 WINDOW_BYTES = 512 << 10  # under way
 STALL_S = 0.25  # under way for this long (and two round trips), the sender waits
@@ -38,9 +40,11 @@ class Flight:
 
     def __init__(self) -> None:
         self.stall_s = STALL_S  # and two round trips, once they are known
+        # Both ascend by cursor and by time: TCP keeps the order, so what is acknowledged or read is
+        # a beginning of them. What is in `_pace` was neither; `_drawn` waits for the disk.
         self._drawn: deque[InFlight] = deque()
         self._pace: deque[Paced] = deque()
-        self._pace_bytes = 0
+        self._pace_bytes = 0  # the sum of their sizes
         self.arrived = 0  # updates that the peer has acknowledged so far
         self.left_s = inf  # since when each draw has left something for the next
 
@@ -53,6 +57,7 @@ class Flight:
     def add(self, start: int, cursor: int, size: int, now_s: float, updates: int) -> None:
         """A DELTA of so many updates was drawn that took the cursor from `start` to `cursor`."""
         drawn_s = now_s
+        # One too many is joined with the last: both are acknowledged when the later one is.
         if len(self._drawn) >= FLIGHT_MAX:
             start, _, drawn_s, before = self._drawn.pop()
             updates += before
@@ -73,8 +78,15 @@ class Flight:
         while self._pace and self._pace[0].drawn_s <= before_s:
             self._pace_bytes -= self._pace.popleft().size
 
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """The size of what is held, and the most: a window, and a frame drawn below it (I7)."""
+        return {
+            "deltas under way": (len(self._drawn), FLIGHT_MAX),
+            "bytes under way": (self._pace_bytes, WINDOW_BYTES + FRAME_BYTES_MAX),
+        }
+
     def paused(self, now_s: float) -> bool:
-        """Whether too much is under way; an acknowledgement or `delivered` ends it."""
+        """True while too much is under way; an acknowledgement or `delivered` ends it."""
         pace = self._pace
         return bool(pace) and (
             self._pace_bytes >= WINDOW_BYTES or now_s - pace[0].drawn_s > self.stall_s

@@ -3,18 +3,19 @@
 The link is pure. Its shell feeds it the bytes that arrive (`receive`), asks it for bytes when,
 and only when, the stream can take more (`draw`), and calls `tick` when `next_timer` is due. All
 that is to be sent is decided in `draw`, at the last moment; what waits before that is a few
-small messages (`_outbox`, bounded) and names of models that have something (`_ready`).
+small messages (see outbox) and names of models that have something (`_ready`).
 
 The shell ends the link when `ended` is set or RemoteProtocolError is raised; what was received
 until then stands, and the next handshake knows what is missing.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import assert_never
 
 from scuttled.errors import RemoteProtocolError, TooManySources
 from scuttled.protocol import codec
+from scuttled.protocol.acks import AckDelay
+from scuttled.protocol.framing import Frames
 from scuttled.protocol.handshake import Refusal, Twin, check_hello, directions
 from scuttled.protocol.heartbeat import Heartbeat, clocks_hash
 from scuttled.protocol.host import End, Host
@@ -34,19 +35,18 @@ from scuttled.protocol.messages import (
     Reset,
     Tell,
 )
+from scuttled.protocol.outbox import OUTBOX_MAX, Outbox
 from scuttled.protocol.session import Session
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
-from scuttled.replica.update import Instant
+from scuttled.replica.update import Instant, NodeId
 
 DRAW_BYTES = 64 << 10  # drawn for one write; bounds how long others wait
-HAVE_DELAY_S = 0.05  # acknowledgements are collected for so long...
-HAVE_BYTES = 64 << 10  # ...or until so much has come
 FUTURE_RETRY_S = 0.5  # between looks whether what was refused may be asked for again
 SILENCE_S = 10.0  # without a byte from the peer, the link is over
 HELLO_S = 10.0  # to shake hands
 STOPPED_MAX = 2 * 1024  # models that ended on one link; as many as both ends can have together
-PARTING = (Code.LEAVING, Code.DUPLICATE, Code.SELF, Code.AFRESH)  # nobody did anything wrong
-OUTBOX_MAX = 64  # small messages; more than this means that the peer floods us
+# Nobody did anything wrong then.
+PARTING = (Code.LEAVING, Code.DUPLICATE, Code.SELF, Code.AFRESH, Code.DONE)
 
 
 class Link:
@@ -57,34 +57,45 @@ class Link:
         self.dialled = dialled  # the address as configured; "" if the peer dialled us
         self.wake: Callable[[], None] = lambda: None  # there is something to send
         self.rearm: Callable[[], None] = lambda: None  # a timer is due earlier than was said
-        self.peer: Hello | None = None
-        self.up = False
-        self.sends = self.receives = True  # updates; a peer may want but one way
-        self.ended: End | None = None
-        self.stopped: dict[str, str] = {}  # models that ended on this link, and why
-        self._to_refuse: dict[str, ErrorMessage] = {}  # of these, what the peer is to be told
+
+        # --- how far the conversation is: peer, then up, then ended; none is taken back.
+        self.peer: Hello | None = None  # its HELLO was accepted
+        self.up = False  # sessions may begin; the dialler has chosen this link
+        self.ended: End | None = None  # nothing is heard any more; last words may be left to say
+        self.sends = True  # updates go out; a peer may want but one way
+        self.receives = True  # and come in
+        self._known_as: NodeId | None = None  # the id in the HELLO that we have said
+
+        # --- models. A name is in `stopped`, or in any of `sessions`, `_ready` and `_to_open`.
         self.sessions: dict[str, Session] = {}
-        self.began = self.heard_at = now
+        self.stopped: dict[str, str] = {}  # ended on this link, and why; STOPPED_MAX
+        self._to_open: dict[str, Scuttlebutt] = {}  # a CLOCK of ours is due
+        self._whole: set[str] = set()  # of these, all is to be sent
+        self._held_back = False  # they wait until the host no longer holds back
+        self._ready: dict[str, Session] = {}  # have something to send: first come, first served
+
+        # --- the stream, and time
+        self.began = now
+        self.heard_at = now
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.updates_in = 0
+        self.updates_out = 0
         self.pulse = Heartbeat(now)
-        self.bytes_in = self.bytes_out = self.updates_in = self.updates_out = 0
-        self._frames = codec.Frames()
-        self._outbox: deque[Message] = deque()
-        self._to_open: dict[str, Scuttlebutt] = {}
-        self._held_back = False  # CLOCKs of ours: see Host
-        self._whole: set[str] = set()  # of these, models of which all is to be sent
-        self._ready: dict[str, Session] = {}  # in turn, first come first served
-        self._have_at: float | None = None
-        self._have_bytes = 0
+        self._frames = Frames()
+        self._outbox = Outbox()
+        self._ack_delay = AckDelay()
         self._armed_s = 0.0  # the timer that the shell was last told
         if dialled:
-            self._outbox.append(host.hello(now))
+            self._greet(host.hello(now))
 
     # --- what the shell calls ---
 
     def receive(self, data: bytes, now: Instant) -> None:
         """Bytes from the peer. Raises RemoteProtocolError; the link is then to be closed."""
         if now.mono_s - self.heard_at.mono_s >= SILENCE_S:
-            self.tick(now)  # this process was stopped: the peer gave up, and this is old
+            # This process was stopped meanwhile: the peer has given up, and what comes is old.
+            self.tick(now)
             return
         self.heard_at = now
         self.bytes_in += len(data)
@@ -96,33 +107,30 @@ class Link:
             except Refusal as refusal:
                 self.close(refusal.reason, refusal.message)
                 if refusal.reason == Code.SKEW and not self.dialled:
-                    self._outbox.appendleft(self.host.hello(now))  # the peer, too, sees how far
+                    self._outbox.say_first(self.host.hello(now))  # the peer, too, sees how far
                 if isinstance(refusal, Twin):
-                    self.host.twin(refusal.message)
+                    self.host.twin(refusal.node_id, refusal.message)
             except TooManySources as error:
                 self._refuse_model(error.model, Code.SOURCES, error.message)
 
     def wants_to_send(self, now: Instant) -> bool:
-        """Whether `draw` has something. Cheap: no log is looked at."""
-        if self._outbox or self.ended is not None:
-            return bool(self._outbox)
-        if self._to_refuse or (self._to_open and not self.host.holds_back):
+        """True if `draw` has something. Cheap: no log is looked at."""
+        if self._outbox.messages or self.ended is not None:
+            return bool(self._outbox.messages)
+        if self._outbox.refusals or (self._to_open and not self.host.holds_back):
             return True
         if any(session.has_something(now) for session in self._ready.values()):
             return True
-        return self._have_due(now) and any(s.receipts.due for s in self.sessions.values())
+        return self._ack_delay.is_over(now.mono_s) and self._has_receipts()
 
-    def _have_due(self, now: Instant) -> bool:
-        at = self._have_at
-        return at is not None and (at <= now.mono_s or self._have_bytes >= HAVE_BYTES)
+    def _has_receipts(self) -> bool:
+        return any(session.receipts.due for session in self.sessions.values())
 
     def draw(self, now: Instant) -> bytes:
         """The next bytes to send, chosen now; may be none. Call it when the stream takes more."""
-        frames = list(map(codec.encode, self._outbox))
-        self._outbox.clear()
+        frames = list(map(codec.encode, self._outbox.take()))
         if self.up and not self.ended:
-            frames += map(codec.encode, self._to_refuse.values())
-            self._to_refuse.clear()
+            frames += map(codec.encode, self._outbox.take_refusals())
             frames += self._draw_clocks()
             frames += self._draw_haves(now)
             frames += self._draw_deltas(now, DRAW_BYTES - sum(map(len, frames)))
@@ -140,8 +148,8 @@ class Link:
             self._armed_s = self.began.mono_s + HELLO_S
             return self._armed_s
         times = [self.heard_at.mono_s + SILENCE_S]
-        if self._have_at is not None and any(s.receipts.due for s in self.sessions.values()):
-            times.append(self._have_at)
+        if self._ack_delay.ends_s is not None and self._has_receipts():
+            times.append(self._ack_delay.ends_s)
         if (ping_s := self.pulse.due_s()) is not None:
             times.append(ping_s)
             times += [session.flight.stall_at() for session in self.sessions.values()]
@@ -169,17 +177,26 @@ class Link:
             self.wake()
 
     def is_below(self, limit: int) -> bool:
-        """Whether no clock that the peer has told goes beyond that time."""
-        told = (session.confirmed.values() for session in self.sessions.values())
-        return all(time <= limit for times in told for time in times)
+        """True if no clock that the peer has told goes beyond that time."""
+        clocks = (session.confirmed for session in self.sessions.values())
+        return all(time <= limit for clock in clocks for time in clock.values())
 
     def close(self, code: Code, words: str) -> None:
         """End the link from this side; a last `draw` says why."""
         if self.ended is None:
             self.ended = End(code, words, by_peer=False)
             last_words = Bye if code in PARTING else ErrorMessage
-            self._outbox = deque([last_words(code, words[: codec.WORDS_MAX])])
+            self._outbox.part(last_words(code, words[: codec.WORDS_MAX]))
             self.wake()
+
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """The size of each thing that is held while the link goes on, and the most (I7)."""
+        return {
+            **self._frames.bounds(),
+            "messages in the outbox": (len(self._outbox.messages), OUTBOX_MAX),
+            "models that stopped": (len(self.stopped), STOPPED_MAX),
+            "refusals to be told": (len(self._outbox.refusals), len(self.stopped)),
+        }
 
     @property
     def synced(self) -> bool:
@@ -206,7 +223,7 @@ class Link:
         elif session.behind:
             self._ready[model.name] = session
             self.wake()
-        elif self._have_at is not None and self._have_at < self._armed_s and session.receipts.due:
+        elif self._ack_delay.ends_before(self._armed_s) and session.receipts.due:
             self.rearm()
 
     # --- the conversation ---
@@ -225,9 +242,9 @@ class Link:
             case Ask() | Tell():
                 self.host.verify(self, message)
             case Have():
-                if message.model in self.sessions:
-                    self.sessions[message.model].receive_have(message)
-                    self._ready.setdefault(message.model, self.sessions[message.model])
+                if (session := self.sessions.get(message.model)) is not None:
+                    session.receive_have(message)
+                    self._ready.setdefault(message.model, session)  # it may have paused for that
             case ClockMessage():
                 self._take_clock(message)
             case Ping():
@@ -263,7 +280,11 @@ class Link:
             if self.dialled:
                 self._establish(now)
             else:
-                self._outbox.append(mine)
+                self._greet(mine)
+
+    def _greet(self, mine: Hello) -> None:
+        self._known_as = mine.node_id
+        self._outbox.say(mine)
 
     def _establish(self, now: Instant) -> None:
         self.host.establish(self, now)
@@ -277,8 +298,9 @@ class Link:
         self._ping(now)
 
     def _over(self, code: int, words: str) -> None:
-        if code == Code.TWIN:
-            self.host.twin(words)
+        # It is about the id in our HELLO, whatever the words are, and by now we may have another.
+        if code == Code.TWIN and self._known_as is not None:
+            self.host.twin(self._known_as, words)
         self.ended = End(Code(code) if code in set(Code) else Code.PROTOCOL, words, by_peer=True)
 
     def _take_clock(self, message: ClockMessage) -> None:
@@ -293,20 +315,25 @@ class Link:
             self._refuse_model(name, refusal.reason, refusal.message)
             return
         self.host.peer_clock(model, message.times, self.heard_at)
-        self._ready[name] = session = self._session(model)
+        session = self._session(model)
         session.receive_clock(message)
+        self._ready[name] = session
         self.pulse.restarted()
+        # Both ends say CLOCK once each time: ours is due if it was never said, or is asked for.
         if session.round == 0 or session.answers:
             self._to_open[name] = model
 
     def _session(self, model: Scuttlebutt) -> Session:
-        new = Session(model, self.host.max_skew_ms, sends=self.sends)
-        return self.sessions.setdefault(model.name, new)
+        session = self.sessions.get(model.name)
+        if session is None:
+            session = Session(model, self.host.max_skew_ms, sends=self.sends)
+            self.sessions[model.name] = session
+        return session
 
     def _refuse_model(self, name: str, code: Code, words: str) -> None:
         """It ends on this link, by us. One word of that to the peer, however often it asks."""
         self._stop_model(name, words)
-        self._to_refuse[name] = ErrorMessage(code, words[: codec.WORDS_MAX], name)
+        self._outbox.refuse(ErrorMessage(code, words[: codec.WORDS_MAX], name))
 
     def _stop_model(self, name: str, words: str) -> None:
         self.stopped[name] = words
@@ -330,15 +357,14 @@ class Link:
             raise
         self._count_in(delta, now)
         if delta.hurry:
-            self._have_at = now.mono_s
+            self._ack_delay.hurry(now.mono_s)
         self.host.heard(self, session.model, delta, received)
 
     def _count_in(self, message: Delta | Reset, now: Instant) -> None:
         self.updates_in += sum(len(records) for _, records in message.runs)
         self.pulse.moved()
-        self._have_bytes += sum(sum(map(len, records)) for _, records in message.runs)
-        if self._have_at is None:
-            self._have_at = now.mono_s + HAVE_DELAY_S
+        self._ack_delay.begin(now.mono_s)
+        self._ack_delay.bytes += sum(sum(map(len, records)) for _, records in message.runs)
 
     def _take_reset(self, message: Reset, now: Instant) -> None:
         if (session := self.sessions.get(message.model)) is not None:
@@ -350,8 +376,8 @@ class Link:
 
     def say(self, message: Ask | Tell) -> None:
         """Send that as soon as the stream takes it."""
-        if self.ended is None and len(self._outbox) < OUTBOX_MAX:
-            self._outbox.append(message)
+        if self.ended is None and not self._outbox.is_full:
+            self._outbox.say(message)
             self.wake()
 
     def send_whole(self, name: str) -> None:
@@ -368,34 +394,32 @@ class Link:
             self._to_open[model.name] = model
             self.wake()
 
-    def _say(self, message: Message) -> None:
-        if len(self._outbox) >= OUTBOX_MAX:
-            raise RemoteProtocolError(f"more than {OUTBOX_MAX} messages want an answer at once")
-        self._outbox.append(message)
-
     def _draw_clocks(self) -> list[bytes]:
         if self.host.holds_back:
             self._held_back = True
             return []
         sessions = [self._session(model) for model in self._to_open.values()]
         self._to_open.clear()
-        all_of, self._whole = self._whole, set()
-        of = [(s, self.host.cluster_size(s.model), s.model.name in all_of) for s in sessions]
-        frames = [codec.encode(s.clock_message(members=n, whole=all_)) for s, n, all_ in of]
+        frames = []
+        for session in sessions:
+            members = self.host.cluster_size(session.model)
+            whole = session.model.name in self._whole
+            frames.append(codec.encode(session.clock_message(members=members, whole=whole)))
+        self._whole.clear()
         if self._held_back:  # the peer's CLOCK may have come meanwhile
             self._ready.update((s.model.name, s) for s in sessions if s.behind)
             self._held_back = False
         return frames
 
     def _draw_haves(self, now: Instant) -> list[bytes]:
-        if not self._have_due(now):
+        if not self._ack_delay.is_over(now.mono_s):
             return []
         due = (session for session in self.sessions.values() if session.receipts.due)
         haves = [session.receipts.next(session.round) for session in due]
         if haves:
-            self._have_bytes, self._have_at = 0, None
+            self._ack_delay.clear()
         if any(session.receipts.pending for session in self.sessions.values()):
-            self._have_at = self._have_at or now.mono_s + HAVE_DELAY_S
+            self._ack_delay.begin(now.mono_s)
         return [codec.encode(have) for have in haves if have is not None]
 
     def _draw_deltas(self, now: Instant, budget: int) -> list[bytes]:
@@ -418,18 +442,18 @@ class Link:
     # --- alive, and in step ---
 
     def _ping(self, now: Instant) -> None:
-        if len(self._outbox) >= OUTBOX_MAX:  # this is called where nobody expects an error
+        if self._outbox.is_full:  # this is called where nobody expects an error
             return self.close(Code.PROTOCOL, f"{OUTBOX_MAX} messages wait, and the peer takes none")
-        self._say(self.pulse.ping(now, self._clocks_hash))
+        self._outbox.say(self.pulse.ping(now, self._clocks_hash))
 
     def _take_ping(self, ping: Ping) -> None:
-        self._outbox = deque(m for m in self._outbox if not isinstance(m, Pong))
-        self._say(self.pulse.answer(ping, self.heard_at))
+        self._outbox.answer(self.pulse.answer(ping, self.heard_at))
         if ping.clocks and self.pulse.out_of_step(ping.clocks, self._clocks_hash()):
             self._to_open.update({s.model.name: s.model for s in self.sessions.values()})
 
     def _take_pong(self, pong: Pong, now: Instant) -> None:
-        asked_s, rtt_s = self.pulse.pong(pong, now), self.pulse.rtt_s
+        asked_s = self.pulse.pong(pong, now)
+        rtt_s = self.pulse.rtt_s
         if asked_s is not None and rtt_s is not None:
             for session in self.sessions.values():
                 session.flight.delivered(asked_s, rtt_s)

@@ -1,4 +1,4 @@
-"""What two nodes say to each other. docs/protocol.md tells the conversation.
+"""Messages between two nodes. docs/protocol.md tells the conversation.
 
     dialler                                   listener
        HELLO ------------------------------->
@@ -38,6 +38,7 @@ class Code(IntEnum):
     MODELS = 10  # more models than allowed (of this model only)
     AFRESH = 11  # a model was reset: all its sessions start anew, on new links
     SOURCES = 12  # more sources than a clock can have (of this model only)
+    DONE = 13  # both ends have all there is, and wanted no more; only to who has the feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Have:
-    """What the sender has on disk: the DELTAs up to `cursor`, and these times from whomever."""
+    """The sender's state on disk: the DELTAs up to `cursor`, and these times from whomever."""
 
     model: str
     round: int
@@ -125,7 +126,7 @@ class Strait:
 
 @dataclass(frozen=True, slots=True)
 class FlowReport:
-    """What a node says of the flow of one data type."""
+    """A node's word on the flow of one data type."""
 
     rates: Rates
     straits: tuple[Strait, ...] = ()
@@ -170,7 +171,10 @@ class ErrorMessage:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What have you got in that model? Without `buckets`: the sums of all; else each key there."""
+    """Question for a check: what have you got in that model?
+
+    Without `buckets` the sums of all are wanted, else each key in those.
+    """
 
     number: int  # of the check; comes back in TELL
     model: str

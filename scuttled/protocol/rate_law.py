@@ -1,4 +1,4 @@
-"""How fast a node may write, so that what all write still gets through.
+"""Flow control by AIMD: how fast a node may write, so that what all write gets through.
 
 Gossip carries just so many updates. Where more are written the backlog grows for as long as that
 goes on, and with it the age of what others see. The paper's remedy needs nobody to oversee it. Each
@@ -33,7 +33,7 @@ nothing about what can be carried. A cut may go deeper than ALPHA, if it's known
 grows while nothing is over, as in TCP's slow start. After half a minute of that it is lifted.
 
 Pure: who calls it says when a round is over. Both the simulator of the paper's experiment and the
-daemon run on it.                                   [the paper's section 4, DESIGN 5]
+daemon run on it.                                   [van Renesse et al. 2008, 4]
 """
 
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ DAEMON = Laws(rise=0.02, hurry=1.75, under_rounds=3, free_rounds=30)
 
 
 def exchange(mine: Rates, theirs: Rates) -> float:
-    """What `mine` is allowed after the exchange; the other end gets the rest of the sum."""
+    """The rate allowed to `mine` after the exchange; the other end gets the rest of the sum."""
     total = mine.allowed + theirs.allowed
     rest = total - mine.wanted - theirs.wanted
     half = total / 2
@@ -98,7 +98,7 @@ class Flow:
 
     @property
     def rates(self) -> Rates:
-        """What to tell a peer."""
+        """Both, as a peer is told."""
         return Rates(self.wanted, self.allowed)
 
     @property
@@ -107,7 +107,7 @@ class Flow:
 
     @property
     def quiet_rounds(self) -> int:
-        """How many in a row were under."""
+        """The number of rounds in a row that were under."""
         return self._under
 
     def meet(self, mine: Rates, theirs: Rates, *, share: float = 1.0) -> None:
@@ -125,12 +125,15 @@ class Flow:
         `used` is what was written in it, if that is known: writers need not obey.
         """
         if over:
-            self._over, self._under, self._step = self._over + 1, 0, 1.0
+            self._over += 1
+            self._under = 0
+            self._step = 1.0
             if self._over >= self.laws.over_rounds:
                 self._over = 0
                 self._cut(part, min(self.allowed, self.wanted) if used is None else used)
         else:
-            self._over, self._under = 0, self._under + 1
+            self._over = 0
+            self._under += 1
             if self._under >= self.laws.free_rounds:
                 self.allowed = inf
             elif self._under % self.laws.under_rounds == 0:
@@ -146,7 +149,8 @@ class Flow:
             self.allowed = used * min(self.laws.alpha, part)
 
     def _raise(self) -> None:
-        laws, allowed = self.laws, self.allowed
+        laws = self.laws
+        allowed = self.allowed
         step = max(laws.beta_per_s, laws.rise * allowed) * self._step
         self.allowed += min(step, max(allowed, laws.beta_per_s))  # twice as much is enough
         self._step *= laws.hurry

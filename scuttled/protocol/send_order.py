@@ -1,4 +1,4 @@
-"""In what turn a session's updates go: a key that changes while it waits keeps its place in line.
+"""Order in which a session's updates go: a key that changes while it waits keeps its place in line.
 
 The log stands in order of arrival, and who is written anew goes to its end. For a reader that is
 far behind that would be unfair: a key that is written often would run ahead of the cursor for as
@@ -30,16 +30,20 @@ EARLY_MAX = 8192  # sent before their turn
 
 
 class Turns:
-    """What one session has sent before its turn, and so need not send in it."""
+    """Updates that one session has sent before their turn, and so need not send in it."""
 
     def __init__(self, model: Scuttlebutt) -> None:
         self.model = model
         self.lags = True  # the last frame could not hold all that was missing
-        self._early: set[int] = set()
+        self._early: set[int] = set()  # positions; EARLY_MAX at most
 
     def clear(self) -> None:
         """Nothing that stands in the log was sent early."""
         self._early.clear()
+
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """The size of what is held, and the most that it may be (I7)."""
+        return {"positions sent early": (len(self._early), EARLY_MAX)}
 
     def forget_below(self, cursor: int) -> None:
         """Make room, if there is none, by what was stepped over."""
@@ -56,15 +60,19 @@ class Turns:
     ) -> tuple[int, int]:
         """Add to `runs` what a peer that covers `theirs` lacks of a piece of the log.
 
-        How many entries were looked at before the budget was used up, and the bytes taken. The
+        The number of entries looked at until the budget was used up, and the bytes taken. The
         first record of a frame is taken however large it is. `skips` are stretches that the peer
         needs nothing of.
         """
-        heirs, early, size, at = piece.heirs if self.lags else {}, self._early, 0, 0
+        heirs = piece.heirs if self.lags else {}
+        early = self._early
         positions = piece.positions
+        size = at = 0
         for record, source in zip(piece.records, piece.sources, strict=True):
-            ahead = -1
+            ahead = -1  # where that stands which goes in the place of a hole
             if record is None:
+                # A hole: its slot was written anew, further on. If the peer lacked what stood
+                # here, its heir goes now: the key keeps its place in line.
                 if heirs and (heir := heirs.get(positions[at])) is not None:
                     known = theirs.get(source)
                     if known is None or heir.stamp > known:
@@ -72,14 +80,15 @@ class Turns:
                 if ahead >= 0:
                     record, source = self.model.log.entry(ahead)
             elif early and positions[at] in early:
+                # Its turn has come, and it went before, in the place of a hole.
                 early.remove(positions[at])
                 record = None
             if record is not None:
                 known = theirs.get(source)
-                if known is None or record[:STAMP_BYTES] > known:
+                if known is None or record[:STAMP_BYTES] > known:  # the peer's clock lacks it
                     cost = len(record) + RECORD_OVERHEAD
                     if runs and size + cost > budget:
-                        return at, size
+                        return at, size  # nothing of this entry is noted: it is looked at again
                     size += cost
                     run = runs.get(source)
                     if run is None:
@@ -92,14 +101,17 @@ class Turns:
         return at, size
 
     def _instead(self, position: int, skips: list[tuple[int, int]]) -> int:
-        """Where that stands which is to be sent in the place of a hole; -1: nothing is."""
-        early, log = self._early, self.model.log
+        """The position of what is to be sent in the place of a hole; -1: nothing is."""
+        early = self._early
+        log = self.model.log
         if position in early:
             early.remove(position)  # that was sent, so its heir waits since it came
             return -1
         ahead = log.heir(position)
+        # Not what is unknown, or not on disk yet (I5), or went early for another hole.
         if not position < ahead < log.visible or ahead in early:
             return -1
+        # Nor what lies in a stretch to be skipped: it was sent, or came from the peer.
         before = bisect_right(skips, (ahead, inf)) - 1
         skipped = before >= 0 and ahead < skips[before][1]
         return -1 if skipped or len(early) >= EARLY_MAX else ahead

@@ -1,4 +1,4 @@
-"""One model on one link.
+"""Session: anti-entropy of one model over one link.
 
 Theory of operation. A session never queues. It is a reader of the model's arrival log: it knows
 how far it has read (`cursor`), what the peer is known to have (`theirs`), and, asked, says the
@@ -8,7 +8,7 @@ next thing that the peer lacks. Catching up, going live and starting afresh are 
            sent or known    |  still to send  |    skip      |
 
 *What goes first.* While a frame can't hold all that is missing, half of it goes to what has
-waited longest (from the cursor on; a key that changes meanwhile keeps its place: see turns) and
+waited longest (from the cursor on; a key that changes meanwhile keeps its place: send_order) and
 half to what has just arrived (back from the end); the stretch sent early is remembered in `skips`.
 Under the load of the paper's own experiment this has a lower peak staleness than its best order:
 docs/paper.md.
@@ -30,12 +30,17 @@ round is heeded, not for other sources either: the sender may have left out what
 outranks. When its time has come, the session starts afresh.
 
 *Acknowledgement.* HAVE names the last DELTA that is on disk at the peer, by its cursor.
-How that paces the sender is told in flight.          [DESIGN 4, flowgossip 3]
+How that paces the sender stands in in_flight.
 
 *Forgotten deletions.* Where one end lies below the other's floor (see handshake), there is a RESET
 instead of a session: one end serves its whole state, the other gathers it. `confirmed` is what
 the peer has said on this very connection that its clock covers: all that it sends after that is
 in accord with it, so that may be forgotten here while the session goes on.
+
+*Two halves.* A session sends and receives, and the fields of each half stand together. They meet
+where a division would have to reach across: what comes in is not to be sent back (`_skip`), a
+peer's commit tells what the peer has (`_learn_all`), and the clock that it raises is known to the
+peer by then (`_commit`).                       [docs/protocol.md; van Renesse et al. 2008, 3]
 """
 
 from scuttled.protocol.acks import Receipts
@@ -47,7 +52,7 @@ from scuttled.replica.scuttlebutt import Received, Scuttlebutt
 from scuttled.replica.sources import SOURCES_MAX, check_sources, check_together
 from scuttled.replica.update import TICKS_PER_MS, Instant, Source, Stamp, stamp, timestamp_of
 
-SKIPS_MAX = 256
+SKIPS_MAX = 256  # stretches remembered; of one more, a duplicate is sent
 SCAN_ENTRIES_MAX = 16_384  # looked at in one draw, so that nobody else waits for long
 COMMIT_SOURCES_MAX = 20_000  # in one frame; more go in several
 
@@ -57,32 +62,38 @@ class Session:
 
     def __init__(self, model: Scuttlebutt, max_skew_ms: int, *, sends: bool = True) -> None:
         self.model = model
-        self.max_skew_ms, self.sends = max_skew_ms, sends
+        self.max_skew_ms = max_skew_ms
+        self.sends = sends
+
+        # --- what the session is. At most one of `open`, `serving` and `staging` holds; none
+        # until both CLOCKs are there, and again from `void` on.
         self._mine: ClockMessage | None = None  # the two that are compared
         self._peers: ClockMessage | None = None
         self.answers = False  # our next CLOCK is the answer to one that starts afresh
+        self.open = False  # neither end lies below the other's floor: DELTAs go both ways
         self.serving = False  # the peer resets: it is sent our whole state
-        self._served = False
         self.staging: Scuttlebutt | None = None  # we reset: what has come of the peer's state
-        self._whole = False  # the peer wants all, whatever it has
-        self._prepared = 0  # segments of our log, to be compared with that
-        self.confirmed: dict[Source, int] = {}
-        # sending
-        self.open = False  # both CLOCKs are there, and neither end lies below the other's floor
-        self.theirs: dict[Source, Stamp] = {}
-        self.cursor = 0
-        self._their_round = 0
-        self._high = 0  # arrivals below were offered as newest
-        self._skips: list[tuple[int, int]] = []  # ascending, above the cursor
+
+        # --- the sending half. acked <= cursor <= the log's end.
+        self._their_round = 0  # of the peer's latest CLOCK; names our DELTAs
+        self.cursor = 0  # below it all was sent, or the peer has it, or it stands in `_turns`
+        self.theirs: dict[Source, Stamp] = {}  # its clock, with what our commits add to it
+        self.confirmed: dict[Source, int] = {}  # of that, what it has said itself on this link
+        self._skips: list[tuple[int, int]] = []  # ascending, apart, from the cursor on; some empty
+        self._high = 0  # arrivals below it were offered as newest once
         self._turns = Turns(model)
-        self._told = 0  # revision of our clock that a commit told
+        self._committed = 0  # the revision of our clock that the peer knows all of
+        self._whole = False  # the peer wants all, whatever it has
+        self._served = False  # and has all of it, serving
         self.flight = Flight()
-        # receiving
-        self.round = 0
-        self.future: dict[Source, Stamp] = {}
-        self._void_rounds = 0  # what belongs to one of these was for a state that is no more
-        self.receipts = Receipts(model)
+
+        # --- the receiving half
+        self.round = 0  # of our latest CLOCK; only a commit that names it is heeded
+        self._void_rounds = 0  # up to this one, DELTAs were for a state that is no more
+        self.future: dict[Source, Stamp] = {}  # first refused of each source; not empty: no commit
         self.complete = False  # all has come that the peer had to send when it started
+        self.receipts = Receipts(model)
+        self._prepared = 0  # segments of our log that are ready to be compared with `staging`
 
     # --- starting ---
 
@@ -109,22 +120,27 @@ class Session:
         """The peer (re)starts: look anew at everything, from its clock on."""
         check_sources(max(len(message.times), len(message.floor)), self.model.name)
         self._their_round = message.round
-        self._whole, self.complete = message.whole, not message.times
+        self._whole = message.whole
+        self.complete = not message.times
         times = {} if message.whole else message.times
         self.theirs = {source: stamp(time) for source, time in times.items()}
         self.confirmed = dict(message.times)
-        self.cursor = self._high = self._told = 0
-        self._skips, self._peers = [], message
+        self.cursor = 0
+        self._high = 0
+        self._committed = 0
+        self._skips = []
+        self._peers = message
         self._turns = Turns(self.model)
         self.flight.clear()
         if message.again:  # it compares with what we say next
-            self.answers, self._mine = True, None
+            self.answers = True
+            self._mine = None
         self._compare()
         if self.open:  # neither end could heed the other's commit: before all is sent in vain
             check_together(self.model.clock, message.times, self.model.name)
 
     def _compare(self) -> None:
-        """What this session is to be; both ends see the same two CLOCKs."""
+        """Decide what this session is; both ends see the same two CLOCKs."""
         self.open = self.serving = self._served = False
         self.staging = None
         if self._mine is None or self._peers is None:
@@ -135,7 +151,8 @@ class Session:
             case "i":
                 self.staging = self.model.blank()
             case "peer":
-                self.serving, self.theirs = True, {}
+                self.serving = True
+                self.theirs = {}  # whatever it has, it lets go of
 
     def void(self) -> None:
         """Our state was replaced: nothing that is under way is heeded until we ask afresh.
@@ -149,25 +166,25 @@ class Session:
 
     @property
     def rejoining(self) -> bool:
-        """Whether one end takes over the other's state; no DELTA is for it."""
+        """True while one end takes over the other's state; no DELTA is for it."""
         return self.serving or self.staging is not None
 
     # --- sending ---
 
     def has_something(self, now: Instant) -> bool:
-        """Whether `next_delta` may have something to say. Cheap, and never wrongly no."""
+        """True if `next_delta` may have something to say. Cheap, and never wrongly false."""
         return self.behind and not self.paused(now)
 
     @property
     def behind(self) -> bool:
-        """Whether the peer may lack something, be it that too much is under way to send it now."""
+        """True while the peer may lack something, be it that too much is under way to send now."""
         model = self.model
         if self.serving and not self._served:
             return self.cursor < model.log.visible or model.log.visible == model.log.end
         if not (self.open and self.sends):
             return False
         return self.cursor < model.log.visible or (
-            self._told < model.clock.revision and model.log.visible == model.log.end
+            self._committed < model.clock.revision and model.log.visible == model.log.end
         )
 
     def paused(self, now: Instant) -> bool:
@@ -179,8 +196,11 @@ class Session:
         None may also mean that a part of the log was looked at in vain: ask `has_something`.
         """
         runs: dict[Source, list[bytes]] = {}
-        stop, start = self.model.log.visible, self.cursor
+        start = self.cursor
+        stop = self.model.log.visible  # what is not on disk yet, no peer sees (I5)
         self._turns.forget_below(start)
+        # Half for what has waited longest, half for the newest, and what that leaves again for
+        # what has waited: nobody starves, and a watcher at a peer far behind sees what goes on.
         self.cursor, size = self._take(runs, self.cursor, stop, bytes_max // 2)
         if self.cursor < stop and size:
             size += self._take_newest(runs, stop, bytes_max // 2)
@@ -191,44 +211,51 @@ class Session:
         if self.serving:
             return self._next_reset(runs, start, size, now)
         commit = None
+        # I3: at this instant nothing that we hold is missing at the peer, be it that we do not
+        # show it yet. What was sent early lies below the cursor now.
         if self.cursor >= stop == self.model.log.end:
             self._skips.clear()
             self._turns.clear()
-            self._high, self._whole = stop, False
+            self._high = stop
+            self._whole = False
             if size <= bytes_max:  # a huge record and a long commit do not fit in one frame
                 commit = self._next_commit()
         if not runs and not commit:
             return None
         if runs:
             self.flight.add(start, self.cursor, size, now.mono_s, sum(map(len, runs.values())))
-        model, hurry = self.model, bool(runs) and start < self.model.hurry_to
+        model = self.model
+        hurry = bool(runs) and start < model.hurry_to  # of what a writer waits for, some is here
         return Delta(model.name, self._their_round, [*runs.items()], self.cursor, commit, hurry)
 
     def _next_reset(
         self, runs: dict[Source, list[bytes]], start: int, size: int, now: Instant
     ) -> Reset | None:
         """A part of our state or, once all of it was sent, the clock and floor that it has now."""
-        model, end = self.model, None
+        model = self.model
+        end = None
         if runs:
             self.flight.add(start, self.cursor, size, now.mono_s, 0)
         elif not self.cursor >= model.log.visible == model.log.end:
             return None
         else:
-            end, self._served = (model.clock.copy_times(), model.floor.copy_times()), True
+            end = (model.clock.copy_times(), model.floor.copy_times())
+            self._served = True
         return Reset(model.name, self._their_round, list(runs.items()), self.cursor, end)
 
     def _next_commit(self) -> dict[Source, int]:
-        """What our clock covers and the peer's, as far as we know, does not."""
-        theirs, clock = self.theirs, self.model.clock
+        """The times that our clock covers and the peer's, as far as we know, does not."""
+        theirs = self.theirs
+        clock = self.model.clock
         commit = {
-            source: time for source, time in clock.since(self._told)
+            source: time for source, time in clock.since(self._committed)
             if theirs.get(source, b"") < stamp(time)
         }  # fmt: skip
         if len(commit) > COMMIT_SOURCES_MAX:
-            # The rest with the next draw. What is told is known to be known from now on.
+            # The rest with the next draw: `_committed` stays, and `theirs` tells what went out.
             commit = dict(list(commit.items())[:COMMIT_SOURCES_MAX])
         else:
-            self._told = clock.revision
+            self._committed = clock.revision
         for source, time in commit.items():
             theirs[source] = stamp(time)
         return commit
@@ -236,16 +263,23 @@ class Session:
     def _take(
         self, runs: dict[Source, list[bytes]], cursor: int, stop: int, budget: int
     ) -> tuple[int, int]:
-        """Add to `runs` what the peer lacks from `cursor` on; the new cursor, and bytes taken."""
-        log, size, looked = self.model.log, 0, 0
+        """Add to `runs` what the peer lacks from `cursor` on; the new cursor, and bytes taken.
+
+        Stretch by stretch: a piece never reaches into one that is to be skipped, nor beyond a
+        segment. Where the budget is used up the cursor stays, before what was not taken.
+        """
+        log = self.model.log
+        size = looked = 0
         while cursor < stop and size < budget and looked < SCAN_ENTRIES_MAX:
+            # Skips are ascending, so if the cursor has come to one, it is the first.
             if self._skips and self._skips[0][0] <= cursor:
                 cursor = max(cursor, self._skips.pop(0)[1])
                 continue
             limit = min(stop, self._skips[0][0]) if self._skips else stop
+            # Whole segments that the peer covers cost one comparison each, and no look inside.
             cursor = log.step_over(cursor, limit, self.theirs)
             piece = log.piece(cursor, limit)
-            looked += len(piece.records) + 1
+            looked += len(piece.records) + 1  # an empty piece is work, too
             taken, used = self._turns.pick(runs, piece, budget - size, self.theirs, self._skips)
             size += used
             if taken < len(piece.records):
@@ -254,20 +288,29 @@ class Session:
         return cursor, size
 
     def _take_newest(self, runs: dict[Source, list[bytes]], stop: int, budget: int) -> int:
-        """Send early what arrived last, as much as fits; bytes taken."""
+        """Send early what arrived last, as much as fits; bytes taken.
+
+        One stretch that reaches back from `stop`, within the last segment, and only over what
+        was never offered as newest: so each arrival has one chance to be early, and what misses
+        it waits for the cursor.
+        """
         log = self.model.log
-        told = self._skips[-1][1] if self._skips else 0  # no echo of what came from the peer
-        start = max(self._high, self.cursor, log.tail.first, told)
+        skipped_to = self._skips[-1][1] if self._skips else 0  # no echo of what came from the peer
+        start = max(self._high, self.cursor, log.tail.first, skipped_to)
         self._high = stop
         if start >= stop or len(self._skips) >= SKIPS_MAX:
-            return 0
+            return 0  # a stretch that can't be remembered would be sent twice
         piece = log.piece(start, stop)
-        room, at = budget, len(piece.records)
+        # How far back it goes is reckoned before anything is taken: the stretch has to be sent
+        # whole, or its rest would be skipped for ever. So each record counts, also one that the
+        # peer has; and a hole counts nothing, since what took its slot lies in the stretch, too.
+        room = budget
+        at = len(piece.records)
         while at and room > 0:
             at -= 1
             room -= len(piece.records[at] or b"") + RECORD_OVERHEAD
         if room < 0:
-            at += 1
+            at += 1  # the last one did not fit
         if at == len(piece.records):
             return 0
         self._skip(piece.positions[at], stop)
@@ -277,7 +320,10 @@ class Session:
         return size
 
     def _skip(self, start: int, stop: int) -> None:
-        """What stands from `start` up to `stop` need not be sent."""
+        """Leave out what stands from `start` up to `stop`: the peer has it, or is sent it now.
+
+        Stretches come in order of arrival, so a new one touches the last, or lies above it.
+        """
         if start <= self.cursor < stop:
             self.cursor = stop
         elif stop > self.cursor:
@@ -294,12 +340,14 @@ class Session:
             self.flight.acknowledged(message.cursor)
 
     def _learn_all(self, times: dict[Source, int]) -> None:
-        theirs, confirmed = self.theirs, self.confirmed
+        theirs = self.theirs
+        confirmed = self.confirmed
         if len(confirmed) + len(times) > SOURCES_MAX:
             check_sources(len(confirmed.keys() | times.keys()), self.model.name)
         for source, time in times.items():
             confirmed[source] = max(confirmed.get(source, 0), time)
             known = stamp(time)
+            # Who is sent all, whatever it has, is not spared what it says it has.
             if theirs.get(source, b"") < known and not (self.serving or self._whole):
                 theirs[source] = known
 
@@ -329,7 +377,8 @@ class Session:
         if message.round != self.round or self.staging is None:
             return None
         limit = stamp((now.wall_ms + self.max_skew_ms) * TICKS_PER_MS)
-        whole, most = self.staging, timestamp_of(limit)
+        whole = self.staging
+        most = timestamp_of(limit)
         self._note_future(whole.receive(message.runs, limit))
         self._prepared = self.model.log.prepare(self._prepared)
         if not self.future:
@@ -349,11 +398,11 @@ class Session:
         Not beyond what we would take: else a forged commit would silence a source for ever (I4).
         """
         clock = self.model.clock
-        told_all = self._told == clock.revision
+        knew_all = self._committed == clock.revision
         self.receipts.owe_times()
         self.model.commit([(source, min(time, most)) for source, time in times.items()])
-        if told_all:
-            self._told = clock.revision
+        if knew_all:  # and knows what it has just told
+            self._committed = clock.revision
 
     def _note_future(self, received: Received) -> None:
         check_sources(len(self.future.keys() | received.future.keys()), self.model.name)
@@ -367,6 +416,17 @@ class Session:
         return timestamp_of(min(self.future.values())) // TICKS_PER_MS + 1 - self.max_skew_ms
 
     # --- how far we are ---
+
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """The size of each thing that is held, and the most that it may be (I7)."""
+        return {
+            "stretches to skip": (len(self._skips), SKIPS_MAX),
+            "sources that the peer has": (len(self.theirs), 2 * SOURCES_MAX),  # its and ours
+            "sources that it confirmed": (len(self.confirmed), SOURCES_MAX),
+            "sources that were refused": (len(self.future), SOURCES_MAX),
+            **self._turns.bounds(),
+            **self.flight.bounds(),
+        }
 
     @property
     def acked(self) -> int:

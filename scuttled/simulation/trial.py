@@ -28,9 +28,6 @@ import trio
 
 from scuttled.node.membership import MEMBERS
 from scuttled.node.node import Node
-from scuttled.protocol.codec import FRAME_BYTES_MAX
-from scuttled.protocol.link import OUTBOX_MAX
-from scuttled.protocol.session import SKIPS_MAX
 from scuttled.replica.change import slot_of
 from scuttled.replica.fingerprint import fingerprint
 from scuttled.replica.slots import Slots
@@ -369,10 +366,10 @@ def _print(model: Any, at_ms: int) -> list[int]:
 def _bounded(machine: Machine) -> Callable[[], None]:
     def look() -> None:
         for link in machine.node.links.values():
-            _within(f"{machine}: outbox of a link", len(link._outbox), OUTBOX_MAX)
-            _within(f"{machine}: half a frame", link._frames.halfway, FRAME_BYTES_MAX + 4)
-            for session in link.sessions.values():
-                _within(f"{machine}: skips of a session", len(session._skips), SKIPS_MAX)
+            asked = [link.bounds(), *(session.bounds() for session in link.sessions.values())]
+            for bounds in asked:
+                for name, (size, most) in bounds.items():
+                    _within(f"{machine}: {name}", size, most)
         for name, model in machine.node.models.items():
             held = sum(len(segment.records) for segment in model.log.segments)
             _within(f"{machine}: log of {name}", held, 2 * model.log.live + LOG_HOLES_MAX)

@@ -18,7 +18,6 @@ from scuttled.simulation.machine import Machine
 from scuttled.simulation.network import SimulatedStream
 
 MODELS = (DEFAULT_MODEL, DEFAULT_MODEL, "other")
-ANSWER_S = 60.0  # no disk takes as long
 OPERATIONS: dict[str, list[tuple[str, list[Any]]]] = {
     "set": [("add", ["a"]), ("add", ["b"]), ("remove", ["a"]), ("remove", ["b"])],
     "counter": [("add", [1]), ("add", [-2])],

@@ -19,6 +19,7 @@ from fleet import PATIENCE_S, Daemon
 from scuttled.client import protocol
 from scuttled.errors import ScuttledError, Unavailable
 from scuttled.protocol import codec
+from scuttled.protocol.framing import Frames
 from scuttled.protocol.messages import (
     PROTOCOL,
     Bye,
@@ -50,7 +51,7 @@ class Stranger:
         self.source: Source = make_source(self.node_id, 1)
         self.theirs: Hello | None = None
         self.answers = True  # PINGs
-        self._frames = codec.Frames()
+        self._frames = Frames()
         self._frames.trust()
         self._unread: list[Message] = []
         self._until = time.monotonic() + PATIENCE_S  # PINGs come for ever
@@ -131,16 +132,6 @@ class Stranger:
             if isinstance(message, Bye | ErrorMessage):
                 words = message.words
         return words
-
-    def rest_of_bytes(self) -> bytes:
-        """Reads until the daemon hangs up, be it sense or not."""
-        data = b""
-        try:
-            while more := self.sock.recv(_CHUNK):
-                data += more
-        except ConnectionResetError:
-            pass
-        return data
 
 
 class RawCaller:

@@ -12,9 +12,7 @@ from scuttled.npm.bridge import Bridge
 from scuttled.npm.codec import read_line
 from scuttled.npm.session import Talk
 from scuttled.npm.translation import DIALECTS
-from scuttled.protocol import session as session_room
-from scuttled.protocol.codec import FRAME_BYTES_MAX, HELLO_BYTES_MAX
-from scuttled.protocol.link import OUTBOX_MAX, Link
+from scuttled.protocol.link import Link
 from scuttled.replica.change import DELETED, parse, slot_of
 from scuttled.replica.slots import Slots
 from scuttled.replica.update import SOURCE_BYTES, TICKS_PER_MS, Instant, timestamp_of
@@ -101,25 +99,19 @@ def hear_all(talk: Talk, now: Instant) -> list[object]:
     raise AssertionError("it never stops talking")
 
 
+def check_bounds(bounds: dict[str, tuple[int, int]]) -> None:
+    for name, (size, most) in bounds.items():
+        assert size <= most, f"{size} {name}, at most {most}"
+
+
 def check_link(link: Link) -> None:
     """Nothing in it is beyond its named maximum (I7)."""
-    begun = bytes(link._frames._buffer[:4])
-    most = HELLO_BYTES_MAX if link.peer is None else FRAME_BYTES_MAX
-    waits = link.ended is None and len(begun) == 4
-    assert not waits or int.from_bytes(begun, "big") <= most, "it waits for a huge frame"
-    assert len(link._outbox) <= OUTBOX_MAX
+    if link.ended is None:
+        check_bounds(link.bounds())
     assert len(link.stopped) <= STOPPED_MAX + 1  # the one too many ended it
-    assert link._to_refuse.keys() <= link.stopped.keys()
     assert len(link.sessions) <= MODELS_MAX
     for session in link.sessions.values():
-        assert len(session._skips) <= session_room.SKIPS_MAX
-        for of, what in (
-            (session.theirs, "what the peer has"),
-            (session.confirmed, "what it has confirmed"),
-            (session.future, "what it was refused"),
-        ):
-            # one message may bring as many again as a frame holds
-            assert len(of) <= 2 * SOURCES_MAX + 1, f"{len(of)} sources in {what}"
+        check_bounds(session.bounds())
     host = link.host
     assert isinstance(host, Node)
     assert len(host.verifier._jobs) <= JOBS_MAX

@@ -19,7 +19,7 @@ from test_link_door import lower_maxima, split
 from trio.testing import memory_stream_pair
 
 from scuttled.client import protocol
-from scuttled.control.operations import Requests
+from scuttled.control.operations import OPERATIONS, Requests
 from scuttled.control.server import STREAMS_MAX, Control
 from scuttled.errors import NO, SOFTWARE
 from scuttled.models.operations import operations
@@ -67,7 +67,6 @@ class ControlDoor(Door):
             "text",
             "json",
         )
-        ops = [op for op in dir(Requests) if op.startswith("op_")]
         requests = [*split(data), *requests]
         for _ in range(m.times()):
             if m.rng.random() < 0.25:
@@ -76,7 +75,7 @@ class ControlDoor(Door):
                 requests.append(self._calls(m))
             elif requests:
                 at = m.rng.randrange(len(requests))
-                op = m.rng.choice(ops).removeprefix("op_")
+                op = m.rng.choice(list(OPERATIONS))
                 requests[at] = self._changed(m, requests[at], op)
         return b"".join(requests)
 

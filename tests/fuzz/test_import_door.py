@@ -16,7 +16,8 @@ from test_link_door import lower_maxima
 
 from scuttled.cli.commands.import_ import _batches
 from scuttled.cli.import_contents import Contents
-from scuttled.control.operations import Answer, Requests
+from scuttled.control.operations import Requests
+from scuttled.control.results import Answer
 from scuttled.errors import DataError
 from scuttled.models.map import Map
 

@@ -16,7 +16,7 @@ from scenes import a_door, save
 from sockets import Member, on_sockets, socket_pair, until
 
 from scuttled.client import protocol
-from scuttled.control import server as control_room
+from scuttled.control import answer_frames
 from scuttled.control.backpressure import Backpressure
 from scuttled.control.operations import Requests
 from scuttled.control.server import ANSWERS_BYTES_MAX, CALLERS_MAX, STREAMS_MAX, Control
@@ -423,7 +423,7 @@ def _limit(room: Room, per_s: float) -> None:
 def paced_room() -> Room:
     """Where writers of maps are held back."""
     room = Room()
-    room.control.pacing = Backpressure(room.member.node, ["map"])
+    room.control.backpressure = Backpressure(room.member.node, ["map"])
     _limit(room, 1)
     return room
 
@@ -439,7 +439,7 @@ async def test_who_is_held_back_gets_its_answers_late_and_in_order(paced_room: R
         gets = ({"id": 100 + i, "op": "get", "key": "key"} for i in range(3))
         await caller.say(_exhaust(1), *(_set(i, value=b"%d" % i) for i in range(2, 41)), *gets)
         assert (await caller.heard() or {})["id"] == 1
-        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        await until(lambda: paced_room.control.backpressure.facts(read_clocks())[0]["held"])
         assert paced_room.member.value("key") is None
         _limit(paced_room, math.inf)
         answers = [await caller.heard() for _ in range(42)]
@@ -458,7 +458,7 @@ async def test_what_a_held_back_caller_sends_after_it_stays_in_the_socket(paced_
             sent.set()
 
         nursery.start_soon(send)
-        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        await until(lambda: paced_room.control.backpressure.facts(read_clocks())[0]["held"])
         (serving,) = paced_room.control._open
         await until(lambda: bytes_unread(serving.stream) > 0)
         await trio.testing.wait_all_tasks_blocked()
@@ -485,10 +485,10 @@ async def test_a_write_whose_caller_has_gone_is_not_made(paced_room: Room) -> No
     async with paced_room.caller() as caller:
         await caller.say(_exhaust(1), _set(2, "late"), _set(3, "later"))
         await caller.heard()
-        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        await until(lambda: paced_room.control.backpressure.facts(read_clocks())[0]["held"])
     assert not paced_room.control._open  # it was noticed while held back
     assert paced_room.member.value("late") is None
-    assert paced_room.control.pacing.facts(read_clocks())[0]["held"] == 0
+    assert paced_room.control.backpressure.facts(read_clocks())[0]["held"] == 0
 
 
 @on_sockets
@@ -497,7 +497,7 @@ async def test_others_are_not_held_back_by_who_is(paced_room: Room) -> None:
         paced_room.member.put("key", b"value")
         await held.say(_exhaust(1), _set(2))
         await held.heard()
-        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        await until(lambda: paced_room.control.backpressure.facts(read_clocks())[0]["held"])
         await reader.say({"id": 1, "op": "get", "key": "key"})
         assert (await reader.heard() or {})["ok"]["value"] == b"value"
 
@@ -507,7 +507,7 @@ async def test_at_the_end_who_is_held_back_is_let_through(paced_room: Room) -> N
     async with paced_room.caller() as caller:
         await caller.say(_exhaust(1), *(_set(i, f"k{i}") for i in range(2, 6)))
         await caller.heard()
-        await until(lambda: paced_room.control.pacing.facts(read_clocks())[0]["held"])
+        await until(lambda: paced_room.control.backpressure.facts(read_clocks())[0]["held"])
         async with trio.open_nursery() as nursery:
             nursery.start_soon(paced_room.control.finish)
             assert [message["id"] for message in await caller.rest()] == [2, 3, 4, 5]
@@ -537,7 +537,7 @@ def test_a_clock_that_does_not_fit_beside_its_rows_comes_behind_the_last_one(
     monkeypatch.setattr(protocol, "FRAME_BYTES_MAX", 150)
     rows = [["set", "x" * 40], ["set", "y" * 40], ["set", "z" * 40]]
     clock = {"one": {"s" * 60: 1}, "two": {"t" * 60: 2}}
-    parts = list(protocol.ControlFrames().feed(control_room._row_frames(7, rows, clock)))
+    parts = list(protocol.ControlFrames().feed(answer_frames.row_frames(7, rows, clock)))
     assert [row for part in parts for row in part["rows"]] == rows
     told = [at for at, part in enumerate(parts) if "clock" in part]
     last = max(at for at, part in enumerate(parts) if part["rows"])

@@ -13,6 +13,7 @@ from scenes import (
     at,
     default,
     examples,
+    node_id,
     put,
     record,
     save,
@@ -25,7 +26,8 @@ from scenes import (
 from scuttled.errors import Refused, RemoteProtocolError
 from scuttled.models.registry import MODELS
 from scuttled.node.node import MODELS_MAX, Node
-from scuttled.protocol import codec, heartbeat, in_flight, link, session
+from scuttled.protocol import acks, codec, heartbeat, in_flight, link, session
+from scuttled.protocol.framing import Frames
 from scuttled.protocol.handshake import Refusal, check_hello
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import (
@@ -62,7 +64,7 @@ def tell(line: Line, end: int, *messages: Message, now: Instant = NOW) -> None:
 def said(line: Line, end: int, now: Instant = NOW) -> list[Message]:
     """What this end has to say by now, which is then lost."""
     line.draw(end, now)
-    frames = codec.Frames()
+    frames = Frames()
     frames.trust()
     data, line.under_way[end] = line.under_way[end], b""
     return list(frames.feed(data))
@@ -228,6 +230,35 @@ def test_what_comes_after_the_end_is_not_taken() -> None:
     other = linked()
     tell(other, 1, Bye(99, "of a later version"))
     assert other.links[1].ended == (Code.PROTOCOL, "of a later version", True)
+
+
+# --- two live nodes of one id --------------------------------------------------------------------
+
+
+def test_a_twin_is_detected_in_whatever_words_it_is_told() -> None:
+    line = linked()
+    tell(line, 0, ErrorMessage(Code.TWIN, "pick another id"))
+    assert line.nodes[0].twin_words == "pick another id"
+
+
+def test_who_is_told_of_a_twin_before_the_other_end_says_hello_yields_as_well() -> None:
+    line = Line(a_node(1), a_node(1, incarnation=b"another!"))
+    tell(line, 0, ErrorMessage(Code.TWIN, "pick another id"))
+    assert line.nodes[0].twin_words == "pick another id"
+
+
+def test_a_twin_of_an_id_that_was_given_up_since_is_none() -> None:
+    line = Line(a_node(1), a_node(2))
+    line.nodes[0].live_elsewhere(node_id(3), WALL)
+    words = f"two live nodes have the id {node_id(3).hex()}"
+    tell(line, 0, ErrorMessage(Code.TWIN, words))
+    assert line.nodes[0].twin_words == ""
+
+
+def test_who_never_said_its_id_on_a_connection_has_no_twin_there() -> None:
+    line = Line(a_node(1), a_node(2))
+    tell(line, 1, ErrorMessage(Code.TWIN, f"two live nodes have the id {node_id(2).hex()}"))
+    assert line.nodes[1].twin_words == ""
 
 
 # --- models --------------------------------------------------------------------------------------
@@ -428,8 +459,8 @@ def test_acknowledgements_are_collected_for_a_while() -> None:
         line.draw(0, at(1.0))
         line.deliver(0, at(1.0))
     assert said(line, 1, at(1.0)) == []
-    assert line.links[1].next_timer(at(1.0)) == 1.0 + link.HAVE_DELAY_S
-    (have,) = said(line, 1, at(1.0 + link.HAVE_DELAY_S))
+    assert line.links[1].next_timer(at(1.0)) == 1.0 + acks.HAVE_DELAY_S
+    (have,) = said(line, 1, at(1.0 + acks.HAVE_DELAY_S))
     assert isinstance(have, Have)
     tell(line, 0, have)
     assert line.links[0].lag == 0
@@ -439,7 +470,7 @@ def test_acknowledgements_do_not_wait_when_much_has_come() -> None:
     one, two = a_node(1), a_node(2)
     line = linked(one, two)
     line.pass_time(0.0, 1.0)
-    write(one, "k", "x" * (link.HAVE_BYTES + 1))
+    write(one, "k", "x" * (acks.HAVE_BYTES + 1))
     line.draw(0, at(1.0))
     line.deliver(0, at(1.0))
     assert [type(message) for message in said(line, 1, at(1.0))] == [Have]
@@ -530,7 +561,7 @@ def test_clocks_that_differ_without_reason_start_the_models_afresh() -> None:
     line.pass_time(0.0, 1.0)
     default(one).write(record("lost")[8:], WALL)
     session = line.links[0].sessions["default"]
-    session.cursor, session._told = default(one).log.end, default(one).clock.revision
+    session.cursor, session._committed = default(one).log.end, default(one).clock.revision
     line.pass_time(1.0, 3.0)
     assert values(default(two)) == {}
     line.pass_time(3.0, 20.0)

@@ -10,7 +10,7 @@ from scuttled.client.patterns import (
     split_at_equals,
     unescaped,
 )
-from scuttled.control.watch import matcher
+from scuttled.control.key_match import matcher
 
 odd = st.text("ab*?\\/=-", max_size=8)
 

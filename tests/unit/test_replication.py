@@ -4,6 +4,7 @@ import io
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,12 @@ from trio.testing import memory_stream_pair
 from scuttled import Log, Map, Replicated, Scuttlebutt, Set, load, new_author, replicate, save
 from scuttled.errors import Refused, RemoteProtocolError, UsageError
 from scuttled.library.model_file import dump
+from scuttled.protocol.codec import encode
+from scuttled.protocol.framing import Frames
+from scuttled.protocol.handshake import DONE
+from scuttled.protocol.messages import PROTOCOL, Bye, ClockMessage, Code, Hello
+from scuttled.replica.update import NodeId
+from scuttled.runtime.clocks import read_clocks
 
 
 def family(*names: str) -> list[Map]:
@@ -291,3 +298,73 @@ async def test_a_write_through_trio_from_a_thread_of_its_own_arrives() -> None:
         await streams.synced.wait()
         await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(a.set, "k", 1))
         await until(b, lambda: b.get("k") == 1)
+
+
+# --- how the end is told -------------------------------------------------------------------------
+
+OLD_WORDS = "both ends have all there is"  # what peers before Code.DONE say
+
+
+async def speak(stream: trio.abc.Stream, features: tuple[str, ...], last: Bye | None) -> Bye:
+    """The other end, which has nothing: says what it has and then `last`; what it is told last."""
+    frames = Frames()
+    frames.trust()
+    hello = Hello(*PROTOCOL, "default", NodeId(b"p" * 8), b"p" * 8, "p", "", "1", 0, features)
+    wall_ms = read_clocks().wall_ms
+    while data := await stream.receive_some(1 << 16):
+        for message in frames.feed(data):
+            match message:
+                case Hello():
+                    await stream.send_all(encode(replace(hello, wall_ms=wall_ms)))
+                case ClockMessage(model, data_type):
+                    await stream.send_all(encode(ClockMessage(model, data_type, {}, {}, 1)))
+                    if last is not None:
+                        await stream.send_all(encode(last))
+                        return last
+                case Bye():
+                    return message
+    raise AssertionError("closed without a word")
+
+
+@pytest.mark.parametrize(
+    ("features", "last", "synced"),
+    [
+        ((DONE,), Bye(Code.DONE, "that was that"), True),
+        ((DONE,), Bye(Code.LEAVING, OLD_WORDS), False),
+        ((), Bye(Code.LEAVING, OLD_WORDS), True),
+        ((), Bye(Code.LEAVING, "stops"), False),
+    ],
+    ids=["by its code", "never by words of who has a code", "by an older peer's words", "leaving"],
+)
+async def test_the_end_is_told_by_a_code(
+    features: tuple[str, ...], last: Bye, synced: bool
+) -> None:
+    model = Map()
+    model.set("k", 1)  # never acknowledged, so only the other end can say that it is there
+    here, there = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speak, there, features, last)
+        result = await replicate(model, here)
+    assert result.synced is synced
+    assert result.reason == last.words
+
+
+@pytest.mark.parametrize(
+    ("features", "told"),
+    [((DONE,), Bye(Code.DONE, OLD_WORDS)), ((), Bye(Code.LEAVING, OLD_WORDS))],
+    ids=["who knows the code", "an older peer"],
+)
+async def test_who_has_all_says_so_as_the_other_end_understands_it(
+    features: tuple[str, ...], told: Bye
+) -> None:
+    here, there = memory_stream_pair()
+    heard: list[Bye] = []
+
+    async def listen() -> None:
+        heard.append(await speak(there, features, None))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listen)
+        result = await replicate(Map(), here, tail=False)
+    assert result.synced
+    assert heard == [told]

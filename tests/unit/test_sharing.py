@@ -15,6 +15,7 @@ from scuttled.protocol.flow_control import (
     FlowControl,
     TypeFlow,
 )
+from scuttled.protocol.framing import Frames
 from scuttled.protocol.messages import FlowReport, Ping, Pong, Strait
 from scuttled.protocol.rate_law import Rates
 
@@ -222,7 +223,7 @@ def pings(line: Line, start_s: int, seconds: int) -> int:
         for end in (0, 1):
             line.links[end].tick(now)
             line.draw(end, now)
-            frames = codec.Frames()
+            frames = Frames()
             frames.trust()
             count += sum(isinstance(m, Ping) for m in frames.feed(line.under_way[end]))
             line.deliver(end, now)
@@ -245,7 +246,7 @@ def test_a_peer_that_knows_nothing_of_rates_is_told_nothing() -> None:
     line.links[0].pulse.sharing = None  # as after a HELLO without the feature
     line.links[0].receive(codec.encode(Ping(1, WALL, b"")), NOW)
     line.draw(0)
-    frames = codec.Frames()
+    frames = Frames()
     frames.trust()
     said = [m for m in frames.feed(line.under_way[0]) if isinstance(m, Ping | Pong)]
     assert [message.flows for message in said] == [{}]

@@ -32,20 +32,6 @@ def test_what_is_not_a_duration_is_refused_and_shown(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"),
-    [("512", 512), ("64KiB", 65536), ("1MB", 1_000_000), ("1.5 GiB", 1_610_612_736), ("3b", 3)],
-)
-def test_a_size_counts_thousands_or_1024s_as_its_unit_says(text: str, size: int) -> None:
-    assert units.parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "KiB", "-1", "5 apples", "1k", "1 KiB KiB"])
-def test_what_is_not_a_size_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is not a size"):
-        units.parse_size(text)
-
-
-@pytest.mark.parametrize(
     ("seconds", "text"),
     [
         (0.0, "0ms"),

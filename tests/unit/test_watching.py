@@ -19,8 +19,9 @@ from scenes import (
 from scuttled.client.rows import ChangeRow, KeyRow
 from scuttled.control import scan as listing_room
 from scuttled.control import watch as watching
+from scuttled.control.key_match import any_matcher, matcher
 from scuttled.control.scan import Scan
-from scuttled.control.watch import Watch, any_matcher, matcher
+from scuttled.control.watch import Watch
 from scuttled.errors import UsageError
 from scuttled.models.map import Map
 from scuttled.node.node import Node

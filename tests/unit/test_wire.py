@@ -11,6 +11,7 @@ from scenes import examples, record, source
 from scuttled.errors import RemoteProtocolError
 from scuttled.printable import one_line
 from scuttled.protocol import codec
+from scuttled.protocol.framing import Frames
 from scuttled.protocol.messages import (
     Ask,
     Bye,
@@ -93,10 +94,10 @@ def frame(fields: Any) -> bytes:
 @given(data=st.data())
 def test_a_message_is_read_as_it_was_sent(kind: str, data: st.DataObject) -> None:
     message = data.draw(MESSAGES[kind])
-    frames = codec.Frames()
+    frames = Frames()
     frames.trust()
     assert list(frames.feed(codec.encode(message))) == [message]
-    assert frames.halfway == 0
+    assert frames.bounds()["bytes of half a frame"][0] == 0
 
 
 @given(st.lists(messages, max_size=5), st.data())
@@ -105,7 +106,7 @@ def test_messages_arrive_in_order_however_the_bytes_are_cut(
 ) -> None:
     stream = b"".join(map(codec.encode, sent))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    frames, received = codec.Frames(), []
+    frames, received = Frames(), []
     frames.trust()
     for start, end in pairwise([0, *cuts, len(stream)]):
         received += frames.feed(stream[start:end])
@@ -303,14 +304,14 @@ def test_a_later_hello_may_say_more_at_its_end() -> None:
 def test_before_hello_only_small_frames_are_taken() -> None:
     stream = (codec.HELLO_BYTES_MAX + 1).to_bytes(4, "big")
     with pytest.raises(RemoteProtocolError, match="frame of 4097 bytes, at most 4096"):
-        list(codec.Frames().feed(stream))
-    trusting = codec.Frames()
+        list(Frames().feed(stream))
+    trusting = Frames()
     trusting.trust()
     assert list(trusting.feed(stream)) == []
 
 
 def test_a_frame_over_the_maximum_is_refused_before_its_body_comes() -> None:
-    frames = codec.Frames()
+    frames = Frames()
     frames.trust()
     stream = frames.feed(codec.encode(Pong(1, 2)) + (codec.FRAME_BYTES_MAX + 1).to_bytes(4, "big"))
     assert next(stream) == Pong(1, 2)
@@ -328,11 +329,11 @@ def test_a_frame_over_the_maximum_is_refused_before_its_body_comes() -> None:
 )
 def test_who_speaks_another_protocol_is_told_so(data: bytes, words: str) -> None:
     with pytest.raises(RemoteProtocolError, match=words):
-        list(codec.Frames().feed(data))
+        list(Frames().feed(data))
 
 
 def test_trust_counts_from_the_next_frame_on_even_within_one_chunk() -> None:
-    frames = codec.Frames()
+    frames = Frames()
     large = Delta("m", 1, [(S, [record("k", value=b"x" * 9000)])], 1, None)
     stream = frames.feed(codec.encode(Pong(1, 2)) + codec.encode(large))
     assert next(stream) == Pong(1, 2)
