@@ -73,13 +73,7 @@ class Dialler:
         """Dial that no more, and end what came of it; None if nobody asked for it."""
         target = self.targets.remove(text)
         if target is not None:
-            target.parted = True
-            for peer in target.peers.values():
-                peer.connecting.cancel()
-                if peer.link is not None:
-                    peer.link.close(Code.LEAVING, words)
-                    peer.link.rearm()
-            target.hastened.ring()
+            target.part(words)
         return target
 
     def leave(self) -> None:
@@ -103,8 +97,7 @@ class Dialler:
             nursery.cancel_scope.deadline = trio.current_time() + PARTED_S
 
     def _begin_round(self, target: Target, nursery: trio.Nursery) -> None:
-        target.failed = target.moved = False
-        target.due_s = trio.current_time() + LOOK_AGAIN_S
+        target.begin_round(trio.current_time() + LOOK_AGAIN_S)
         for peer in target.peers.values():
             if self.targets.is_linked(peer):
                 peer.is_up()
@@ -127,9 +120,7 @@ class Dialler:
 
     def _note_failed(self, target: Target) -> None:
         """Something failed: the next round comes soon, but ever later. Full jitter."""
-        if not target.failed:
-            target.failed = True
-            target.failures += 1
+        if target.note_failure():
             most_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(target.failures, 16))
             self._hasten(target, most_s)
 
@@ -139,9 +130,7 @@ class Dialler:
         self._hasten(target, RETRY_FIRST_S)
 
     def _hasten(self, target: Target, most_s: float) -> None:
-        due_s = trio.current_time() + self.environment.rng.uniform(0, most_s)
-        target.due_s = min(target.due_s, due_s)
-        target.hastened.ring()
+        target.hasten(trio.current_time() + self.environment.rng.uniform(0, most_s))
 
     # --- attempts ---
 
@@ -151,18 +140,17 @@ class Dialler:
         try:
             link = await self._dial(peer)
         finally:
-            peer.busy, peer.link = False, None
+            peer.release()
         if link is not None:
             self._note_end(peer, link)
         if link is not None and link.up:
             self._note_lost(target)
         else:
             self._note_failed(target)
-        self._tell()
+        self.node.made_progress()  # `join` may wait for how it goes
 
     async def _dial(self, peer: Peer) -> Link | None:
-        if not peer.failed and peer.state == "never":  # else that it is down is worth more
-            peer.state = "connecting"
+        peer.begin()
         stream: trio.abc.Stream | None = None
         try:
             with trio.fail_after(DIAL_S), trio.CancelScope() as peer.connecting:
@@ -171,14 +159,18 @@ class Dialler:
             self._note_failure(peer, error)
         if stream is None:
             return None
-        peer.link = link = Link(self.node, dialled=peer.label, now=self.environment.now())
+        link = Link(self.node, dialled=peer.label, now=self.environment.now())
+        peer.link = link
         await self._run_link(link, stream)
         return link if link.ended is not None else None  # else the node leaves: it never began
 
     def _note_failure(self, peer: Peer, error: Exception) -> None:
-        state, hint, reason = "down", "", words_of(error)
+        state = "down"
+        reason = words_of(error)
+        hint = ""
         if isinstance(error, ConfigError):
-            state, hint = "refused", error.hint
+            state = "refused"
+            hint = error.hint
         elif isinstance(error, trio.TooSlowError):
             reason = f"no answer within {DIAL_S:.0f} s"
             hint = "is it on, and does a firewall let that port through?"
@@ -192,7 +184,7 @@ class Dialler:
         peer.fails(state, reason, hint)
 
     def _is_here(self, peer: Peer) -> bool:
-        """Whether it can be nobody but this node, though it does not listen at that address.
+        """True if it can be nobody but this node, though it does not listen at that address.
 
         A machine's own name may lead to 127.0.1.1, or to an address of a family at which its
         daemon does not listen. Several daemons with one port on one machine are told apart by
@@ -200,7 +192,8 @@ class Dialler:
         """
         if not self.listen or peer.node_id is not None:
             return False
-        mine, theirs = parse_address(self.listen), parse_address(peer.address)
+        mine = parse_address(self.listen)
+        theirs = parse_address(peer.address)
         if mine.port != theirs.port or is_loopback(mine.host):
             return False
         return is_loopback(theirs.host) or self.environment.has_address(theirs.host)
@@ -211,22 +204,18 @@ class Dialler:
             peer.met(link.peer)
         if link.up:
             peer.seen_ms = link.heard_at.wall_ms
-        code, words = link.ended.code, link.ended.words
+        code = link.ended.code
+        words = link.ended.words
         if code == Code.SELF:
             if peer.state != "self":
                 logger.debug("peer %s: that address is this very node", peer.label)
-            peer.fails("self", "")
-            peer.node_id = None
+            peer.is_self()
         elif code in REFUSALS:
             peer.fails("refused", words, REFUSAL_HINTS.get(code, ""))
         elif self.targets.is_linked(peer):  # by another dial, or its own
             peer.is_up()
         else:
             peer.fails("down", words)
-
-    def _tell(self) -> None:
-        """Somebody may wait for how it goes: `join`."""
-        self.node.made_progress()
 
     # --- what becomes of links, whoever dialled them ---
 
@@ -242,13 +231,12 @@ class Dialler:
     def went_down(self, link: Link) -> None:
         """A peer that is configured may have dialled us."""
         for target, peer in self.targets.leading_to(link):
-            peer.seen_ms = link.heard_at.wall_ms
-            if peer.state == "never":
-                peer.state = "down"
+            peer.lost(link.heard_at.wall_ms)
             if peer.link is not link:
                 self._note_lost(target)
 
 
 def _number(error: BaseException) -> int | None:
+    """The kernel's number of what went wrong, if it was the kernel that said so."""
     cause = cause_of(error)
     return cause.errno if isinstance(cause, OSError) else None

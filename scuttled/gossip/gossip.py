@@ -33,7 +33,7 @@ LINKS_MAX = 512  # connections taken; more are closed at once
 
 @dataclass(slots=True)
 class Traffic:
-    """What went over links that are gone."""
+    """Counts of what went over links that are gone."""
 
     updates_in: int = 0
     updates_out: int = 0
@@ -167,12 +167,13 @@ class Gossip:
         yield from self._open
 
     def address_of(self, link: Link) -> str:
-        """Where the node at the other end can be dialled, as far as it says; who listens wherever
-        it can is known by the host that its connection comes from.
+        """Address at which the node at the other end can be dialled, as far as it says; who listens
+        wherever it can is known by the host that its connection comes from.
         """
         assert link.peer is not None
         said = link.peer.address
-        host, came_from = said.rpartition(":")[0], self._open.get(link, "").rpartition(":")[0]
+        host = said.rpartition(":")[0]
+        came_from = self._open.get(link, "").rpartition(":")[0]
         if host in WHEREVER and came_from:
             return f"{came_from}{said.removeprefix(host)}"
         return said

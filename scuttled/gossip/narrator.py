@@ -1,4 +1,4 @@
-"""What is logged of links: a line when one comes or goes, and what is odd about a peer.
+"""Log lines about links: one when a link comes or goes, and what is odd about a peer.
 
 A peer that does not fit tries for ever, and so does this node: of either a line is worth writing
 only when it says something new. Who was refused lately is remembered for `status`, too.
@@ -113,7 +113,7 @@ class Narrator:
         logger.warning("model %s stopped with %s: %s%s", name, link.peer.name, words, more)
 
     def notices(self, notices: Notices) -> None:
-        """What the node has noted since the last time."""
+        """Log what the node has noted since the last time."""
         for words in notices.warnings:
             logger.warning("%s", words)
         for words in notices.news:

@@ -13,7 +13,7 @@ import trio
 from scuttled.config.config import parse_address
 from scuttled.node.node import Node
 from scuttled.protocol.link import Link
-from scuttled.protocol.messages import Hello
+from scuttled.protocol.messages import Code, Hello
 from scuttled.replica.update import NodeId
 from scuttled.runtime.wakeup import Wakeup
 
@@ -40,24 +40,54 @@ class Peer:
     connecting: trio.CancelScope = field(default_factory=trio.CancelScope)
     link: Link | None = None  # that came of the dial
 
+    def begin(self) -> None:
+        """It is about to be dialled."""
+        if self.state == "never" and not self.failed:  # else that it is down is worth more
+            self.state = "connecting"
+
     def met(self, who: Hello) -> None:
         """That daemon is there."""
-        self.node_id, self.incarnation = who.node_id, who.incarnation
-        self.name, self.version = who.name, who.version
+        self.node_id = who.node_id
+        self.incarnation = who.incarnation
+        self.name = who.name
+        self.version = who.version
 
     def is_up(self) -> None:
         self.state = "up"
-        self.reason = self.hint = ""
+        self.clear_reason()
+
+    def clear_reason(self) -> None:
+        self.reason = ""
+        self.hint = ""
+
+    def is_self(self) -> None:
+        """That address is this very node."""
+        self.fails("self", "")
+        self.node_id = None
 
     def fails(self, state: str, reason: str, hint: str = "") -> None:
         if state == "down" and self.seen_ms is None:
             state = "never"
-        self.state, self.reason, self.hint, self.failed = state, reason, hint, True
+        self.state = state
+        self.reason = reason
+        self.hint = hint
+        self.failed = True
+
+    def lost(self, seen_ms: int) -> None:
+        """A link to it is over that was up until then, whoever dialled."""
+        self.seen_ms = seen_ms
+        if self.state == "never":
+            self.state = "down"
+
+    def release(self) -> None:
+        """The dial, and what came of it, is over."""
+        self.busy = False
+        self.link = None
 
 
 @dataclass(slots=True, eq=False)
 class Target:
-    """What was configured, and the peers that it leads to now."""
+    """A target of the dialer, and the peers that it leads to now."""
 
     text: str
     origin: str = ""  # "": the configuration; saved, joined
@@ -74,6 +104,40 @@ class Target:
 
     def __post_init__(self) -> None:
         self.nowhere = Peer(self.text, self.text, state="connecting")
+
+    def begin_round(self, due_s: float) -> None:
+        """The next one is due then, unless something fails or is lost meanwhile."""
+        self.failed = False
+        self.moved = False
+        self.due_s = due_s
+
+    def note_failure(self) -> bool:
+        """True if it is the first of this round."""
+        is_first = not self.failed
+        self.failed = True
+        self.failures += is_first
+        return is_first
+
+    def hasten(self, due_s: float) -> None:
+        """Have the next round at that time, if it is due later."""
+        self.due_s = min(self.due_s, due_s)
+        self.hastened.ring()
+
+    def part(self, words: str) -> None:
+        """End its rounds, and whatever came of them."""
+        self.parted = True
+        for peer in self.peers.values():
+            peer.connecting.cancel()
+            if peer.link is not None:
+                peer.link.close(Code.LEAVING, words)
+                peer.link.rearm()
+        self.hastened.ring()
+
+    def label_peers(self) -> None:
+        """As people call them: the only one of a target by what was configured."""
+        for peer in self.peers.values():
+            alone = len(self.peers) == 1 or peer.address == self.text
+            peer.label = self.text if alone else f"{peer.address} ({self.text})"
 
 
 class Targets:
@@ -110,22 +174,20 @@ class Targets:
             if address not in found and not (peer.busy or self.is_linked(peer)):
                 target.nowhere.seen_ms = peer.seen_ms or target.nowhere.seen_ms
                 del target.peers[address]
-        room = PEERS_MAX - sum(len(other.peers) for other in self)
+        room = max(0, PEERS_MAX - sum(len(other.peers) for other in self))
         strange = [address for address in found if address not in target.peers]
-        target.left_out = max(0, len(strange) - max(room, 0))
-        for address in strange[: max(room, 0)]:
+        target.left_out = max(0, len(strange) - room)
+        for address in strange[:room]:
             target.peers[address] = Peer(address)
             target.moved = True
-        for peer in target.peers.values():
-            alone = len(target.peers) == 1 or peer.address == target.text
-            peer.label = target.text if alone else f"{peer.address} ({target.text})"
+        target.label_peers()
         if target.peers:
-            target.nowhere.reason = target.nowhere.hint = ""
+            target.nowhere.clear_reason()
 
     # --- what is shown ---
 
     def peers(self) -> Iterator[Peer]:
-        """What there is to be shown, of all targets."""
+        """Peers of all targets, as they are shown."""
         for target in self:
             yield from self.shown(target)
 
@@ -138,19 +200,17 @@ class Targets:
         peers = list(target.peers.values())
         if not peers:
             return [target.nowhere]
-        spare = {
-            family
-            for family in {_family(peer) for peer in peers}
-            if any(_family(peer) != family for peer in peers)
-            and all(self._is_fine(peer) for peer in peers if _family(peer) != family)
-        }
+        spare = set()  # families of addresses that nobody needs
+        for family in {_family(peer) for peer in peers}:
+            of_others = [peer for peer in peers if _family(peer) != family]
+            if of_others and all(p.state == "self" or self.is_linked(p) for p in of_others):
+                spare.add(family)
         return [peer for peer in peers if _family(peer) not in spare or _was_reached(peer)]
 
-    def _is_fine(self, peer: Peer) -> bool:
-        return peer.state == "self" or self.is_linked(peer)
-
     def is_linked(self, peer: Peer) -> bool:
-        """With the very daemon that was met at that address: another one may have its id."""
+        """True while this node is linked with the very daemon that was met at that address:
+        another one may have its id.
+        """
         link = self._node.links.get(peer.node_id) if peer.node_id is not None else None
         met = link.peer if link is not None else None
         return met is not None and met.incarnation == peer.incarnation
@@ -158,7 +218,7 @@ class Targets:
     # --- whose a link is ---
 
     def peer_of(self, link: Link) -> Peer | None:
-        """Whose dial that link came of."""
+        """The peer whose dial that link came of."""
         for target in self:
             for peer in target.peers.values():
                 if peer.link is link:
@@ -184,5 +244,5 @@ def _family(peer: Peer) -> str:
 
 
 def _was_reached(peer: Peer) -> bool:
-    """By a daemon that answered, be it with a refusal, or by this very node."""
+    """True once a daemon answered there, be it with a refusal, or it was this very node."""
     return peer.seen_ms is not None or peer.node_id is not None or peer.state in ("self", "refused")
