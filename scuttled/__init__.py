@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from scuttled.errors import RemoteProtocolError as RemoteProtocolError
     from scuttled.errors import ScuttledError as ScuttledError
     from scuttled.errors import UsageError as UsageError
-    from scuttled.library.models import UncheckedFile as UncheckedFile
-    from scuttled.library.models import load as load
-    from scuttled.library.models import new_author as new_author
-    from scuttled.library.models import save as save
-    from scuttled.library.models import signing_author as signing_author
+    from scuttled.library.authors import signing_author as signing_author
+    from scuttled.library.model_file import UncheckedFile as UncheckedFile
+    from scuttled.library.model_file import load as load
+    from scuttled.library.model_file import save as save
     from scuttled.library.persistence import StateDirectory as StateDirectory
     from scuttled.library.replicate import Header as Header
     from scuttled.library.replicate import Replicated as Replicated
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from scuttled.models.sequence import Sequence as Sequence
     from scuttled.models.set import Set as Set
     from scuttled.models.value import Value as Value
+    from scuttled.replica.default_author import new_author as new_author
     from scuttled.replica.hlc import Author as Author
     from scuttled.replica.observers import GONE as GONE
     from scuttled.replica.observers import UpdateEvent as UpdateEvent
@@ -64,19 +64,19 @@ _ROOMS = {
     "Signer": "replica.signatures",
     "Slots": "replica.slots",
     "StateDirectory": "library.persistence",
-    "UncheckedFile": "library.models",
+    "UncheckedFile": "library.model_file",
     "Update": "replica.update",
     "UpdateEvent": "replica.observers",
     "UsageError": "errors",
     "Value": "models.value",
     "Verifier": "replica.signatures",
-    "load": "library.models",
-    "new_author": "library.models",
+    "load": "library.model_file",
+    "new_author": "replica.default_author",
     "operation": "models.operations",
     "reading": "models.operations",
     "replicate": "library.replicate",
-    "save": "library.models",
-    "signing_author": "library.models",
+    "save": "library.model_file",
+    "signing_author": "library.authors",
 }
 
 _FORMER = {"Seal": "Signer", "Doubt": "Verifier"}  # names of 0.1 that programs may still say
@@ -94,5 +94,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'scuttled' has no attribute {name!r}")
     from importlib import import_module
 
-    import_module("scuttled.library.models")  # gives models outside of a daemon an author
     return getattr(import_module(f"scuttled.{_ROOMS[name]}"), name)

@@ -9,6 +9,7 @@ how many were not begun. How long each took is kept in pytest's cache; on a firs
 import inspect
 import os
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 import trio
 import trio.testing
 from hypothesis import settings
+from support.fleet import Fleet
 
 from scuttled.units import parse_duration
 
@@ -28,6 +30,13 @@ SLOW = os.environ.get("SCUTTLED_SLOW") == "1"
 settings.register_profile("ci", deadline=None, print_blob=True)
 settings.register_profile("slow", settings.get_profile("ci"), max_examples=1000)
 settings.load_profile("slow" if SLOW else "ci")
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """No daemon yet, and none left behind: `fleet.daemon("a", peers=["b"])`."""
+    with Fleet(tmp_path) as fleet:
+        yield fleet
 
 
 @pytest.hookimpl(tryfirst=True)

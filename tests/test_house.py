@@ -1,20 +1,21 @@
-"""The rules of the house that no other test would notice being broken (DESIGN: floors, homes).
+"""The rules of the house that no other test would notice being broken: floors, homes, faces.
 
-Each failure says where and what to do. docs/architecture.md draws the house.
+Each failure says where, and what is wrong. docs/architecture.md draws the house;
+support/house.py reads it.
 """
 
-import ast
 import inspect
 import re
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
+from support import house
+from support.house import House, is_of
 
 from scuttled.cli.cli import COMMANDS, cli
 from scuttled.models.registry import MODELS
@@ -24,7 +25,9 @@ PACKAGE = ROOT / "scuttled"
 
 # From the cellar up. A room imports only from the floors below its own; on one floor nobody imports
 # anybody. A room is a package or a file beside them, and its files may import each other.
-HOUSE = """
+HOUSE = House(
+    PACKAGE,
+    """
     errors printable version
     replica client units
     models protocol config demo
@@ -34,7 +37,8 @@ HOUSE = """
     simulation scuttled
     cli
     __main__
-"""
+    """,
+)
 
 # Where a package is imported: in these files, or in all of a room.
 HOMES = {
@@ -65,16 +69,31 @@ SHELL = {
 }
 
 # Beside the shell time and chance are arguments.
-IMPURE_MODULES = {"time", "random", "secrets", "uuid", "asyncio", "threading", "sched"}
-IMPURE_NAMES = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "os.urandom"}
 IMPURE_FOR_A_REASON = {
-    ("library.models", "time"),  # models in a program of one's own want an identity and the time
-    ("library.models", "secrets"),
-    ("library.persistence", "secrets"),  # likewise
+    ("replica.default_author", "time"),  # a program of one's own wants an identity and the time
+    ("replica.default_author", "secrets"),
+    ("library.authors", "secrets"),
+    ("library.model_file", "secrets"),  # names a file that takes the place of another
+    ("library.persistence", "secrets"),  # draws a life
     ("client.client", "time"),  # it blocks in a command's process, never in the daemon
 }
 
-ENTRIES_MAX = 18  # packages and docs; beside them stand a few files
+# Tests in tests/unit/<room> that are about more than one file of it.
+TOPICS = {
+    "cli": ["cluster_commands", "data_commands", "empty_input", "terminal"],
+    "control": ["field_types"],
+    "demo": ["demo"],
+    "library": ["saved_file"],
+    "models": ["mapping", "types"],
+    "node": ["taking_back"],
+    "paper": ["paper"],
+    "replica": ["seed"],
+    "runtime": ["systemd_units"],
+    "storage": ["faults", "flipped_bits", "power_cuts"],
+    "": ["async_tests"],
+}
+
+FOLDERS_MAX = 18  # rooms and docs; beside them stand a few files
 SUMMARY_CHARS_MAX = 64  # of a command, beside the longest name, on 80 columns
 
 TOP_LEVEL = {
@@ -90,56 +109,6 @@ INDEX_ADDRESSES = re.compile(
     re.IGNORECASE,
 )
 
-FLOORS = [line.split() for line in HOUSE.strip().splitlines()]
-FLOOR = {room: number for number, rooms in enumerate(FLOORS, 1) for room in rooms}
-
-
-# --- reading the house ---------------------------------------------------------------------------
-
-
-def _module(path: Path) -> str:
-    """`scuttled/protocol/codec.py` -> `core.wire`; the package itself is `scuttled`."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "scuttled"
-
-
-SOURCES = {_module(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def _room(module: str) -> str:
-    """`protocol.codec` -> `protocol`."""
-    return module.split(".")[0]
-
-
-def _is_of(module: str, places: set[str]) -> bool:
-    """Whether a module is one of these files, or in one of these rooms."""
-    return module in places or _room(module) in places
-
-
-def _tree(module: str) -> ast.Module:
-    return ast.parse(SOURCES[module].read_text(encoding="utf-8"))
-
-
-def _imports(module: str) -> Iterator[str]:
-    """Every module imported anywhere in this one, in functions and under TYPE_CHECKING too."""
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}:{node.lineno} has a relative import"
-            yield from (_from(node.module or "", alias.name) for alias in node.names)
-
-
-def _from(package: str, name: str) -> str:
-    """`from scuttled.core import wire` imports a module, `from ...wire import Frame` does not."""
-    inner = f"{package}.{name}".removeprefix("scuttled.")
-    return f"{package}.{name}" if package.startswith("scuttled") and inner in SOURCES else package
-
-
-def _own_imports(module: str) -> set[str]:
-    ours = {name for name in _imports(module) if name.split(".")[0] == "scuttled"}
-    return {name.removeprefix("scuttled.") for name in ours}
-
 
 def _tracked() -> list[str]:
     if not (ROOT / ".git").exists():
@@ -153,65 +122,32 @@ def _tracked() -> list[str]:
 
 
 def test_the_house_has_nine_floors_and_every_room_stands_on_one() -> None:
-    assert len(FLOORS) == 9
-    lost = {_room(module) for module in SOURCES} - set(FLOOR)
-    assert not lost, f"no floor in HOUSE for {sorted(lost)}"
-    named = [room for rooms in FLOORS for room in rooms]
-    assert sorted(named) == sorted({_room(module) for module in SOURCES}), "each once, and no other"
+    assert len(HOUSE.floors) == 9
+    assert not list(house.misplaced_rooms(HOUSE))
 
 
 def test_the_package_shows_at_most_18_folders() -> None:
-    folders = {name.split("/")[1] for name in _tracked() if name.count("/") > 1}
-    rooms = [name for name in folders if (PACKAGE / name).is_dir()]
-    assert len(rooms) <= ENTRIES_MAX, f"scuttled/ has {len(rooms)}: {sorted(rooms)}"
+    rooms = house.folders(PACKAGE, _tracked())
+    assert len(rooms) <= FOLDERS_MAX, f"scuttled/ has {len(rooms)}: {sorted(rooms)}"
 
 
-# The package itself is the front door: it names rooms, and imports them when they are asked for.
-@pytest.mark.parametrize("module", sorted(SOURCES))
+@pytest.mark.parametrize("module", HOUSE.modules)
 def test_a_room_imports_only_from_below(module: str) -> None:
-    here = FLOOR[_room(module)]
-    for other in _own_imports(module) - {"scuttled"}:
-        if _room(other) != _room(module):
-            there = FLOOR[_room(other)]
-            assert there < here, f"{module} (floor {here}) imports {other} (floor {there})"
+    assert not list(house.arrows_up(HOUSE, module))
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
-    """Two files of which each needs the other are one, or three. For types, too."""
-    left = {module: _own_imports(module) & set(SOURCES) - {module} for module in SOURCES}
-    left["scuttled"] = set()
-    while free := {module for module, needs in left.items() if not needs & set(left)}:
-        for module in free:
-            del left[module]
-    circles = {module: sorted(needs & set(left)) for module, needs in left.items()}
-    assert not circles, f"in a circle, or above one: {circles}"
+    assert not list(house.circles(HOUSE))
 
 
-FACES = sorted(module for module, path in SOURCES.items() if path.name == "__init__.py")
-
-
-@pytest.mark.parametrize("module", sorted(set(FACES) - {"scuttled"}))
+@pytest.mark.parametrize("module", HOUSE.faces)
 def test_the_init_of_a_package_is_a_face_without_code(module: str) -> None:
-    """What stands in it is run by whoever imports a file beside it."""
-    first, *rest = _tree(module).body
-    assert isinstance(first, ast.Expr), f"{module}: no docstring"
-    code = [node for node in rest if not isinstance(node, ast.ImportFrom) and not _is_all(node)]
-    assert not code, f"{module}/__init__.py has code in line {code[0].lineno}"
+    assert not list(house.code_in_a_face(HOUSE, module))
 
 
-def _is_all(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-
-
-@pytest.mark.parametrize("module", SOURCES)
+@pytest.mark.parametrize("module", HOUSE.modules)
 def test_a_package_is_imported_only_in_its_home(module: str) -> None:
-    for package in {name.split(".")[0] for name in _imports(module)} - {"scuttled"}:
-        if package in HOMES:
-            homes = HOMES[package]
-            assert _is_of(module, homes), f"{module} imports {package}, at home in {sorted(homes)}"
-        else:
-            known = package in sys.stdlib_module_names
-            assert known, f"{module} imports {package}, which has no home in HOMES"
+    assert not list(house.packages_away_from_home(HOUSE, module, HOMES, sys.stdlib_module_names))
 
 
 @pytest.mark.parametrize(
@@ -222,35 +158,25 @@ def test_a_package_is_imported_only_in_its_home(module: str) -> None:
         ("IMPURE_FOR_A_REASON", {module for module, _ in IMPURE_FOR_A_REASON}),
     ],
 )
-def test_what_the_tables_name_is_there(table: str, places: set[str]) -> None:
-    gone = places - set(SOURCES) - set(FLOOR)
-    assert not gone, f"{table} names {sorted(gone)}, which is no room and no file"
+def test_what_the_tables_name_is_there_once(table: str, places: set[str]) -> None:
+    assert not list(house.misnamed_places(HOUSE, places)), table
 
 
-PURE = [module for module in SOURCES if not _is_of(module, SHELL)]
+PURE = [module for module in HOUSE.modules if not is_of(module, SHELL)]
 
 
 @pytest.mark.parametrize("module", PURE)
 def test_nothing_pure_awaits(module: str) -> None:
-    kinds = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
-    lines = [node.lineno for node in ast.walk(_tree(module)) if isinstance(node, kinds)]
-    assert not lines, f"{module} awaits in lines {lines}; what awaits is named in SHELL"
+    assert not list(house.awaits(HOUSE, module)), "what awaits is named in SHELL"
 
 
 @pytest.mark.parametrize("module", PURE)
 def test_nothing_pure_reads_a_clock_or_draws_randomness(module: str) -> None:
-    modules = {name.split(".")[0] for name in _imports(module)} & IMPURE_MODULES
-    names = {_last_two(node) for node in ast.walk(_tree(module)) if isinstance(node, ast.Attribute)}
-    found = modules | (names & IMPURE_NAMES)
-    allowed = {what for file, what in IMPURE_FOR_A_REASON if file == module}
-    assert found <= allowed, f"{module} uses {found - allowed}; take `now` or `rng` as an argument"
+    assert not list(house.clocks_and_chance(HOUSE, module, IMPURE_FOR_A_REASON))
 
 
-def _last_two(node: ast.Attribute) -> str:
-    """`datetime.now` for `datetime.now` and `datetime.datetime.now` alike."""
-    owner = node.value
-    name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
-    return f"{name}.{node.attr}"
+def test_unit_tests_stand_as_the_house_does() -> None:
+    assert not list(house.tests_out_of_place(HOUSE, ROOT / "tests" / "unit", TOPICS))
 
 
 @pytest.mark.parametrize("module", ["scuttled.client.client", "scuttled.cli.cli"])
@@ -286,13 +212,6 @@ def summaries(group: click.Group) -> Iterator[tuple[str, str]]:
                 yield from summaries(command)
 
 
-def test_no_two_files_of_tests_have_one_name() -> None:
-    """Pytest takes the second for the first, and only when both are collected."""
-    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py"))
-    names.subtract({"conftest.py": names["conftest.py"], "__init__.py": names["__init__.py"]})
-    assert [name for name, count in names.items() if count > 1] == []
-
-
 def test_no_summary_of_a_command_is_cut_on_a_terminal_of_80_columns() -> None:
     cut = {name: words for name, words in summaries(cli) if words.endswith("...")}
     assert not cut, "the first sentence of a command's docstring is its summary: make it shorter"
@@ -320,7 +239,7 @@ def test_every_command_is_in_the_readme(name: str) -> None:
 )
 def test_every_file_with_a_command_is_in_the_table(path: Path) -> None:
     has_command = re.search(r"(?m)^(def command\(|command\b.*=)", path.read_text("utf-8"))
-    listed = f"scuttled.{_module(path)}" in COMMANDS.values()
+    listed = f"scuttled.{HOUSE.module(path)}" in COMMANDS.values()
     assert bool(has_command) == listed, f"{path.name}: give it its line in scuttled/cli/cli.py"
 
 

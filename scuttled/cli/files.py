@@ -4,10 +4,11 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import IO, BinaryIO
 
 from scuttled.errors import CantCreate, DataError, NoInput, StorageError
+from scuttled.runtime.whole_file import replacing
 
 LINE_BYTES_MAX = 16 << 20  # the largest value, every byte of it escaped, twice: below 8 MiB
 
@@ -119,32 +120,22 @@ def open_whole(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
     """
     path = os.path.realpath(path)
     if os.path.exists(path) and not os.path.isfile(path):
-        with _writing(path), _create(path, path, os.O_WRONLY) as file:
-            yield file
-            file.flush()
+        try:
+            there = os.fdopen(os.open(path, os.O_WRONLY | os.O_CLOEXEC), "wb")
+        except OSError as error:
+            raise CantCreate(f"{path} not written: {error.strerror}") from error
+        with _writing(path), there:
+            yield there
+            there.flush()
         return
     folder, name = os.path.split(path)
     unfinished = os.path.join(folder, f".{name}.{os.getpid()}.unfinished")
-    try:  # before it is made: a signal may come between that and the next line
-        file = _create(unfinished, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        with _writing(path), file:
-            yield file
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        with _writing(path):
-            os.replace(unfinished, path)
-    except BaseException:
-        with suppress(OSError):  # it could not be made
-            os.unlink(unfinished)
-        raise
-
-
-def _create(path: str, meant: str, flags: int) -> BinaryIO:
-    try:
-        return os.fdopen(os.open(path, flags | os.O_CLOEXEC, 0o666), "wb")
-    except OSError as error:
-        raise CantCreate(f"{meant} not written: {error.strerror}") from error
+    with _writing(path), ExitStack() as stack:
+        try:
+            file = stack.enter_context(replacing(path, unfinished, durable=durable))
+        except OSError as error:
+            raise CantCreate(f"{path} not written: {error.strerror}") from error
+        yield file
 
 
 @contextmanager

@@ -16,14 +16,12 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
+from scuttled.control.control_operation import NOTHING
+from scuttled.control.operations import operation_of
 from scuttled.errors import TimedOut
-from scuttled.models.events import Events
-from scuttled.models.map import Map
-from scuttled.models.operations import operations
-from scuttled.node.node import DEFAULT_MODEL, Node
+from scuttled.node.node import Node
 from scuttled.node.throughput import ThroughputMeter
 from scuttled.protocol.flow_control import TypeFlow
-from scuttled.replica.scuttlebutt import Scuttlebutt
 from scuttled.replica.update import Instant
 from scuttled.units import format_duration
 
@@ -108,34 +106,15 @@ class Backpressure:
 
     def gate(self, request: Mapping[str, Any]) -> TokenBucket | None:
         """What the request has to pass; None in the common case. A bad request passes."""
-        data_type = self._type_of(request)
-        if data_type not in self.enforced:
+        courses = self.node.sharing.courses
+        limited = [name for name in self.enforced if name in courses and courses[name].flow.limited]
+        if not limited:
+            return None  # before it is asked what is written, which for a `call` is dear
+        operation = operation_of(request)
+        data_type = operation.writes_to(self.node, request) if operation is not None else NOTHING
+        if data_type not in limited:
             return None
-        course = self.node.sharing.courses.get(data_type)
-        if course is None or not course.flow.limited or not self._writes(request):
-            return None
-        return self._gates.setdefault(data_type, TokenBucket(course))
-
-    def _type_of(self, request: Mapping[str, Any]) -> str:
-        """Of the model that the request writes to; "" if it writes to none."""
-        match request.get("op"):
-            case "set" | "del" | "load":
-                return Map.data_type
-            case "emit":
-                return Events.data_type
-            case "call":
-                model = self._called(request)
-                return model.data_type if model is not None else ""
-        return ""
-
-    def _called(self, request: Mapping[str, Any]) -> Scuttlebutt | None:
-        return self.node.models.get(str(request.get("model", DEFAULT_MODEL)))
-
-    def _writes(self, request: Mapping[str, Any]) -> bool:
-        if request.get("op") != "call":
-            return not request.get("dry_run")
-        name, model = request.get("operation"), self._called(request)
-        return any(op.writes and op.name == name for op in operations(type(model)))
+        return self._gates.setdefault(data_type, TokenBucket(courses[data_type]))
 
     def unhinge(self) -> None:
         """The daemon stops: whoever waits is let through, one request of each caller."""
@@ -175,7 +154,5 @@ def _since(at_s: float, now: Instant) -> str:
 
 def cost(request: Mapping[str, Any]) -> int:
     """How many updates a request may write."""
-    keys, pairs = request.get("keys"), request.get("pairs")
-    if request.get("op") == "load" and isinstance(pairs, list):
-        return max(len(pairs) // 2, 1)
-    return max(len(keys), 1) if isinstance(keys, list) else 1
+    operation = operation_of(request)
+    return operation.cost(request) if operation is not None else 1

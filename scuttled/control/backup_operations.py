@@ -7,11 +7,15 @@ known than the two methods it writes, so its updates come back as they were, wit
 sources and the clock that covers them: what merges updates can merge these, once or twice.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from scuttled.control.results import Answer, Fields, Operations, flag, text
+from scuttled.control.context import Context
+from scuttled.control.control_operation import NOTHING, UNPACED, control_operation
+from scuttled.control.fields import Fields, flag, text
+from scuttled.control.results import Answer
 from scuttled.errors import DataError, Refused, TooManySources, UsageError
 from scuttled.models.registry import MODELS, make_model
+from scuttled.node.node import Node
 from scuttled.replica.change import CLEAR, DELETED, parse
 from scuttled.replica.hlc import Author
 from scuttled.replica.scuttlebutt import Scuttlebutt
@@ -36,117 +40,139 @@ UPDATES_BYTES_MAX = 2 << 20  # of a model's updates, which are got and given at 
 ROW_BYTES = 64  # of each, beside its change
 
 
-class BackupOperations(Operations):
-    def op_updates(self, request: Fields, now: Instant) -> Answer:
-        """All that a model holds, in order of rank, and what its clock covers."""
-        model = self.node.model(text(request, "model"))
-        updates = []
-        size = 0
-        for update in model.history(Clock()):
-            change = unsealed(update.record)[STAMP_BYTES:] if _fills_slots(model) else update.change
-            size += len(change) + ROW_BYTES
-            if size > UPDATES_BYTES_MAX:
-                raise DataError(
-                    f"model {model.name} has updates of more than {UPDATES_BYTES_MAX:,} bytes, "
-                    "which is the most that is got at once"
-                )
-            updates.append([change, update.timestamp, source_text(update.source)])
-        clock = {source_text(source): time for source, time in model.clock.items()}
-        return Answer({"type": model.data_type, "updates": updates, "clock": clock})
+class UpdatesRequest(NamedTuple):
+    model: str
 
-    def op_merge(self, request: Fields, now: Instant) -> Answer:
-        """Take in what `updates` gave; all of it, or on an error nothing."""
-        name, data_type = text(request, "model"), text(request, "type")
+    @classmethod
+    def read(cls, fields: Fields) -> "UpdatesRequest":
+        return cls(text(fields, "model"))
+
+
+@control_operation(UpdatesRequest, writes=NOTHING)
+def updates(context: Context, request: UpdatesRequest, now: Instant) -> Answer:
+    """All that a model holds, in order of rank, and what its clock covers."""
+    model = context.node.model(request.model)
+    rows = []
+    size = 0
+    for update in model.history(Clock()):
+        change = unsealed(update.record)[STAMP_BYTES:] if _fills_slots(model) else update.change
+        size += len(change) + ROW_BYTES
+        if size > UPDATES_BYTES_MAX:
+            raise DataError(
+                f"model {model.name} has updates of more than {UPDATES_BYTES_MAX:,} bytes, "
+                "which is the most that is got at once"
+            )
+        rows.append([change, update.timestamp, source_text(update.source)])
+    clock = {source_text(source): time for source, time in model.clock.items()}
+    return Answer({"type": model.data_type, "updates": rows, "clock": clock})
+
+
+class MergeRequest(NamedTuple):
+    model: str
+    type: str
+    updates: list[Update]
+    clock: dict[Source, int]
+    replace: bool
+    dry_run: bool
+
+    @classmethod
+    def read(cls, fields: Fields) -> "MergeRequest":
+        name, data_type = text(fields, "model"), text(fields, "type")
         if data_type not in MODELS:
             raise Refused(
                 f"this daemon knows no data type '{data_type:.40}'",
                 hint="scuttled serve --types PACKAGE.MODULE:CLASS",
             )
-        updates, clock = _updates(request.get("updates")), _clock(request.get("clock"))
-        for switch in ("replace", "dry_run"):  # before anything is looked at
-            flag(request, switch)
-        probe = self._probe(name, data_type, updates, now)
-        if _fills_slots(probe):
-            return self._write_anew(probe, updates, request, now)
-        return self._take_back(probe, updates, clock, request, now)
+        return cls(
+            model=name,
+            type=data_type,
+            updates=_read_updates(fields.get("updates")),
+            clock=_read_clock(fields.get("clock")),
+            replace=flag(fields, "replace"),
+            dry_run=flag(fields, "dry_run"),
+        )
 
-    def _probe(self, name: str, data_type: str, updates: list[Update], now: Instant) -> Scuttlebutt:
-        """A model by itself that holds them. Raises DataError if its type can't."""
-        probe = make_model(name, data_type, Author(self.node.author.node_id))
-        limit = stamp((now.wall_ms + self.node.max_skew_ms) * TICKS_PER_MS)
-        try:
-            received = probe.receive([(u.source, [u.record]) for u in updates], limit)
-        except Exception as error:  # whatever the code of others does with what a file holds
-            raise DataError(
-                f"an update that a {data_type} can't take: {type(error).__name__}: {error}"
-            ) from error
-        if received.refused:
-            raise DataError(f"{received.refused} updates are stamped in the future")
-        return probe
 
-    def _write_anew(
-        self, probe: Scuttlebutt, updates: list[Update], request: Fields, now: Instant
-    ) -> Answer:
-        held = self.node.models.get(probe.name)
-        keys = held.count if isinstance(held, Slots) else 0
-        if keys and not flag(request, "replace"):
-            return Answer({"count": 0, "left": keys, "deleted": 0})
-        slots = [parse(update.record, update.source) for update in updates]
-        due = [
-            update.change
-            for update, slot in zip(updates, slots, strict=True)
-            if slot.kind != DELETED and slot.slot != CLEAR
-            if not 0 < slot.expires_ms <= now.wall_ms
-        ]
-        counts = {"count": len(due), "left": 0, "deleted": keys}
-        if flag(request, "dry_run"):
-            return Answer(counts)
-        model = self.node.model_to_write(probe.name, probe.data_type)
-        if keys:
-            assert isinstance(model, Slots)
-            model.drop(now.wall_ms)
-        for change in due:
-            model.write(change, now.wall_ms)
-        self.node.accepted(model)
-        return Answer(counts, (model, model.log.end))
+@control_operation(MergeRequest, writes=UNPACED)
+def merge(context: Context, request: MergeRequest, now: Instant) -> Answer:
+    """Take in what `updates` gave; all of it, or on an error nothing."""
+    probe = _probe(context.node, request, now)
+    if _fills_slots(probe):
+        return _write_anew(context.node, request, now)
+    return _take_back(context.node, request, now)
 
-    def _take_back(
-        self,
-        probe: Scuttlebutt,
-        updates: list[Update],
-        clock: dict[Source, int],
-        request: Fields,
-        now: Instant,
-    ) -> Answer:
-        held = self.node.models.get(probe.name)
-        known = held.clock if held is not None else Clock()
-        new = [update for update in updates if not known.covers(update.source, update.timestamp)]
-        counts = {"count": len(new), "left": len(updates) - len(new), "deleted": 0}
-        if flag(request, "dry_run"):
-            return Answer(counts)
-        model = self.node.model_to_write(probe.name, probe.data_type)
-        try:
-            check_together(model.clock, clock, model.name)
-        except TooManySources as error:
-            raise DataError(error.message) from None
-        most = (now.wall_ms + self.node.max_skew_ms) * TICKS_PER_MS
-        model.receive([(update.source, [update.record]) for update in new], stamp(most))
-        model.commit((source, min(time, most)) for source, time in clock.items())
-        self.node.accepted(model)
-        return Answer(counts, (model, model.log.end))
+
+def _probe(node: Node, request: MergeRequest, now: Instant) -> Scuttlebutt:
+    """A model by itself that holds them. Raises DataError if its type can't."""
+    probe = make_model(request.model, request.type, Author(node.author.node_id))
+    limit = stamp((now.wall_ms + node.max_skew_ms) * TICKS_PER_MS)
+    try:
+        received = probe.receive([(u.source, [u.record]) for u in request.updates], limit)
+    except Exception as error:  # whatever the code of others does with what a file holds
+        raise DataError(
+            f"an update that a {request.type} can't take: {type(error).__name__}: {error}"
+        ) from error
+    if received.refused:
+        raise DataError(f"{received.refused} updates are stamped in the future")
+    return probe
+
+
+def _write_anew(node: Node, request: MergeRequest, now: Instant) -> Answer:
+    held = node.models.get(request.model)
+    keys = held.count if isinstance(held, Slots) else 0
+    if keys and not request.replace:
+        return Answer({"count": 0, "left": keys, "deleted": 0})
+    slots = [parse(update.record, update.source) for update in request.updates]
+    due = [
+        update.change
+        for update, slot in zip(request.updates, slots, strict=True)
+        if slot.kind != DELETED and slot.slot != CLEAR
+        if not 0 < slot.expires_ms <= now.wall_ms
+    ]
+    counts = {"count": len(due), "left": 0, "deleted": keys}
+    if request.dry_run:
+        return Answer(counts)
+    model = node.model_to_write(request.model, request.type)
+    if keys:
+        assert isinstance(model, Slots)
+        model.drop(now.wall_ms)
+    for change in due:
+        model.write(change, now.wall_ms)
+    node.accepted(model)
+    return Answer(counts, (model, model.log.end))
+
+
+def _take_back(node: Node, request: MergeRequest, now: Instant) -> Answer:
+    held = node.models.get(request.model)
+    known = held.clock if held is not None else Clock()
+    new = [u for u in request.updates if not known.covers(u.source, u.timestamp)]
+    counts = {"count": len(new), "left": len(request.updates) - len(new), "deleted": 0}
+    if request.dry_run:
+        return Answer(counts)
+    model = node.model_to_write(request.model, request.type)
+    try:
+        check_together(model.clock, request.clock, model.name)
+    except TooManySources as error:
+        raise DataError(error.message) from None
+    most = (now.wall_ms + node.max_skew_ms) * TICKS_PER_MS
+    model.receive([(update.source, [update.record]) for update in new], stamp(most))
+    # Only then the clock: it covers what came, and what was forgotten where it was written.
+    model.commit((source, min(time, most)) for source, time in request.clock.items())
+    node.accepted(model)
+    return Answer(counts, (model, model.log.end))
 
 
 def _fills_slots(model: Scuttlebutt) -> bool:
     return isinstance(model, Slots)
 
 
-def _updates(value: object) -> list[Update]:
+def _read_updates(value: object) -> list[Update]:
     if not isinstance(value, list):
         raise UsageError("merge wants updates: [[change, timestamp, source], ...]")
-    return [_update(row) for row in value]
+    return [_read_update(row) for row in value]
 
 
-def _update(row: Any) -> Update:
+def _read_update(row: Any) -> Update:
     match row:
         case [bytes(change), int(timestamp), str(named)]:
             source = parse_source(named)
@@ -156,7 +182,7 @@ def _update(row: Any) -> Update:
     raise DataError(f"an update {row!r:.80}, expected change, timestamp, source")
 
 
-def _clock(value: object) -> dict[Source, int]:
+def _read_clock(value: object) -> dict[Source, int]:
     if not isinstance(value, dict):
         raise UsageError("merge wants a clock: {source: timestamp}")
     clock = {}

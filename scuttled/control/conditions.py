@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from scuttled.control.context import DaemonDoor
 from scuttled.control.member_rows import state_of
-from scuttled.control.results import DaemonDoor
 from scuttled.models.map import Map
 from scuttled.node.membership import Member
 from scuttled.node.node import Node

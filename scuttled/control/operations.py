@@ -1,84 +1,72 @@
-"""What each operation of the control protocol does (docs/control.md). Synchronous and pure.
+"""The operations of the control protocol (docs/control.md), in one table. Synchronous and pure.
 
 An operation gives an answer, an answer that waits until a write is on disk, a stream that others
 draw from, or a condition to wait for. How these reach the client is control's business.
 
-    results   what an operation gives        data      models, keys and values
-                                             backup    models of somebody else's types
-                                             cluster   peers, members, status
+    control_operation   what an operation is      key      keys and values
+    results             what it may give          model    models, whatever their type
+                                                  event    emit, on
+                                                  backup   models of somebody else's types
+                                                  cluster  peers, members
+                                                  daemon   the daemon itself
 """
 
-from collections.abc import Callable
+from typing import Any
 
-from scuttled.client import protocol
-from scuttled.control.backup_operations import BackupOperations
-from scuttled.control.cluster_operations import ClusterOperations
-from scuttled.control.data_operations import DataOperations
-from scuttled.control.results import (
-    Answer,
-    DaemonDoor,
-    Fields,
-    Result,
-    Waiting,
-    model_list,
-    number,
-    text,
+from scuttled.control import (
+    backup_operations,
+    cluster_operations,
+    daemon_operations,
+    event_operations,
+    key_operations,
+    model_operations,
 )
-from scuttled.errors import NoCommonProtocol, UsageError
+from scuttled.control.context import Context, DaemonDoor
+from scuttled.control.control_operation import ControlOperation
+from scuttled.control.fields import Fields, number
+from scuttled.control.results import Result
+from scuttled.errors import UsageError
 from scuttled.node.node import Node
 from scuttled.replica.update import Instant
 from scuttled.version import __version__
 
-__all__ = ["Answer", "DaemonDoor", "Requests", "Result", "Waiting", "model_list"]
+_MODULES = (
+    key_operations,
+    model_operations,
+    event_operations,
+    backup_operations,
+    cluster_operations,
+    daemon_operations,
+)
+
+OPERATIONS: dict[str, ControlOperation[Any]] = {
+    found.name: found
+    for module in _MODULES
+    for found in vars(module).values()
+    if isinstance(found, ControlOperation)
+}
 
 
-class Requests(DataOperations, BackupOperations, ClusterOperations):
-    """The operations of one daemon, by name."""
+def operation_of(fields: Fields) -> ControlOperation[Any] | None:
+    """The operation that a request asks for; None if there is no such one."""
+    op = fields.get("op")
+    return OPERATIONS.get(op) if isinstance(op, str) else None
+
+
+class Requests:
+    """Requests to one daemon."""
 
     def __init__(self, node: Node, daemon: DaemonDoor) -> None:
-        self.node = node
-        self.daemon = daemon
-        self._ops: dict[str, Callable[[Fields, Instant], Result]] = {
-            name.removeprefix("op_"): getattr(self, name)
-            for name in dir(self)
-            if name.startswith("op_")
-        }
+        self.context = Context(node, daemon)
 
-    def carry_out(self, request: Fields, now: Instant) -> Result:
+    def carry_out(self, fields: Fields, now: Instant) -> Result:
         """Raises ScuttledError; then nothing was changed."""
-        op = request.get("op")
-        found = self._ops.get(op) if isinstance(op, str) else None
-        if found is None:
+        operation = operation_of(fields)
+        if operation is None:
             raise UsageError(
-                f"unknown operation {op!r:.60}", hint=f"this is scuttled {__version__}"
+                f"unknown operation {fields.get('op')!r:.60}",
+                hint=f"this is scuttled {__version__}",
             )
-        number(request, "hold_ms", 0)  # of any write: what pacing reads
-        return found(request, now)
-
-    # --- hello ---
-
-    def op_hello(self, request: Fields, now: Instant) -> Answer:
-        asked = request.get("protocol")
-        text(request, "client", "")
-        oldest, newest = protocol.VERSIONS
-        if not isinstance(asked, list) or [type(n) for n in asked] != [int, int]:
-            raise UsageError(f"hello with protocol {asked!r:.60}, expected [oldest, newest]")
-        common = min(newest, asked[1])
-        if common < max(oldest, asked[0]):
-            raise NoCommonProtocol(
-                f"the client speaks control protocol {asked[0]} to {asked[1]}, "
-                f"the daemon {oldest} to {newest}",
-                hint="client and daemon are of different versions: scuttled version",
-            )
-        mine = self.node.settings
-        return Answer(
-            {
-                "protocol": common,
-                "node": self.node.author.node_id.hex(),
-                "name": mine.name,
-                "version": __version__,
-                "incarnation": mine.incarnation.hex(),
-                "cluster": mine.cluster,
-                "namesakes": sorted(self.node.members.namesakes(now.wall_ms)),
-            }
-        )
+        number(fields, "hold_ms", 0)  # of any write: flow control has looked at it
+        request = operation.request.read(fields)
+        return operation.carry_out(self.context, request, now)

@@ -19,7 +19,8 @@ from scuttled.client.rows import StreamRow
 from scuttled.control.backpressure import Backpressure, Ticket, TokenBucket
 from scuttled.control.cursors import Clocks
 from scuttled.control.event_stream import EventStream
-from scuttled.control.operations import Answer, Requests, Waiting
+from scuttled.control.operations import Requests
+from scuttled.control.results import Answer, Cancellation, Waiting
 from scuttled.control.scan import Scan
 from scuttled.control.tally import Tally
 from scuttled.control.watch import Watch
@@ -35,9 +36,10 @@ from scuttled.errors import (
 from scuttled.node.node import Node
 from scuttled.node.subscribers import Subscription
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import StreamWriter, Wakeup
 from scuttled.runtime.repeats import FROM_STRANGERS
+from scuttled.runtime.stream_writer import StreamWriter
 from scuttled.runtime.streams import bytes_unread, has_hung_up
+from scuttled.runtime.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 
@@ -204,9 +206,6 @@ class Connection:
             self._say(i, {"error": {"code": SOFTWARE, "message": words, "hint": ""}})
 
     def _carry_out(self, i: int, request: protocol.Message) -> None:
-        if request.get("op") == "cancel":
-            self._cancel(i, request.get("stream"))
-            return
         result = self.control.requests.carry_out(request, self.control.now())
         match result:
             case Answer():
@@ -216,7 +215,7 @@ class Connection:
                 else:
                     self._unsaved.append((result, i))
                     self._hear_progress()
-                    if self.node.failing:
+                    if self.node.durability.failing:
                         self._bell.ring()
             case Waiting():
                 if len(self._waiting) >= STREAMS_MAX:
@@ -233,6 +232,8 @@ class Connection:
                 if self._reads_disk():
                     self._hear_progress()
                 self._bell.ring()
+            case Cancellation(stream):
+                self._cancel(i, stream)
             case _:
                 assert_never(result)
 
@@ -281,8 +282,8 @@ class Connection:
         while self._unsaved and self._unsaved[0][0].saved:
             answer, i = self._unsaved.popleft()
             self._answers += _frame(i, {"ok": answer.ok})
-        if self._unsaved and self.node.failing:
-            error = {"error": _told(_not_on_disk(self.node.failing))}
+        if self._unsaved and self.node.durability.failing:
+            error = {"error": _told(_not_on_disk(self.node.durability.failing))}
             for _, i in self._unsaved:
                 self._answers += _frame(i, error)
             self._unsaved.clear()
@@ -307,7 +308,7 @@ class Connection:
 
     def _outcome(self, waiting: Waiting, now: Instant) -> dict[str, Any] | None:
         """What is to be said to who waits; None as long as it is too early."""
-        failing = self.node.failing
+        failing = self.node.durability.failing
         if waiting.holds(now):
             return {"ok": waiting.answer(now)}
         if failing and not Answer({}, waiting.until).saved:

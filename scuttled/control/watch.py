@@ -119,7 +119,7 @@ class Watch:
         if not self.durable:
             return log.end
         # A state that a RESET brought is told of when it is on disk as a whole.
-        return 0 if model.replaced and not log.adrift else log.visible
+        return 0 if model.saved.replaced and not log.adrift else log.visible
 
     # --- where to begin ---
 
@@ -405,5 +405,5 @@ def text_of(slot: bytes) -> str:
 def log_of(node: Node) -> str:
     """What names the numbers of this node's logs in cursors."""
     me = node.settings
-    owner = source_text(node.author.source) if node.stored else me.incarnation.hex()
+    owner = source_text(node.author.source) if node.durability.stored else me.incarnation.hex()
     return log_name(owner, me.cluster)

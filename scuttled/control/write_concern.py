@@ -4,15 +4,22 @@ A member has it when it said so: by HAVE where it is linked (on disk there), els
 `_members`, which a waiting writer makes go out at once.
 """
 
+from typing import Any, NamedTuple
+
+from scuttled.control.fields import Fields, number
+from scuttled.control.results import Answer, Waiting
 from scuttled.errors import Refused, TimedOut, UsageError
 from scuttled.node.membership import Member
 from scuttled.node.node import Node
 from scuttled.node.timekeeping import CLOCK_HINT
 from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.update import Instant
 from scuttled.units import format_duration
 
 ALL, MAJORITY = "all", "majority"
 OTHERS_MAX = 10_000
+WAIT_MS = 5_000  # for others to have a write, if nothing is said
+WAIT_MS_MAX = 7 * 86_400_000
 NAMED_MAX = 5  # of the members that a late writer waits for; the rest is counted
 
 
@@ -25,8 +32,29 @@ def check_level(level: object) -> int | str:
     raise UsageError(f"wait {level!r:.40}, allowed are 1 to {OTHERS_MAX}, majority and all")
 
 
-def check_can_hold(node: Node, level: int | str, wall_ms: int) -> None:
+class WaitFields(NamedTuple):
+    """The fields of any write that may wait for others."""
+
+    level: int | str | None  # None: on disk here is enough
+    wait_ms: int
+
+
+ON_DISK_HERE = WaitFields(None, WAIT_MS)
+
+
+def read_wait(fields: Fields) -> WaitFields:
+    """Raises UsageError."""
+    if "wait" not in fields and "wait_ms" not in fields:
+        return ON_DISK_HERE
+    wait_ms = number(fields, "wait_ms", WAIT_MS, WAIT_MS_MAX)
+    level = fields.get("wait")
+    return WaitFields(None if level is None else check_level(level), wait_ms)
+
+
+def check_can_hold(node: Node, level: int | str | None, wall_ms: int) -> None:
     """Before anything is written: raises Refused if there are not so many other members."""
+    if level is None:
+        return
     others = node.members.count(wall_ms) - 1
     if isinstance(level, int) and level > others and not node.holds_back:
         there = f"is {_members(1)}" if others == 1 else f"are {_members(others)}"
@@ -107,6 +135,27 @@ class WriteConcern:
         if why := link.stopped.get(self.model.name):
             return f"{name} (stopped: {why})"
         return f"{name} (linked, not acknowledged)"
+
+
+def answer_when_held(
+    node: Node, model: Scuttlebutt, ok: dict[str, Any], wait: WaitFields, now: Instant
+) -> Answer | Waiting:
+    """The answer once what was just written is on disk here and, if asked for, with others."""
+    answer = Answer(ok, (model, model.log.end))
+    if wait.level is None:
+        return answer
+    concern = WriteConcern(node, model, wait.level)
+
+    def late(at: Instant) -> dict[str, Any]:
+        raise concern.too_late(at.wall_ms)
+
+    return Waiting(
+        holds=lambda at: answer.saved and concern.enough(at.wall_ms),
+        answer=lambda at: {**ok, **concern.facts(at.wall_ms)},
+        until=answer.until,
+        deadline_s=now.mono_s + wait.wait_ms / 1000,
+        late=late,
+    )
 
 
 def _members(count: int) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 from scuttled.config.config import parse_address
 from scuttled.config.settings import toml
 from scuttled.errors import ConfigError, Refused, StorageError, UsageError
-from scuttled.gossip.dialer import TARGETS_MAX, Dialler, Peer, Target
+from scuttled.gossip.dialer import Dialler
+from scuttled.gossip.targets import TARGETS_MAX, Peer, Target, normal
 from scuttled.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -50,8 +51,8 @@ class Peering:
     def _dial(self, addresses: Iterable[str], origin: str) -> list[str]:
         added = []
         for text in addresses:
-            if self.dialler.find(text) is None and len(self.dialler.targets) < TARGETS_MAX:
-                self._start(self.dialler.add(text, origin))
+            if self.dialler.targets.find(text) is None and len(self.dialler.targets) < TARGETS_MAX:
+                self._start(self.dialler.targets.add(text, origin))
                 added.append(text)
         return added
 
@@ -79,7 +80,7 @@ class Peering:
         """Dial these, too. Raises ScuttledError; then nothing was changed."""
         for text in addresses:
             check_peer(text)
-        known = [text for text in addresses if self.dialler.find(text) is not None]
+        known = [text for text in addresses if self.dialler.targets.find(text) is not None]
         if len(self.dialler.targets) + len(addresses) - len(known) > TARGETS_MAX:
             raise UsageError(f"{len(addresses)} more peers, there can be at most {TARGETS_MAX}")
         if save:
@@ -94,7 +95,7 @@ class Peering:
             raise UsageError(f"{len(saved)} peers to be saved, there can be at most {TARGETS_MAX}")
         self.storage.write_peers(saved)
         for text in addresses:
-            target = self.dialler.find(text)
+            target = self.dialler.targets.find(text)
             if target is not None and target.origin == JOINED:
                 target.origin = SAVED
 
@@ -104,10 +105,10 @@ class Peering:
         Those of the configuration are dialled again when the daemon starts: the answer names them.
         """
         saved = self._read_saved()
-        gone = {str(parse_address(text)) for text in addresses}
+        gone = {normal(text) for text in addresses}
         for text in addresses:
             self._check_known(text, saved)
-        kept = [text for text in saved if str(parse_address(text)) not in gone]
+        kept = [text for text in saved if normal(text) not in gone]
         if kept != saved and self.storage is not None:
             self.storage.write_peers(kept)
         configured = []
@@ -119,10 +120,10 @@ class Peering:
 
     def _check_known(self, text: str, saved: list[str]) -> None:
         """Raises Refused."""
-        wanted = str(parse_address(text))
-        if self.dialler.find(text) is not None or wanted in map(_normal, saved):
+        wanted = normal(text)
+        if self.dialler.targets.find(text) is not None or wanted in map(normal, saved):
             return
-        for target in self.dialler.targets.values():
+        for target in self.dialler.targets:
             if wanted in target.peers:
                 raise Refused(
                     f"{text} is one of the addresses of {target.text}",
@@ -137,16 +138,16 @@ class Peering:
 
         Who is down may be starting at this moment; a name that nobody knows, hardly.
         """
-        return all(self._is_decided(self.dialler.find(text)) for text in addresses)
+        return all(self._is_decided(self.dialler.targets.find(text)) for text in addresses)
 
     def _is_decided(self, target: Target | None) -> bool:
         if target is None or not target.peers:
             return target is None or target.nowhere.failed
-        shown = self.dialler.shown(target)
+        shown = self.dialler.targets.shown(target)
         return all(self._state(peer) in ("up", "self", "refused") for peer in shown)
 
     def _state(self, peer: Peer) -> str:
-        return "up" if self.dialler.is_linked(peer) else peer.state
+        return "up" if self.dialler.targets.is_linked(peer) else peer.state
 
     def verdicts(self, addresses: list[str]) -> list[dict[str, Any]]:
         """How it goes with each peer of these addresses."""
@@ -164,8 +165,8 @@ class Peering:
         ]
 
     def _shown(self, text: str) -> list[Peer]:
-        target = self.dialler.find(text)
-        return [] if target is None else self.dialler.shown(target)
+        target = self.dialler.targets.find(text)
+        return [] if target is None else self.dialler.targets.shown(target)
 
     def settings(self, rows: list[Setting]) -> list[Setting]:
         """The settings, and the peers that are dialled though the configuration has none of it."""
@@ -178,7 +179,7 @@ class Peering:
         if saved and self.storage is not None:
             origin = f"{self.storage.directory.path / 'peers'} (join --save)"
             more.append(("cluster.peers saved", toml(saved), origin))
-        targets = self.dialler.targets.values()
+        targets = self.dialler.targets
         joined = [target.text for target in targets if target.origin == JOINED]
         if joined:
             more.append(("cluster.peers joined", toml(joined), "join, until the daemon stops"))
@@ -190,7 +191,3 @@ def check_peer(text: str) -> None:
     """Raises ConfigError if nobody can ever answer there."""
     if parse_address(text).port == 0 and not text.startswith("unix:"):
         raise ConfigError(f"{text!r} has port 0, where nobody answers: 1 to 65535")
-
-
-def _normal(text: str) -> str:
-    return str(parse_address(text))

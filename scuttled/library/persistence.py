@@ -26,14 +26,14 @@ from typing import Any, NamedTuple, Self, TypeVar
 from zlib import crc32
 
 from scuttled.errors import DataError, StorageError, UsageError
-from scuttled.library.models import dump, load, new_author, same_author, write_whole
+from scuttled.library.model_file import dump, load, write_whole
 from scuttled.models.registry import check_name
-from scuttled.replica.checkpoint import Identity
+from scuttled.replica.default_author import new_author, same_author
 from scuttled.replica.hlc import Author
 from scuttled.replica.scuttlebutt import Scuttlebutt
 from scuttled.replica.update import TIMESTAMP_MAX
 from scuttled.storage.directory import FILE as DATABASE
-from scuttled.storage.directory import Directory
+from scuttled.storage.directory import Directory, Identity
 from scuttled.storage.storage import another_life
 
 SUFFIX = ".model"

@@ -11,32 +11,33 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import trio
 
 from scuttled.errors import Refused, RemoteProtocolError, UsageError
-from scuttled.library.models import MAX_SKEW_MS
+from scuttled.library.authors import MAX_SKEW_MS
 from scuttled.printable import has_control
 from scuttled.protocol import codec
 from scuttled.protocol.codec import HELLO_BYTES_MAX, LABEL_MAX, META_MAX
 from scuttled.protocol.handshake import RECEIVE_ONLY, SEND_ONLY, Refusal
 from scuttled.protocol.host import End, Host
-from scuttled.protocol.link import SILENCE_S, Link
+from scuttled.protocol.link import Link
 from scuttled.protocol.messages import PROTOCOL, Ask, Code, Delta, Hello, Tell
 from scuttled.protocol.session import Session
 from scuttled.replica.rejoin import Rejoin, Rejoined, rejoin
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
 from scuttled.replica.slots import Slots
 from scuttled.replica.update import Instant, Source
-from scuttled.runtime.bell import Wakeup, read_clocks
+from scuttled.runtime.causes import only_error
+from scuttled.runtime.clocks import read_clocks
+from scuttled.runtime.pump import keep_sending, keep_time
+from scuttled.runtime.wakeup import Wakeup
 from scuttled.version import __version__
 
 RECEIVE_BYTES = 64 << 10
 DONE = "both ends have all there is"
-PARTING_S = 1.0  # for the last words
 LEAVING_S = 2.0  # without an acknowledgement, after `dispose`, of what was written before
-TIMER_S = 0.001
 CLUSTER = "default"
 
 Framing = Callable[[trio.abc.Stream], trio.abc.Stream]
@@ -246,7 +247,7 @@ class _Call:
         self.on_header: Callable[[Header], object] | None = None
         self.on_synced: Callable[[], object] | None = None
         self.on_left_out: Callable[[str, str], object] | None = None
-        self._bell = Wakeup()
+        self._wakeup = Wakeup()
         self._rearmed = Wakeup()
         self._names = {model.name for model in link.host.models_to_share()}
         self._leaves_at: dict[str, int] | None = None  # where each log ended at `dispose`
@@ -259,7 +260,7 @@ class _Call:
         guard = _guard_of_this_thread([model.name for model, _ in wakers])
         for model, _ in wakers:
             model.observed.admit()  # or somebody replicates it in another thread
-        self.link.wake = self._bell.ring
+        self.link.wake = self._wakeup.ring
         self.link.rearm = self._rearmed.ring
         for model, waker in wakers:
             model.observed.guards.add(guard)
@@ -268,7 +269,7 @@ class _Call:
         try:
             await self._converse()
         except BaseExceptionGroup as group:
-            error = _alone(group)
+            error = only_error(group)
             raise error from error.__cause__
         finally:
             for model, waker in wakers:
@@ -280,10 +281,12 @@ class _Call:
 
     async def _converse(self) -> None:
         try:
-            async with _Closing(self.stream), trio.open_nursery() as nursery:
+            async with _Outlet(self.stream) as outlet, trio.open_nursery() as nursery:
                 nursery.start_soon(self._read)
-                nursery.start_soon(self._tick, nursery.cancel_scope)
-                await self._write()
+                nursery.start_soon(
+                    keep_time, self, self._rearmed, self._wakeup, read_clocks, nursery.cancel_scope
+                )
+                await keep_sending(self.link, outlet, self._wakeup, read_clocks)
                 nursery.cancel_scope.cancel()
         except* _Broken:
             self._close("the connection broke")
@@ -343,8 +346,8 @@ class _Call:
                 self.on_header(_header(link.peer))
             self._look()
             self._part(read_clocks().mono_s)
-            self._bell.ring()
-        self._bell.ring()
+            self._wakeup.ring()
+        self._wakeup.ring()
 
     def _look(self) -> None:
         """What has come about by what was received."""
@@ -380,52 +383,40 @@ class _Call:
             for session in sessions
         )
 
-    # --- writing ---
+    # --- time ---
 
-    async def _write(self) -> None:
-        link = self.link
-        while True:
-            if link.wants_to_send(read_clocks()):
-                if link.ended is not None and link.ended.by_peer:
-                    return
-                with _may_break():
-                    await self.stream.wait_send_all_might_not_block()
-                if data := link.draw(read_clocks()):
-                    with _may_break():
-                        await self.stream.send_all(data)
-                else:
-                    await trio.lowlevel.checkpoint()
-            elif link.ended is not None:
-                return
-            else:
-                await self._bell.heard()
+    @property
+    def ended(self) -> End | None:
+        return self.link.ended
 
-    async def _tick(self, scope: trio.CancelScope) -> None:
-        link = self.link
-        while link.ended is None:
-            now_s = read_clocks().mono_s
-            due_s = min(link.next_timer(read_clocks()), self._patience_s) - now_s
-            with trio.move_on_after(min(max(TIMER_S, due_s), SILENCE_S)):
-                await self._rearmed.heard()
-            link.tick(read_clocks())
-            self._part(read_clocks().mono_s)
-            self._bell.ring()
-        self._bell.ring()
-        scope.deadline = min(scope.deadline, trio.current_time() + PARTING_S, math.inf)
+    def next_timer(self, now: Instant) -> float:
+        return min(self.link.next_timer(now), self._patience_s)
+
+    def tick(self, now: Instant) -> None:
+        self.link.tick(now)
+        self._part(now.mono_s)
 
 
-class _Closing:
-    """Closes a stream at the end of a block; one that breaks at that is closed."""
+class _Outlet:
+    """The sending side of a stream of somebody's own, which is closed at the end of a block."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
-        self.stream = stream
+        self._stream = stream
 
-    async def __aenter__(self) -> None:
-        pass
+    async def wait(self) -> None:
+        with _may_break():
+            await self._stream.wait_send_all_might_not_block()
+
+    async def send_all(self, data: bytes) -> None:
+        with _may_break():
+            await self._stream.send_all(data)
+
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(self, *_: object) -> None:
-        with _may_break():
-            await self.stream.aclose()
+        with _may_break():  # one that breaks at that is closed
+            await self._stream.aclose()
 
 
 def _guard_of_this_thread(names: list[str]) -> Callable[[], None]:
@@ -439,14 +430,6 @@ def _guard_of_this_thread(names: list[str]) -> Callable[[], None]:
             )
 
     return guard
-
-
-def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error in a group, or the group if there are several."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 def _knows_all(session: Session) -> bool:

@@ -1,4 +1,4 @@
-"""Whether nodes that say the same of their clocks hold the same: `scuttled verify`.
+"""Consistency check: nodes that say the same of their clocks should hold the same.
 
     us                                   peer
     ASK model, at_ms, []   ------------>          hashes its model, a slice at a time
@@ -7,7 +7,8 @@
     ASK model, at_ms, [3, 77] --------->
                            <------------ TELL     the hash of each key in these buckets
 
-All work is in generators that the shell drives slice by slice (`step`), so that nothing stalls.
+`scuttled verify` asks for it. All work is in generators that the shell drives slice by slice
+(`step`), so that nothing stalls.
 """
 
 from collections import deque
@@ -15,6 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from scuttled.node.subscribers import Subscribers, Subscription, Waker
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import Ask, Tell
 from scuttled.replica.change import SLOT_BYTES_MAX
@@ -35,7 +37,7 @@ Job = Generator[None, None, None]
 
 @dataclass(slots=True)
 class Finding:
-    """How a model on this node compares with a peer's."""
+    """Comparison of a model on this node with a peer's."""
 
     model: str
     node_id: NodeId
@@ -64,14 +66,24 @@ class Check:
 class ConsistencyCheck:
     """A node's fingerprints: those that peers ask for, and its own checks."""
 
-    def __init__(self, models: Mapping[str, Scuttlebutt], links: Mapping[NodeId, Link]) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Scuttlebutt],
+        links: Mapping[NodeId, Link],
+        made_progress: Callable[[], None],
+    ) -> None:
+        """`made_progress` is called when a check may be over."""
         self.models = models
         self.links = links
-        self.wake: Callable[[], None] = lambda: None  # there is work for `step`
-        self.progress: Callable[[], None] = lambda: None  # a check may be over
+        self._made_progress = made_progress
+        self._work = Subscribers()
         self._jobs: deque[Job] = deque()
         self._checks: dict[int, Check] = {}
         self._count = 0
+
+    def subscribe(self, wake: Waker) -> Subscription:
+        """Have `wake` called when there is work for `step`."""
+        return self._work.add(wake)
 
     # --- checks of our own ---
 
@@ -114,7 +126,8 @@ class ConsistencyCheck:
             self._add(self._answer(link, model, ask))
 
     def _told(self, link: Link, tell: Tell) -> None:
-        check, peer = self._checks.get(tell.number), link.peer
+        check = self._checks.get(tell.number)
+        peer = link.peer
         model = self.models.get(tell.model)
         if check is None or peer is None or not isinstance(model, Slots):
             return
@@ -127,7 +140,7 @@ class ConsistencyCheck:
 
     def _add(self, job: Job) -> None:
         self._jobs.append(job)
-        self.wake()
+        self._work.wake()
 
     def step(self) -> bool:
         """Do a slice of work; False if there is none. Jobs take turns."""
@@ -137,7 +150,7 @@ class ConsistencyCheck:
         try:
             next(job)
         except StopIteration:
-            self.progress()
+            self._made_progress()
         else:
             self._jobs.append(job)
         return True
@@ -147,7 +160,8 @@ class ConsistencyCheck:
     def _answer(self, link: Link, model: Slots, ask: Ask) -> Job:
         if ask.buckets:
             found = yield from rows(model, frozenset(ask.buckets), ask.at_ms)
-            told, size = {}, 0
+            told: dict[bytes, int] = {}
+            size = 0
             for slot, value in found.items():
                 size += _row_bytes(slot)
                 if size > ROWS_BYTES_MAX:
@@ -193,7 +207,7 @@ def _row_bytes(slot: bytes) -> int:
 
 
 def _may_be_cut(told: Mapping[bytes, int]) -> bool:
-    """Whether a peer that stops at ROWS_BYTES_MAX may have had more to tell."""
+    """True if a peer that stops at ROWS_BYTES_MAX may have had more to tell."""
     return sum(map(_row_bytes, told)) + _row_bytes(bytes(SLOT_BYTES_MAX)) > ROWS_BYTES_MAX
 
 

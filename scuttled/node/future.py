@@ -19,7 +19,7 @@ that back, in one step and one transaction on disk, and goes on under a new life
   deletion was forgotten by all, whose clocks were ahead), and for CLEAR, which is never issued
   anew: as of now it would void what others wrote since.
 
-The rules were tried in simulation/heap/futures, with each of them broken on purpose.
+The rules were tried in simulation/nodes/futures, with each of them broken on purpose.
 """
 
 from collections.abc import Collection, Iterable
@@ -39,7 +39,7 @@ from scuttled.units import format_duration
 
 @dataclass(slots=True)
 class TakenBack:
-    """What became of a node's future."""
+    """Report of a future that was taken back."""
 
     at_ms: int
     ahead_ms: int
@@ -178,7 +178,8 @@ class _Part:
 
     def become_what_is_left(self, sane: int) -> Husk:
         """Clock and floor are what may still be claimed."""
-        model, left = self.model, self.left
+        model = self.model
+        left = self.left
         self.expired = {
             entry
             for entry in (*self.own, *self.others)
@@ -226,7 +227,7 @@ class _Part:
         return True
 
     def _change(self, entry: Entry) -> bytes:
-        """What is to be written again. A lease keeps its length, and one that was over is."""
+        """The change to be written again. A lease keeps its length, and one that was over is."""
         if not isinstance(self.model, Slots):
             return entry.record[STAMP_BYTES:]
         slot = parse(*entry)

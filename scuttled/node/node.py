@@ -1,23 +1,25 @@
 """The doorway: what holds a daemon's models and links, and through which every update passes (I6).
 
 Plain and synchronous, so that the simulator runs this very code. A local write and a peer's DELTA
-end in the same `accepted`: readers of the model's log are woken, storage first. When storage has
-written (`saved`), links are woken: what is not on disk is not sent (I5). Waking never does work.
+end in the same `accepted`: watchers are woken, and storage. When storage has written (`saved`),
+links are woken: what is not on disk is not sent (I5). Waking never does work.
 """
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from scuttled.errors import DataError, Refused, StorageError
+from scuttled.errors import DataError, Refused
 from scuttled.models.map import Map
 from scuttled.models.registry import MODELS, make_model
 from scuttled.node.consistency import ConsistencyCheck
-from scuttled.node.future import TakenBack, take_back
+from scuttled.node.durability import Durability
+from scuttled.node.future import take_back
 from scuttled.node.leases import renew_leases
 from scuttled.node.links import Links
 from scuttled.node.membership import FORGOTTEN, MEMBERS, Membership, NodeSettings
 from scuttled.node.notices import Notices
+from scuttled.node.replaced_states import ReplacedStates
 from scuttled.node.subscribers import Subscribers, Subscription, Waker
 from scuttled.node.timekeeping import Timekeeping
 from scuttled.protocol.flow_control import RATES, FlowControl
@@ -28,18 +30,14 @@ from scuttled.protocol.messages import PROTOCOL, Ask, Code, Delta, Hello, Tell
 from scuttled.replica.checkpoint import Batch, SavedModel
 from scuttled.replica.hlc import Author
 from scuttled.replica.rejoin import Rejoined, rejoin
-from scuttled.replica.scuttlebutt import Husk, Received, Scuttlebutt
+from scuttled.replica.scuttlebutt import Received, Scuttlebutt
 from scuttled.replica.slots import Slots
-from scuttled.replica.unsaved import forget_saved, model_batch, note_saved
 from scuttled.replica.update import TICKS_PER_MS, Instant, NodeId, Source, node_of, source_text
 from scuttled.version import __version__
 
 DEFAULT_MODEL = "default"
 MODELS_MAX = 1024
-RESETS_MAX = 20  # reports kept
-SHED_PER_CALL = 40_000  # updates of a state that was replaced: some 5 ms
 COLLECT_S = 1.0  # between looks for deletions that nobody needs any more
-HLC_AHEAD_TICKS = 1000 * TICKS_PER_MS  # how far the hlc is persisted ahead of use
 
 
 class Node(Host[Link]):
@@ -49,36 +47,26 @@ class Node(Host[Link]):
         self.author = author
         self.settings = settings
         self.max_skew_ms = settings.max_skew_ms
-        self.stored = stored
         self.models: dict[str, Scuttlebutt] = {}
         self.links = Links()
         self.sharing: FlowControl = FlowControl()
         self.watchers = Subscribers()  # woken when something was accepted
         self.waiters = Subscribers()  # woken when something was saved or acknowledged
-        self.wake_storage: Waker = lambda: None
-        self.wake_tending: Waker = lambda: None  # `tend` is due at once
-        self.urgent = False  # somebody waits for storage
-        self.hurried = False  # somebody waits until others have saved: our rows go out at once
-        self.failing = ""  # why the disk takes nothing
-        self.adrift = False  # what is not saved is passed on all the same
+        self._tending = Subscribers()  # woken when `tend` is due at once
+        self.durability = Durability(self.models, author, self._tell_links, stored=stored)
         self.notices = Notices()
         self.future = 0  # updates refused as of the future so far
         self.doubted: Counter[str] = Counter()  # updates not believed so far, by cause
         self.new_lives = 0
-        self.resets: list[Rejoined] = []
+        self.replaced = ReplacedStates()
         self.time = Timekeeping(settings.max_skew_ms)
-        self.taken_back: list[TakenBack] = []
         self._begun_at: dict[str, int] = {}  # ends of the logs that were loaded
-        self._husks: list[Husk] = []  # what models were before
-        self.verifier = ConsistencyCheck(self.models, self.links)
-        self.verifier.progress = self.made_progress
+        self.verifier = ConsistencyCheck(self.models, self.links, self.made_progress)
         self.twin_words = ""  # an older node has our id
-        self._namesakes_told: set[str] = set()
         self.wall_ms = 0  # when `tend` was called last
-        self.alone = True  # this state has never met another node
-        self._dirty: dict[str, Scuttlebutt] = {}  # has something that storage lacks
-        self._announced_s = self._collected_s = -math.inf
-        self._hlc_saved = author.hlc.last
+        self.alone = True  # this state has never met another node: see `met_others`
+        self._announced_s = -math.inf
+        self._collected_s = -math.inf
 
     # --- models ---
 
@@ -87,7 +75,7 @@ class Node(Host[Link]):
         of a type that nobody knows here.
         """
         for model in saved:
-            self.alone = False  # for all we know
+            self.met_others()  # for all we know
             if model.data_type not in MODELS:
                 raise DataError(
                     f"model '{model.name}' is on disk as a {model.data_type:.40}, "
@@ -107,7 +95,7 @@ class Node(Host[Link]):
             if name not in self.models:
                 self._open(name, Map.data_type)
         rows = self.models[MEMBERS]
-        self.members = Membership(rows, self.author, self.settings, stored=self.stored)
+        self.members = Membership(rows, self.author, self.settings, stored=self.durability.stored)
         hlc_ms = self.author.hlc.last // TICKS_PER_MS
         self.members.begin(hlc_ms, wall_ms)
         self.wall_ms = wall_ms
@@ -118,10 +106,8 @@ class Node(Host[Link]):
         if len(self.models) >= MODELS_MAX:
             raise Refused(f"there are {MODELS_MAX} models already, the most there can be")
         model = make_model(name, data_type, self.author)
-        model.log.stored = self.stored
-        model.log.adrift = self.adrift
         self.models[name] = model
-        self._dirty[name] = model
+        self.durability.adopt(model)
         return model
 
     def model(self, name: str) -> Scuttlebutt:
@@ -147,7 +133,7 @@ class Node(Host[Link]):
         """A model for a user's write, created if it is new. Raises Refused, DataError."""
         if name.startswith("_"):
             raise Refused(f"model '{name:.80}' is the system's: it can be read, not written")
-        self.check_writable()
+        self.durability.check_writable()
         self.create(name, data_type)
         return self.models[name]
 
@@ -165,17 +151,11 @@ class Node(Host[Link]):
         if model.name == MEMBERS:
             self.members.read()
             if self.members.forgot_me:
-                self.wake_tending()
-        self._dirty[model.name] = model
-        if self.stored:
-            self.urgent = self.urgent or urgent
-            self.wake_storage()
-        if self.adrift or not self.stored:
-            self._tell_links(model)
+                self._tending.wake()
+        self.durability.accepted(model, urgent=urgent)
 
     def _tell_links(self, model: Scuttlebutt) -> None:
-        for link in self.links.values():
-            link.model_changed(model)
+        self.links.model_changed(model)
         self.made_progress()
 
     def subscribe(self, wake: Waker, *, saved: bool = False) -> Subscription:
@@ -185,6 +165,10 @@ class Node(Host[Link]):
         about: something was saved or acknowledged, the disk fails, a link came or went.
         """
         return (self.waiters if saved else self.watchers).add(wake)
+
+    def subscribe_tending(self, wake: Waker) -> Subscription:
+        """Have `wake` called when `tend` is due at once, and not in its own time."""
+        return self._tending.add(wake)
 
     def made_progress(self) -> None:
         """Something came about that somebody may have waited for."""
@@ -203,18 +187,17 @@ class Node(Host[Link]):
     # --- as time passes ---
 
     def tend(self, now: Instant) -> None:
-        """What is to be done now and then: our rows in `_members`, and forgetting deletions."""
+        """Do what is due now and then: our rows in `_members`, clocks, forgetting deletions."""
         self.wall_ms = now.wall_ms
         since_s = now.mono_s - self._announced_s
-        hurried = self.hurried and self.is_saved()
+        hurried = self.durability.end_hurry()
         if hurried or since_s >= self.members.interval_s(now.wall_ms) or self.members.forgot_me:
             self._announced_s = now.mono_s
-            self.hurried = self.hurried and not hurried
             if self.members.forgot_me:
                 self.notices.warn(FORGOTTEN)
             self._announce(now.wall_ms)
         self._keep_time(now)
-        self._husks = [husk for husk in self._husks if husk.shed(SHED_PER_CALL)]
+        self.replaced.shed()
         self.notices.tell_taken()
         if now.mono_s - self._collected_s >= COLLECT_S:
             self._collected_s = now.mono_s
@@ -225,16 +208,14 @@ class Node(Host[Link]):
         """Forget who is gone for good, and warn of two that bear one name."""
         if self.members.forget_ghosts(wall_ms):
             self.accepted(self.members.model, urgent=False)
-        namesakes = self.members.namesakes(wall_ms)
-        for name in sorted(namesakes - self._namesakes_told):
+        for name in self.members.new_namesakes(wall_ms):
             self.notices.warn(f"more than one member is named {name} (hint: scuttled members)")
-        self._namesakes_told = namesakes
 
     def _collect(self, wall_ms: int) -> None:
         for model in self.user_models():
             if isinstance(model, Slots) and model.grave_count and not model.keeps_deleted:
                 if self.members.collect(model, self.links.values(), wall_ms, alone=self.alone):
-                    self._dirty[model.name] = model
+                    self.durability.note_change(model)
 
     # --- the wall clock ---
 
@@ -259,105 +240,51 @@ class Node(Host[Link]):
         """Hear the clocks of linked peers; take our future back if they say so."""
         self.time.measure(self.author.hlc.last // TICKS_PER_MS, now.wall_ms)
         self.time.hear_links(self.links.values(), now)
-        if self.time.may_take_back(self.links.values(), now) and self._is_settled():
-            self._take_back(now)
-
-    def _is_settled(self) -> bool:
-        """Whether storage is ready for models that are replaced."""
-        under_way = any(model.replaced for model in self.models.values())
-        return not (self.failing or self.adrift or self.twin_words or under_way)
+        if self.time.may_take_back(self.links.values(), now) and not self.twin_words:
+            if self.durability.is_settled:
+                self._take_back(now)
 
     def _take_back(self, now: Instant) -> None:
-        """What is stamped in the future, and nobody takes, is issued anew under a new life."""
+        """Issue anew, under a new life, what is stamped in the future and nobody takes."""
         limit = (now.wall_ms + self.max_skew_ms) * TICKS_PER_MS
         models = list(self.models.values())
         report, changed, husks = take_back(models, self.author, now.wall_ms, limit)
-        self._husks += husks
-        self.taken_back = [*self.taken_back, report][-RESETS_MAX:]
+        self.replaced.let_go(husks)
+        self.replaced.note_taken_back(report)
         self.new_lives += 1
-        self._hlc_saved = 0  # the one on disk is too high
+        self.durability.hlc_fell()
         self.notices.warn(report.words)
         self.members.read_anew()
         self.time.measure(self.author.hlc.last // TICKS_PER_MS, now.wall_ms)
         for model in changed:
             self.accepted(model)
         self._announce(now.wall_ms)
-        for link in tuple(self.links.values()):
-            link.close(Code.AFRESH, f"{self.settings.name} has taken back its future")
+        self.links.begin_afresh(f"{self.settings.name} has taken back its future")
 
     def hurry(self, model: Scuttlebutt) -> None:
         """A writer waits until others have on disk what this model holds now."""
-        model.hurry_to, self.hurried = model.log.end, True
-        self.wake_storage()
-        self.wake_tending()
+        self.durability.hurry(model)
+        self._tending.wake()
 
     # --- storage, a reader of every log ---
 
-    def unsaved(self, *, clocks: bool) -> Batch | None:
-        """What storage lacks, as one transaction; None if it lacks nothing.
-
-        With `clocks` false only models with new updates: a saved clock may lag behind, since
-        it then claims less than is there, and what a peer sends once more changes nothing.
-        """
-        dirty: Collection[Scuttlebutt] = self._dirty.values()
-        clocks = clocks or self.hurried
-        if not clocks:
-            dirty = [model for model in dirty if model.log.end > model.log.saved]
-        models = [model_batch(model, clocks=clocks) for model in dirty]
-        last = self.author.hlc.last
-        hlc = last + HLC_AHEAD_TICKS if last > self._hlc_saved else 0
-        return Batch(models, self.author.life, hlc) if models else None
-
     def saved(self, batch: Batch) -> None:
-        """That batch is on disk: readers that speak to others may go on."""
-        for part in batch.models:
-            model = self.models[part.name]
-            note_saved(model, part)
-            if model.is_saved:
-                self._dirty.pop(part.name, None)
-            self._tell_links(model)
-        if batch.life == self.author.life:  # else it is of before the future was taken back
-            self._hlc_saved = batch.hlc or self._hlc_saved
-        if self.hurried and self.is_saved():
-            self.wake_tending()
-
-    def begin_anew(self, life: int, wall_ms: int) -> None:
-        """Storage has lost all: go on as that life, and have everything saved again."""
-        for model in self.models.values():
-            forget_saved(model)
-            self._dirty[model.name] = model
-        self._hlc_saved = 0
-        self.author.live_as(life)
-        self.new_lives += 1
-        self._announce(wall_ms)
+        """That batch is on disk."""
+        self.durability.saved(batch)
+        if self.durability.hurried and self.durability.is_saved():
+            self._tending.wake()
 
     def fails(self, words: str) -> None:
         """The disk takes nothing; "": it does again. Whoever waits for it is told."""
-        self.failing = words
+        self.durability.fails(words)
         self.made_progress()
 
-    def drift(self, adrift: bool) -> None:
-        """Pass on what is not saved, or no longer, which wants all to be saved."""
-        self.adrift = adrift
-        for model in self.models.values():
-            model.log.adrift = adrift
-            self._tell_links(model)
-
-    def check_writable(self) -> None:
-        """Raises StorageError while the disk takes nothing."""
-        if self.failing:
-            raise StorageError(f"can't write: {self.failing}; reads and gossip go on")
-
-    def is_saved(self) -> bool:
-        """Whether all that was accepted is on disk (or needs no disk)."""
-        return not self.stored or all(model.is_saved for model in self._dirty.values())
-
-    @property
-    def rows_unsaved(self) -> int:
-        """Of the users' updates."""
-        dirty = (model for model in self._dirty.values() if not model.is_system)
-        logs = (model.log for model in dirty if self.stored)
-        return sum(log.count_between(log.saved, log.end) for log in logs)
+    def begin_anew(self, life: int, wall_ms: int) -> None:
+        """Storage has lost all: go on as that life, and have everything saved again."""
+        self.durability.forget_saved()
+        self.author.live_as(life)
+        self.new_lives += 1
+        self._announce(wall_ms)
 
     # --- members ---
 
@@ -371,10 +298,6 @@ class Node(Host[Link]):
         self.members.retire(wall_ms)
         self.accepted(self.members.model)
 
-    def has_told_rows(self) -> bool:
-        """Whether all linked peers have our rows."""
-        return not any(s.lag for link in self.links.values() if (s := link.sessions.get(MEMBERS)))
-
     def cluster_size(self, model: Scuttlebutt) -> int:
         return self.members.count_above_floor(model, self.wall_ms)
 
@@ -385,24 +308,30 @@ class Node(Host[Link]):
         that the sessions of this one model start anew.
         """
         assert isinstance(model, Slots) and isinstance(whole, Slots) and link.peer  # noqa: PT018
-        was_empty = not (len(model.clock) or len(model.floor) or model.log.live or model.replaced)
-        if not model.replaced:  # else the last one is not on disk yet: come again
+        under_way = model.saved.replaced
+        was_empty = not (len(model.clock) or len(model.floor) or model.log.live or under_way)
+        if not under_way:  # else the last one is not on disk yet: come again
             report = Rejoined(model.name, link.peer.name, now.wall_ms)
-            self._husks.append(rejoin(model, whole, self.author, self.settings.rejoin, report))
+            husk = rejoin(model, whole, self.author, self.settings.rejoin, report)
+            self.replaced.let_go([husk])
             self.sharing.count(model.data_type, report.taken)
             if was_empty:
                 self.notices.took_over(report.peer, model.name, report.taken)
             else:
-                self.resets = [*self.resets, report][-RESETS_MAX:]
-                (self.notices.tell if report.lost_nothing else self.notices.warn)(report.words)
-            self.new_lives += bool(report.life)
+                self.replaced.note_reset(report)
+                if report.lost_nothing:
+                    self.notices.tell(report.words)
+                else:
+                    self.notices.warn(report.words)
+            if report.life:
+                self.new_lives += 1
             self._announce(now.wall_ms)
             self.accepted(model)
-        for other in tuple(self.links.values()):
-            if was_empty:
+        if was_empty:
+            for other in tuple(self.links.values()):
                 other.start_afresh(model)
-            else:
-                other.close(Code.AFRESH, f"{self.settings.name} was reset and starts afresh")
+        else:
+            self.links.begin_afresh(f"{self.settings.name} was reset and starts afresh")
 
     def name_of(self, source: Source) -> str:
         return self.members.names.get(node_of(source), "")
@@ -410,7 +339,8 @@ class Node(Host[Link]):
     # --- what a link wants of us ---
 
     def hello(self, now: Instant) -> Hello:
-        me, node_id = self.settings, self.author.node_id
+        me = self.settings
+        node_id = self.author.node_id
         return Hello(
             *PROTOCOL, me.cluster, node_id, me.incarnation, me.name, me.address, __version__,
             now.wall_ms, (RATES,), me.began_ms,
@@ -419,7 +349,7 @@ class Node(Host[Link]):
     def establish(self, link: Link, now: Instant) -> None:
         self.links.establish(link, self.author.node_id)
         assert link.peer is not None
-        self.alone = False
+        self.met_others()
         self.members.names.setdefault(link.peer.node_id, link.peer.name)
         self.made_progress()
 
@@ -464,8 +394,16 @@ class Node(Host[Link]):
     def twin(self, words: str) -> None:
         if self.author.node_id.hex() in words:  # not of an id that we have given up since
             self.twin_words = words
-            self.wake_storage()
-            self.wake_tending()
+            self.durability.wake_storage()
+            self._tending.wake()
+
+    def no_other_id(self) -> None:
+        """None could be taken: the twin is heard of again with the next handshake."""
+        self.twin_words = ""
+
+    def met_others(self) -> None:
+        """This state has met another node: what is forgotten from now on has to raise the floor."""
+        self.alone = False
 
     def live_elsewhere(self, node_id: NodeId, wall_ms: int) -> None:
         """Go on under another id, since a live node has this one; all links start anew."""
@@ -474,8 +412,7 @@ class Node(Host[Link]):
         self.author.node_id = node_id
         self.author.live_as(1)
         self._announce(wall_ms)
-        for link in tuple(self.links.values()):
-            link.close(Code.AFRESH, f"{self.settings.name} has taken another id")
+        self.links.begin_afresh(f"{self.settings.name} has taken another id")
 
     def verify(self, link: Link, message: Ask | Tell) -> None:
         self.verifier.hear(link, message)
@@ -488,8 +425,7 @@ class Node(Host[Link]):
             self.notices.doubted(link.peer.name, model.name, received.doubted, link.heard_at)
         if received.refused and not model.is_system:
             who = {s: self.name_of(s) or source_text(s) for s in received.future}
-            now, limit_ms = link.heard_at, self.max_skew_ms
-            self.notices.refused_future(model.name, received, who, limit_ms, now)
+            self.notices.refused_future(model.name, received, who, self.max_skew_ms, link.heard_at)
         self.sharing.count(model.data_type, received.end - received.start)
         if received.end > received.start or delta.commit:
             self.accepted(model, urgent=False)

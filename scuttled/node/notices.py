@@ -1,4 +1,4 @@
-"""What a node has to say to whoever runs it; the shell logs it.
+"""Notices of a node to whoever runs it; the shell logs them.
 
 Bounded: what nobody takes does not pile up, and what comes again and again is said once a minute.
 """

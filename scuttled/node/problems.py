@@ -19,7 +19,7 @@ class Problem(NamedTuple):
 
 
 class ProblemLog:
-    """What was said of problems, so that each is said once."""
+    """Log of problems that were said, so that each is said once."""
 
     def __init__(self, said_elsewhere: Collection[str]) -> None:
         """Of the codes `said_elsewhere` whoever finds them speaks, at the time and in detail."""

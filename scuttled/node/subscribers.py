@@ -32,11 +32,13 @@ class Subscription:
 class Subscribers:
     """Those who want to hear of one kind of news."""
 
-    __slots__ = ("_wakers",)
+    __slots__ = ("_order", "_wakers")
 
     def __init__(self) -> None:
         # A dict, not a set: in which order they are woken must not hang on addresses in memory.
         self._wakers: dict[Subscription, Waker] = {}
+        # Its values, which are never changed in place: each write wakes, few subscribe.
+        self._order: tuple[Waker, ...] = ()
 
     def __len__(self) -> int:
         return len(self._wakers)
@@ -44,12 +46,14 @@ class Subscribers:
     def add(self, wake: Waker) -> Subscription:
         subscription = Subscription(self)
         self._wakers[subscription] = wake
+        self._order = tuple(self._wakers.values())
         return subscription
 
     def discard(self, subscription: Subscription) -> None:
-        self._wakers.pop(subscription, None)
+        if self._wakers.pop(subscription, None) is not None:
+            self._order = tuple(self._wakers.values())
 
     def wake(self) -> None:
         """Wake all who are subscribed now; one may end its own subscription meanwhile, or begin."""
-        for wake in tuple(self._wakers.values()):
+        for wake in self._order:
             wake()

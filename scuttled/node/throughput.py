@@ -1,17 +1,17 @@
-"""How fast updates are written, and how fast they get through each link: once a second.
+"""Throughput: how fast updates are written and get through each link, once a second.
 
 *A strait.* A link is judged for each data type, by what is acknowledged. It is behind if each draw
 since the last judgement has left something for the next, so that no commit could be given. Then a
-rate is told (see core.sharing): what got through, less what it takes to work off the backlog in
-DRAIN_S; but not less than half of it, so a peer that has to be sent very much, because it is new,
-does not slow writers by more than that.
+rate is told (see protocol/flow_control): what got through, less what it takes to work off the
+backlog in DRAIN_S; but not less than half of it, so a peer that has to be sent very much, because
+it is new, does not slow writers by more than that.
 
 *Only progress counts.* A link is judged when an acknowledgement has come since the last time, and
 over just that time. From a peer that is stopped, dead or cut off none comes: it is never judged,
 and nobody is held back for its sake; its backlog is a cursor. Nor is a time judged that is longer
 than JUDGED_S, or much longer than the one before: then the peer was away, and not slow. (A slow
 link is slow all the time: of 20 kB/s, it takes three seconds for each large frame.)
-                                                            [DESIGN 5, the paper's section 4]
+The law that rates follow is that of van Renesse et al. 2008, section 4: protocol/rate_law.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,8 @@ class ThroughputMeter:
             return
         self._turned_s = now.mono_s
         sharing = self.node.sharing
-        sharing.peers, was_active = max(len(self.node.links), 1), sharing.active
+        was_active = sharing.active
+        sharing.peers = max(len(self.node.links), 1)
         self._count()
         for name, per_s in self._judge(now).items():
             if (course := sharing.course(name)) is not None:
@@ -80,7 +81,8 @@ class ThroughputMeter:
     # --- how fast is written ---
 
     def _count(self) -> None:
-        before, self._ends = self._ends, {m.name: m.log.end for m in self.node.user_models()}
+        before = self._ends
+        self._ends = {model.name: model.log.end for model in self.node.user_models()}
         for model in self.node.user_models():
             since = before.get(model.name, 0) if before is not None else model.log.end
             more = max(model.log.end - max(since, model.log.born), 0)  # a RESET's gap is no update

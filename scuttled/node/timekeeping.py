@@ -47,7 +47,7 @@ class _Heard(NamedTuple):
 
 
 class Timekeeping:
-    """What one node knows of its wall clock."""
+    """Timekeeping of one node: what it knows of its wall clock."""
 
     def __init__(self, max_skew_ms: int) -> None:
         self.max_skew_ms = max_skew_ms
@@ -73,7 +73,7 @@ class Timekeeping:
         return jump_ms
 
     def hear_first(self, peer: Hello | str, mine: NodeId, now: Instant) -> None:
-        """What a HELLO says of the time; of an address, that we were refused there for ours."""
+        """Heed the time that a HELLO says; of an address, that we were refused there for ours."""
         if isinstance(peer, str):
             self.hear(peer, peer, None, now.mono_s)
         elif peer.node_id != mine:
@@ -110,10 +110,11 @@ class Timekeeping:
             self._agreed_s = None
 
     def may_take_back(self, links: Collection[Link], now: Instant) -> bool:
-        """Whether all that is ahead is to be taken back now."""
+        """True if all that is ahead is to be taken back now."""
         if not self.ahead_ms:
             return False
-        agree, differ = self._agree(), self._differ()
+        agree = self._agree()
+        differ = self._differ()
         if now.wall_ms < PLAUSIBLE_MS or not agree or len(agree) + 1 <= len(differ):
             self._agreed_s = None
             return False
@@ -166,7 +167,7 @@ class Timekeeping:
 
     @property
     def future(self) -> str:
-        """What is the matter with our stamps, and what they wait for; "" if nothing is."""
+        """Words for what is wrong with our stamps, and what they wait for; "" if nothing is."""
         if not self.ahead_ms:
             return ""
         what = (

@@ -17,9 +17,13 @@ from scuttled.npm.bridge import Bridge
 from scuttled.npm.guests import Dialled, Guest, Guests, guest_words
 from scuttled.npm.session import HELLO_S, Talk
 from scuttled.replica.update import Instant
-from scuttled.runtime.bell import StreamWriter, Wakeup, read_clocks
+from scuttled.runtime.causes import first_error, words_of
+from scuttled.runtime.clocks import read_clocks
+from scuttled.runtime.pump import send_drawn
 from scuttled.runtime.repeats import FROM_STRANGERS
-from scuttled.runtime.streams import dial, dial_reason, keep_alive, open_listeners, remote_name
+from scuttled.runtime.stream_writer import StreamWriter
+from scuttled.runtime.streams import dial, keep_alive, open_listeners, remote_name
+from scuttled.runtime.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 
@@ -148,11 +152,7 @@ class NpmDoor:
         while True:
             now: Instant = read_clocks()
             if talk.wants_to_send(now):
-                await outlet.wait()
-                if data := talk.draw(read_clocks()):
-                    await outlet.send_all(data)
-                else:
-                    await trio.lowlevel.checkpoint()
+                await send_drawn(talk, outlet, read_clocks)
                 continue
             due_s = talk.due_s()
             with trio.move_on_after(float("inf") if due_s is None else max(due_s - now.mono_s, 0)):
@@ -174,13 +174,11 @@ def _why_not(error: OSError | ScuttledError | trio.TooSlowError) -> str:
         return f"{error.message} (hint: {error.hint})" if error.hint else error.message
     if isinstance(error, trio.TooSlowError):
         return f"no answer within {DIAL_S:.0f} s"
-    return dial_reason(error)
+    return words_of(error)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first_error(group)
     return error.message if isinstance(error, ScuttledError) else f"{type(error).__name__}: {error}"
 
 

@@ -157,7 +157,7 @@ class Talk:
         # An echo of what we wrote; it may be outranked by now, so that no slot tells.
         is_echo = ours is not None and model.clock.covers(ours, ticks)
         if not is_echo and not _is_same(before, ticks, base):
-            self.bridge.node.check_writable()
+            self.bridge.node.durability.check_writable()
             if self._adopt(model, said, ticks, npm, signature):
                 self._settle_tie(model, before, ticks, now)
                 self.bridge.node.accepted(model, urgent=False)

@@ -69,7 +69,6 @@ class Sessions:
         self.copies = Copies(nodes, keys)
         self.replicas = [_replica(node) for node in range(nodes)]
         self.lasting: dict[tuple[int, int], tuple[Session, Session]] = {}
-        self.drawn = self.useful = 0  # updates in DELTAs, and those that were news there
         for index, number in enumerate(self.copies.latest.tolist()):
             self._put(index, number, 0.0)
         self.update_bytes = len(self.replicas[0].model.log.entry(0).record) + RECORD_OVERHEAD
@@ -116,9 +115,7 @@ class Sessions:
         if not isinstance(delta, Delta):
             assert delta is None, "nobody forgets here, so nobody resets"
             return
-        received = session.receive_delta(delta, now)
-        self.drawn += sum(len(records) for _, records in delta.runs)
-        self.useful += received.end - received.start
+        session.receive_delta(delta, now)
         self._book(self.replicas[int.from_bytes(session.model.author.node_id, "big")])
 
     def _book(self, replica: Replica) -> None:

@@ -65,7 +65,7 @@ class Receipts:
 
     def _clock_is_saved(self) -> bool:
         model = self.model
-        return not model.log.stored or model.saved_revision == model.clock.revision
+        return not model.log.stored or model.saved.revision == model.clock.revision
 
     def _times_to_tell(self) -> dict[Source, int]:
         if not self._clock_is_saved():

@@ -197,11 +197,42 @@ class ArrivalLog:
         """Nothing stands below; far from 0 after a RESET."""
         return self.segments[0].first
 
+    # --- what storage does ---
+
+    def begin_stored(self) -> None:
+        """Storage reads it from now on."""
+        self.stored = True
+
+    def replace(self, before: "ArrivalLog") -> None:
+        """Take that one's place (RESET): storage stands where it stood, below all that is here."""
+        self.stored = before.stored
+        self.saved = before.saved
+
+    def drift(self, adrift: bool) -> None:
+        """Readers that speak to others pass what is not saved, or no longer do."""
+        self.adrift = adrift
+
+    def take(self, upto: int) -> list[int]:
+        """Storage writes what stands below; the positions that it is to delete."""
+        self.taken = upto
+        return list(self.freed)
+
+    def note_saved(self, upto: int, freed_count: int, marks: Marks | None) -> None:
+        """That is on disk, and so many of the oldest holes; marks, if they were noted anew."""
+        self.saved = upto
+        del self.freed[:freed_count]
+        if marks is not None:
+            self.marks = marks
+
     def forget_saved(self) -> None:
         """Storage has nothing any more, and begins anew."""
-        self.saved = self.taken = self.replaced = 0
+        self.saved = 0
+        self.taken = 0
+        self.replaced = 0
         self.marks = Marks()
         self.freed.clear()
+
+    # --- adding, and making holes ---
 
     def room(self) -> int:
         """How many entries the tail still takes, at least one; a full tail is sealed first."""

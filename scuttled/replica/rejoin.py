@@ -1,4 +1,4 @@
-"""What a RESET does on the node that rejoins: a peer's whole state takes the place of its own.
+"""Rejoining by a RESET: a peer's whole state takes the place of a node's own.
 
 The node lay below the peer's floor: it may hold what was deleted, with the deletion forgotten by
 all others. So it takes over the peer's state and clock in one step. What it alone holds is then
@@ -25,7 +25,7 @@ BOTTOM_MAX = 86_400_000 * TICKS_PER_MS  # stamps of what is kept for want of bet
 
 
 class Rejoin(StrEnum):
-    """What is issued anew."""
+    """Updates that are issued anew."""
 
     OWN = "own"
     ALL = "all"
@@ -34,7 +34,7 @@ class Rejoin(StrEnum):
 
 @dataclass(slots=True)
 class Rejoined:
-    """What became of a model at a RESET."""
+    """Report of what became of a model at a RESET."""
 
     model: str
     peer: str
@@ -57,7 +57,7 @@ class Rejoined:
 
     @property
     def lost_nothing(self) -> bool:
-        """Whether this node held nothing that the peer had not: it has but caught up."""
+        """True if this node held nothing that the peer had not: it has but caught up."""
         return not (self.issued_count or self.dropped_count)
 
     @property
@@ -83,7 +83,8 @@ def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rej
     What has a higher rank in the peer's state is superseded, as ever, and not worth a word.
     """
     alone = _held_alone(model, whole)
-    report.held, report.taken = model.log.live, whole.log.live
+    report.held = model.log.live
+    report.taken = whole.log.live
     report.covered = report.held - len(alone)
     if model.clock[author.source] > whole.clock[author.source]:
         author.live_as(author.life + 1)
@@ -113,9 +114,10 @@ def rejoin(model: Slots, whole: Slots, author: Author, mode: Rejoin, report: Rej
 
 
 def _held_alone(model: Slots, whole: Slots) -> list[Entry]:
-    """What the peer's clock does not cover; full segments of what it does cost one look each."""
+    """Entries that the peer's clock does not cover; full segments that it covers cost one look."""
     peer = {source: stamp(time) for source, time in whole.clock.items()}
-    log, cursor = model.log, 0
+    log = model.log
+    cursor = 0
     alone: list[Entry] = []
     while (cursor := log.step_over(cursor, log.end, peer)) < log.end:
         piece = log.piece(cursor, log.end)

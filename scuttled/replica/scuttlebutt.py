@@ -23,6 +23,7 @@ from scuttled.errors import DataError, UsageError
 from scuttled.replica.arrival_log import SEGMENT_ENTRIES, ArrivalLog, Marks, Segment
 from scuttled.replica.hlc import Author
 from scuttled.replica.observers import Callback, Observers
+from scuttled.replica.saved_marks import SavedMarks
 from scuttled.replica.signatures import believed
 from scuttled.replica.sources import (
     Crowding,
@@ -89,6 +90,13 @@ def change_bytes(change: Any) -> bytes:
         raise UsageError(f"a change that JSON can't say: {error}") from None
 
 
+def _new_author() -> Author:
+    """Somebody who never wrote before. A node hands in its own, and never comes here."""
+    from scuttled.replica.default_author import new_author
+
+    return new_author()
+
+
 class Scuttlebutt(ABC):
     """One model on one node. Pure: time comes in as an argument, bytes go out.
 
@@ -98,7 +106,6 @@ class Scuttlebutt(ABC):
     """
 
     data_type: ClassVar[str]
-    new_author: ClassVar[Callable[..., Author]]  # for a model outside of a daemon: see library
 
     def __init__(self, name: str = "default", author: Author | None = None) -> None:
         if not isinstance(name, str):
@@ -106,15 +113,12 @@ class Scuttlebutt(ABC):
         if not (author is None or isinstance(author, Author)):
             raise UsageError(f"an author that is a {type(author).__name__}: see new_author")
         self.name = name
-        self.author = author or type(self).new_author()
+        self.author = author or _new_author()
         self.clock = Clock()
-        self.saved_revision = 0  # of the clock, as storage has it
-        self.saved_clock = Clock()  # what storage has of the clock
+        self.saved = SavedMarks()  # what storage has of clock and floor
         self.floor = Clock()  # below it, deletes were forgotten: see members
-        self.saved_floor = 0  # its revision, as storage has it
-        self.replaced = False  # storage must let go of all it has of this model
         self.unclaimed = False  # it holds more than its clock says: see future
-        self.hurry_to = 0  # a writer waits until others have what stands below in the log
+        self.hurry_to = 0  # what stands below in the log is hurried for: see `hurry`
         self.log = ArrivalLog()
         self._compact_at = COMPACT_ENTRIES_MIN
         self._hashed: tuple[int, bytes] | None = None  # clock revision and hash
@@ -387,15 +391,22 @@ class Scuttlebutt(ABC):
         husk = Husk([], [*self.log.segments])
         husk.dicts.extend(held for held in vars(self).values() if type(held) is dict)
         assert self.log.end <= whole.log.forgotten + 1, "more was written than fits in the gap"
-        whole.log.stored, whole.log.saved = self.log.stored, self.log.saved
-        whole.saved_clock = self.saved_clock
-        whole.replaced = whole.log.stored
+        whole.log.replace(self.log)
+        whole.saved = SavedMarks(self.saved.clock, replaced=whole.log.stored)
         whole.observers = self.observers
+        # All fields are one state, so all of them go, whatever a data type calls its own. Named
+        # one by one, the field of a user's type, or of tomorrow's, would outlive the RESET; in an
+        # object of their own, they would cost each update on the hot path a hop.
+        vars(self).clear()
         vars(self).update(vars(whole))
         for times in (self.clock, self.floor):
             for _, time in times.items():
                 self.author.hlc.observe(time)
         return husk
+
+    def hurry(self) -> None:
+        """A writer waits until others have what the log holds now: peers are asked to save it."""
+        self.hurry_to = self.log.end
 
     @property
     def is_system(self) -> bool:
@@ -410,7 +421,7 @@ class Scuttlebutt(ABC):
     @property
     def durable_clock(self) -> Clock:
         """What is covered by what is on disk (or needs no disk)."""
-        return self.saved_clock if self.log.stored else self.clock
+        return self.saved.clock if self.log.stored else self.clock
 
     # --- storage ---
 
@@ -431,14 +442,13 @@ class Scuttlebutt(ABC):
         self.log.restore(positions, records, sources, marks)
         self._index(positions, records, sources)
         self.clock.merge(clock.items())
-        self.saved_revision = self.clock.revision
+        revision = self.clock.revision
         self.floor.merge((floor or {}).items())
-        self.saved_floor = self.floor.revision
         own = self.author.source
         for record, source in zip(records, sources, strict=True):
             if source == own:
                 self.clock.rise(own, timestamp_of(record))
-        self.saved_clock.merge(self.clock.items())
+        self.saved.note(self.clock.items(), revision, self.floor.revision)
         self.author.hlc.observe(timestamp_of(max(records, default=bytes(STAMP_BYTES))))
         for _, time in self.clock.items():
             self.author.hlc.observe(time)
@@ -462,8 +472,5 @@ class Scuttlebutt(ABC):
         """Whether all of this model, clock included, is on disk (or needs no disk)."""
         log = self.log
         return not log.stored or (
-            log.saved == log.end
-            and not log.freed
-            and self.saved_revision == self.clock.revision
-            and self.saved_floor == self.floor.revision
+            log.saved == log.end and not log.freed and self.saved.are_of(self.clock, self.floor)
         )

@@ -25,7 +25,6 @@ from scuttled.replica.update import (
 )
 
 KEY_BYTES = 32
-SIGNATURE_BYTES = SEAL_BYTES - KEY_BYTES
 BRIDGED = b"\0\0\0\0"  # the life of a source under which a node writes for somebody else
 
 Sign = Callable[[bytes], bytes]

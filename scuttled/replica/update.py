@@ -12,6 +12,7 @@ reference to one shared object.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, NewType
 
 from scuttled.errors import RemoteProtocolError
@@ -26,6 +27,7 @@ STAMP_BYTES = 8
 NODE_ID_BYTES = 8
 SOURCE_BYTES = NODE_ID_BYTES + 4
 TIMESTAMP_MAX = 2**63 - 1
+SOURCE_TEXTS_MAX = 1024  # kept, of sources that are told of: each row of a watch names one
 RECORD_BYTES_MAX = 768 << 10  # below a frame's maximum, above that of a key and a value
 CHANGE_BYTES_MAX = RECORD_BYTES_MAX - 128  # a stamp and a signature come to it
 
@@ -99,6 +101,7 @@ def checked_source(value: object) -> Source:
     return Source(value)
 
 
+@lru_cache(SOURCE_TEXTS_MAX)
 def source_text(source: Source) -> str:
     """`9f3ac21b44d0e713.1`: the node's id and its life."""
     return f"{source[:NODE_ID_BYTES].hex()}.{life_of(source)}"

@@ -7,7 +7,6 @@ can hand in a machine and a network of its own and run the daemon unchanged.
 import gc
 import os
 import random
-import time
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
@@ -17,16 +16,13 @@ import trio
 
 from scuttled.replica.update import Instant
 from scuttled.runtime import systemd
-from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.clocks import read_clocks, read_steady_s
 from scuttled.runtime.descriptors import raise_limit
 from scuttled.runtime.signals import Signals
 from scuttled.runtime.streams import dial, has_address, look_up, open_listeners
 from scuttled.runtime.unix_socket import open_control_socket
 
 GC_THRESHOLDS = (20_000, 20, 50)  # slots and log make no cycles, links few
-
-# The monotonic clock stands still while a machine sleeps, and the wall clock does not.
-STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 T = TypeVar("T")
 
@@ -45,7 +41,7 @@ class Environment:
 
     def steady_s(self) -> float:
         """Seconds that passed since some instant, also while the machine slept."""
-        return time.clock_gettime(STEADY_CLOCK)
+        return read_steady_s()
 
     def boot_id(self) -> str:
         """Tells one start of the machine from another; the same for ever where nobody says."""

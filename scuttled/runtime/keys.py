@@ -7,7 +7,6 @@ Any 32 bytes are a seed, so a flipped bit would make another node of this one. T
 in a file of its own, since the version before takes more than a seed in `key` for damage.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -15,6 +14,7 @@ from zlib import crc32
 from scuttled.errors import StorageError, not_installed
 from scuttled.replica.signatures import Check, Signer, id_of_key
 from scuttled.replica.update import NodeId
+from scuttled.runtime.whole_file import replacing
 
 FILE = "key"
 CHECK_FILE = "key.check"
@@ -108,15 +108,11 @@ def write_key(directory: Path, seed: bytes) -> None:
 
 
 def _replace(directory: Path, name: str, line: str) -> None:
-    path, part = directory / name, directory / f"{name}.new"
+    path = directory / name
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        with replacing(path, directory / f"{name}.new", mode=0o600) as file:
+            file.write(f"{line}\n".encode())
     except OSError as error:
         raise StorageError(f"can't write {path}: {error.strerror}") from error
 

@@ -7,7 +7,6 @@ and may lead to several addresses.
 import errno
 import fcntl
 import ipaddress
-import os
 import select
 import socket
 import struct
@@ -144,17 +143,6 @@ async def _dial_one(address: Address, *, insecure: bool) -> trio.SocketStream:
             hint="add --insecure to allow plain TCP between machines",
         )
     return await trio.open_tcp_stream(address.host, address.port)
-
-
-def dial_reason(error: Exception) -> str:
-    """The kernel's own words where there are any: trio's name the address, which is said anyway."""
-    while isinstance(error.__cause__, ExceptionGroup):
-        error = error.__cause__.exceptions[0]
-    if not isinstance(error, OSError):
-        return str(error)
-    if error.errno is not None and error.errno > 0:  # a resolver's own numbers are negative
-        return os.strerror(error.errno)
-    return error.strerror or str(error)
 
 
 def keep_alive(stream: trio.SocketStream) -> None:

@@ -198,7 +198,7 @@ class Witness:
 
     def check(self) -> None:
         """Clocks that moved are truthful (I3)."""
-        resets = len(self.node.resets) + len(self.node.taken_back)
+        resets = len(self.node.replaced.resets) + len(self.node.replaced.taken_back)
         if self._resets != resets:  # a clock went back: look at all of it again
             self._resets = resets
             self._checked.clear()

@@ -13,10 +13,12 @@ import trio
 
 from scuttled.config.config import Config, Loaded
 from scuttled.daemon.daemon import Daemon
+from scuttled.daemon.start_up import Parts
 from scuttled.gossip.gossip import Gossip
 from scuttled.node.node import Node
 from scuttled.node.subscribers import Subscription
 from scuttled.replica.update import Instant
+from scuttled.runtime.causes import first_error
 from scuttled.runtime.environment import Environment
 from scuttled.runtime.signals import Signals
 from scuttled.simulation.disk import Contents, Disk, torn
@@ -73,14 +75,18 @@ class Machine:
         return f"{self.name}.control"
 
     @property
-    def node(self) -> Node:
+    def parts(self) -> Parts:
         assert self.daemon is not None
-        return self.daemon.node
+        assert self.daemon.parts is not None
+        return self.daemon.parts
+
+    @property
+    def node(self) -> Node:
+        return self.parts.node
 
     @property
     def gossip(self) -> Gossip:
-        assert self.daemon is not None
-        return self.daemon.gossip
+        return self.parts.gossip
 
     @property
     def is_up(self) -> bool:
@@ -108,13 +114,13 @@ class Machine:
             peers=self.peers, listen=self.name, insecure=True, max_clock_skew_s=MAX_SKEW_S,
             forget_after_s=self.forget_after_s, keep_deleted_s=KEEP_DELETED_S, sync=self.sync,
         )  # fmt: skip
-        daemon = Daemon(Loaded(config, None, {}), say=_say_nothing, outside=_Virtual(self))
+        daemon = Daemon(Loaded(config, None, {}), say=_say_nothing, environment=_Virtual(self))
         self.daemon, self._scope, self._gone = daemon, trio.CancelScope(), trio.Event()
         try:
             with self._scope:
                 await daemon.run()
         except* Exception as group:
-            self.world.violate(f"{self.name} ended: {_first(group)!r}")
+            self.world.violate(f"{self.name} ended: {first_error(group)!r}")
         finally:
             self.daemon, self.up = None, trio.Event()
             self._gone.set()
@@ -124,7 +130,7 @@ class Machine:
         assert self.daemon is not None
         node, history = self.node, self.world.history
         self._synced = self.disk.log_bytes
-        node.alone = False  # so that all that was collected can be told by the floor
+        node.met_others()  # so that all that was collected can be told by the floor
         source = node.author.source
         history.forget_lost(node.models, self.name, source)
         self.witness = Witness(history, node, self.name)
@@ -140,7 +146,7 @@ class Machine:
     @property
     def resets_all(self) -> int:
         """Over all its runs."""
-        return self.resets + (len(self.node.resets) if self.is_up else 0)
+        return self.resets + (len(self.node.replaced.resets) if self.is_up else 0)
 
     async def kill(self, *, power: bool = False) -> None:
         """Gone in an instant, whatever it still does; what was sent may still arrive, in part."""
@@ -163,7 +169,7 @@ class Machine:
         node = self.node
         self._looking.close()
         self._look()
-        self.resets += len(node.resets)
+        self.resets += len(node.replaced.resets)
         self.world.history.note_acknowledged(node.models, self.name)
 
 
@@ -218,12 +224,6 @@ class _Virtual(Environment):
 
     async def dial(self, address: str, *, insecure: bool) -> trio.abc.Stream:
         return await self.world.network.connect(self.machine.name, address)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _say_nothing(line: str) -> None:

@@ -167,9 +167,7 @@ class Mischief:
             async with stream:
                 for _ in range(self.rng.randint(1, 4)):
                     size = self.rng.choice((1, 4, 100, 20_000))
-                    lie = self.rng.choice(
-                        (b"", b"\0\0\0\5", b"\xff\xff\xff\xff", b"GET / HTTP/1.1\n")
-                    )
+                    lie = self.rng.choice(LIES)
                     await stream.send_all(lie + self.rng.randbytes(size))
                     await trio.sleep(self.rng.uniform(0, 3))
         except (OSError, trio.BrokenResourceError):

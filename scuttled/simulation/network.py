@@ -20,7 +20,7 @@ from math import inf
 
 import trio
 
-from scuttled.runtime.bell import Wakeup
+from scuttled.runtime.wakeup import Wakeup
 
 PIPE_BYTES = 64 << 10  # under way, before its sender has to wait
 PIECE_BYTES = 16 << 10  # the most that arrives at once

@@ -268,7 +268,7 @@ class Trial:
     def _settled(self, core: list[Machine]) -> bool:
         return (
             all(machine.is_up for machine in core)
-            and not any(machine.node.rows_unsaved for machine in core)
+            and not any(machine.node.durability.rows_unsaved for machine in core)
             and not self._differences(core)
             and not self._unlinked(core)
         )

@@ -18,7 +18,6 @@ from scuttled.simulation.machine import Machine
 from scuttled.simulation.network import SimulatedStream
 
 MODELS = (DEFAULT_MODEL, DEFAULT_MODEL, "other")
-ANSWER_S = 60.0  # no disk takes as long
 OPERATIONS: dict[str, list[tuple[str, list[Any]]]] = {
     "set": [("add", ["a"]), ("add", ["b"]), ("remove", ["a"]), ("remove", ["b"])],
     "counter": [("add", [1]), ("add", [-2])],
@@ -157,8 +156,10 @@ class Writer:
         time, source = rank_of(rev)
         if self.machine.world.history.find(model, source, time) is None:
             raise Violation(f"{rev} of {model} was acknowledged, and never written")
-        daemon = self.machine.daemon
-        if daemon is not None and (held := daemon.node.models.get(model)) is not None:
+        if self.machine.daemon is None:
+            return
+        held = self.machine.node.models.get(model)
+        if held is not None:
             written = self.machine.world.history.written(model, source, time)
             if written is not None and written.end > held.log.durable:
                 raise Violation(f"{written} of {model} was acknowledged before it was on disk")

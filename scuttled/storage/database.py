@@ -39,7 +39,7 @@ Progress = Callable[[int, int], None]  # rows read so far, and of about how many
 
 
 class _Held(NamedTuple):
-    """What is known of a model on disk."""
+    """A model on disk, as far as it is known."""
 
     number: int
     data_type: str
@@ -89,7 +89,7 @@ class Database:
         return meta
 
     def _counts(self) -> str:
-        """How many rows there are besides the entries, whose number each model knows.
+        """Counts of the rows there are besides the entries, whose number each model knows.
 
         Their checks tell that a row was changed; a model, clock or floor that is gone has none.
         """
@@ -193,9 +193,11 @@ class Database:
         held = self._models.get(batch.name)
         if held is None:
             held = _Held(self._new_model(batch), batch.data_type, 0, 0)
-        i, count = held.number, 0 if batch.replace else held.rows
+        i = held.number
+        count = held.rows
         if batch.replace:
             self._clear(i)
+            count = 0
         ids = self._ids(batch)
         count += self._write_entries(batch, i << PLACE_BITS, ids)
         for table, times in (("clocks", batch.times), ("floors", batch.floor)):
@@ -215,8 +217,9 @@ class Database:
         self.db.execute(statement, (count, crc, held.number))
 
     def _write_entries(self, batch: ModelBatch, base: int, ids: dict[Source, int]) -> int:
-        """How many rows there are more."""
-        db, more = self.db, 0
+        """Delete and insert rows; by how many there are more now."""
+        db = self.db
+        more = 0
         if batch.freed:
             gone = [(base + position,) for position in batch.freed]
             more -= db.executemany("DELETE FROM entries WHERE place = ?", gone).rowcount
@@ -226,7 +229,7 @@ class Database:
             for at, source, record in batch.entries
             if record is not None
         ]
-        if rows and self._unsure:
+        if rows and self._unsure:  # what a failed write left stands where these are to stand
             stretch = (rows[0][0], base + (1 << PLACE_BITS) - 1)
             more -= db.execute("DELETE FROM entries WHERE place BETWEEN ? AND ?", stretch).rowcount
         if rows:
@@ -264,7 +267,8 @@ class Database:
         if self._in_doubt:  # nobody else writes here, so what is seen now stays so
             self._look_again()
             self._in_doubt = False
-        models, sources = dict(self._models), len(self._source_ids)
+        models = dict(self._models)
+        sources = len(self._source_ids)  # new ones come at the end
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -342,7 +346,7 @@ class Database:
 
 
 class _Reader:
-    """How far loading is, and what to say if something is not as it was written."""
+    """A loading under way: how far it is, and what to say if something is not as it was written."""
 
     def __init__(self, path: Path, progress: Progress) -> None:
         self.path = path

@@ -16,13 +16,14 @@ The database notes it. What it notes is compared with what is found by the next 
 import fcntl
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from zlib import crc32
 
 from scuttled.errors import CantCreate, StorageError
-from scuttled.replica.checkpoint import Identity
 from scuttled.replica.update import NODE_ID_BYTES, NodeId
+from scuttled.runtime.whole_file import replacing, sync_folder
 from scuttled.storage.errors import told
 
 FILE = "scuttled.db"
@@ -39,6 +40,15 @@ _MARK = b"!"
 _NO_MARK = b"-"
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Identity that a state belongs to."""
+
+    node_id: NodeId
+    life: int
+    last: int = 0  # the node has made no timestamp above it
+
+
 class Directory:
     """A state directory that is ours until `close`."""
 
@@ -49,10 +59,8 @@ class Directory:
         try:
             self.found = self.places()  # before anything is written
             state = os.pread(self._lock, 1, _STATE_AT)
-            self.marked = state not in (
-                b"",
-                _NO_MARK,
-            )  # what is neither is damage: believe the worst
+            # What is neither is damage: believe the worst.
+            self.marked = state not in (b"", _NO_MARK)
             if not state:
                 self.enter()
         except OSError as error:
@@ -119,18 +127,11 @@ class Directory:
 
     def _replace(self, name: str, text: str) -> None:
         """All of the file or, on StorageError, the old one; durable when this returns."""
-        path, new = self.path / name, self.path / f"{name}.new"
+        path = self.path / name
         with told(path, "can't write"):
-            with new.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-            directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            with replacing(path, self.path / f"{name}.new") as file:
+                file.write(text.encode())
+            sync_folder(self.path)
 
     # --- a damaged database ---
 
@@ -138,7 +139,8 @@ class Directory:
         """Rename the database and its companions; where it is now. Overwrites nothing."""
         when = datetime.fromtimestamp(now_ms // 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
         path = self.path / FILE
-        number, aside = 1, path.with_name(f"{FILE}.damaged-{when}")
+        number = 1
+        aside = path.with_name(f"{FILE}.damaged-{when}")
         while any(os.path.lexists(f"{aside}{suffix}") for suffix in COMPANIONS):
             number += 1
             aside = path.with_name(f"{FILE}.damaged-{when}.{number}")

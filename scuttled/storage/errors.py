@@ -1,4 +1,4 @@
-"""What can be wrong with a disk: it fails, or what it gives is not what was written.
+"""Errors of a disk: it fails, or what it gives is not what was written.
 
 A disk that fails (full, read-only, no permission, I/O error) may do better soon, and what is on
 it is whole. A damaged database is never written again: it is set aside, and begun anew.

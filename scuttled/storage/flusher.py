@@ -14,10 +14,10 @@ import trio
 
 from scuttled.errors import StorageError
 from scuttled.node.node import Node
-from scuttled.replica.unsaved import SAVE_ENTRIES_MAX
+from scuttled.replica.checkpoint import SAVE_ENTRIES_MAX
 from scuttled.replica.update import NodeId
-from scuttled.runtime.bell import Wakeup
 from scuttled.runtime.environment import Environment
+from scuttled.runtime.wakeup import Wakeup
 from scuttled.storage.storage import Batch, Damaged, Identity, Storage, another_life
 
 logger = logging.getLogger(__name__)
@@ -33,12 +33,12 @@ ANEW_S = 10.0  # at most so often: what damages one database may damage the next
 class Flusher:
     """Storage's side of one node. `ring` tells that there is something to save."""
 
-    def __init__(self, node: Node, storage: Storage, outside: Environment) -> None:
+    def __init__(self, node: Node, storage: Storage, environment: Environment) -> None:
         self.node = node
         self.storage = storage
-        self.outside = outside
-        self.now = outside.now
-        self.rng = outside.rng
+        self.environment = environment
+        self.now = environment.now
+        self.rng = environment.rng
         self._bell = Wakeup()
         self._bell.ring()  # what `begin` wrote
         self._clocks = False  # with the next transaction
@@ -48,23 +48,25 @@ class Flusher:
         self._checkpoint_fails = False
         self._found: Damaged | None = None  # by a checkpoint
         self._anew_at_s = -ANEW_S
-        node.wake_storage = self._bell.ring
+        self.durability = node.durability
+        self.durability.subscribe(self._bell.ring)
 
     async def keep_saving(self) -> None:
         """Storage reads the logs: all that came in one turn of the loop is one transaction."""
         node = self.node
         while True:
             await self._bell.heard()
-            if not node.urgent:
+            if not self.durability.urgent:
                 await trio.lowlevel.checkpoint()  # nobody waits for it; let watchers go first
-            node.urgent = False
+            self.durability.saving_begins()
             if self._found is not None:
                 self._begin_anew(self._found)
                 self._found = None
             if node.twin_words:
                 self._take_another_id()
-            clocks, self._clocks = self._clocks, False
-            while (batch := node.unsaved(clocks=clocks)) is not None:
+            clocks = self._clocks
+            self._clocks = False
+            while (batch := self.durability.unsaved(clocks=clocks)) is not None:
                 if not await self._save(batch):
                     await trio.sleep(self._retry_s)
                 elif self.storage.log_is_too_long:
@@ -87,7 +89,7 @@ class Flusher:
     async def keep_saving_clocks(self) -> None:
         """A clock on disk may lag behind (never lead): so it is saved at most every CLOCKS_S."""
         while True:
-            if not self.node.is_saved():
+            if not self.durability.is_saved():
                 self._clocks = True
                 self._bell.ring()
             await trio.sleep(CLOCKS_S)
@@ -96,17 +98,17 @@ class Flusher:
         """Most of it beside the writers; what they added meanwhile, in a pause of theirs."""
         while True:
             await trio.sleep(CHECKPOINT_S)
-            if self.storage.wants_checkpoint and not self.node.failing:
+            if self.storage.wants_checkpoint and not self.durability.failing:
                 await self._fold(self.storage.checkpoint)
                 self._log_is_long = self.storage.wants_checkpoint
                 self._bell.ring()
 
     async def _save(self, batch: Batch) -> bool:
-        """Whether it is on disk. If not, it is to be tried again: soon if the database is new."""
+        """True if it is on disk. If not, it is to be tried again: soon if the database is new."""
         storage = self.storage
         try:
             if storage.sync == "full" or batch.slow:  # an fsync takes as long as it takes
-                await self.outside.beside(storage.write, batch)
+                await self.environment.beside(storage.write, batch)
             else:
                 storage.write(batch)
         except Damaged as found:
@@ -122,21 +124,21 @@ class Flusher:
         """At the end, a last time. Raises StorageError, which tells what is not on disk."""
         node = self.node
         try:
-            while (batch := node.unsaved(clocks=True)) is not None:
+            while (batch := self.durability.unsaved(clocks=True)) is not None:
                 self.storage.write(batch)
                 node.saved(batch)
-            if node.adrift:
+            if self.durability.adrift:
                 self.storage.unmark()
         except StorageError as error:
-            if node.rows_unsaved:  # else a clock, which may lag behind
-                count = f"{node.rows_unsaved:,} updates are not on disk"
+            if self.durability.rows_unsaved:  # else a clock, which may lag behind
+                count = f"{self.durability.rows_unsaved:,} updates are not on disk"
                 raise StorageError(f"{error.message}: {count}", hint=error.hint) from error
 
     # --- a disk that fails ---
 
     def _fails(self, error: StorageError) -> None:
         node = self.node
-        if not node.failing:
+        if not self.durability.failing:
             logger.error(
                 "%s: users' writes are refused until the disk takes them; reads and gossip go on",
                 error.message,
@@ -147,7 +149,7 @@ class Flusher:
             self._retry_s = min(2 * self._retry_s, RETRY_S[1])
         self._failures += 1
         node.fails(error.message.removeprefix("can't write "))
-        if not node.adrift:
+        if not self.durability.adrift:
             self._cast_off()
 
     def _cast_off(self) -> None:
@@ -155,22 +157,22 @@ class Flusher:
             self.storage.mark()
         except StorageError:
             return  # what is not saved stays here; peers' updates reach others another way
-        self.node.drift(True)
+        self.durability.drift(True)
 
     def _works(self) -> None:
-        if self.node.failing:
+        if self.durability.failing:
             logger.info("the disk takes writes again, after %d failures", self._failures)
             self.node.fails("")
 
     def _land(self) -> None:
         """All is saved: nothing that this node passed on can be forgotten any more."""
-        if self.node.adrift and not self.node.failing:
+        if self.durability.adrift and not self.durability.failing:
             try:
                 self.storage.unmark()
             except StorageError as error:
                 logger.warning("%s: tried again with the next write", error.message)
                 return
-            self.node.drift(False)
+            self.durability.drift(False)
 
     # --- another live node has our id ---
 
@@ -183,15 +185,16 @@ class Flusher:
             self.storage.adopt(Identity(node_id, 1, node.author.hlc.last))
         except StorageError as error:
             logger.error("%s, and no other id could be taken: %s", node.twin_words, error)
-            node.twin_words = ""
+            node.no_other_id()
         else:
             node.live_elsewhere(node_id, self.now().wall_ms)
 
     # --- a damaged database ---
 
     def _begin_anew(self, found: Damaged) -> bool:
-        """Whether there is a fresh one."""
-        author, now = self.node.author, self.now()
+        """Set it aside; True if there is a fresh one."""
+        author = self.node.author
+        now = self.now()
         if now.mono_s - self._anew_at_s < ANEW_S:
             self._fails(found)
             return False
@@ -202,8 +205,8 @@ class Flusher:
         except StorageError as error:
             self._fails(error)
             return False
-        self._anew_at_s, wall_ms = now.mono_s, now.wall_ms
-        self.node.begin_anew(life, wall_ms)
+        self._anew_at_s = now.mono_s
+        self.node.begin_anew(life, now.wall_ms)
         logger.error(
             "%s; all that is in memory is saved anew, and this node goes on as life %d",
             self.storage.damage,
@@ -214,7 +217,7 @@ class Flusher:
     async def _fold(self, checkpoint: Callable[[], None]) -> None:
         """A checkpoint, beside the loop. That it fails is no harm yet."""
         try:
-            await self.outside.beside(checkpoint)
+            await self.environment.beside(checkpoint)
         except Damaged as found:
             self._found = found  # for the task that saves: it may be in the middle of a write
             self._bell.ring()

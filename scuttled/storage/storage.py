@@ -6,8 +6,8 @@ clock never covers an unsaved update, and what is loaded is what was saved at on
 writers of one turn of the loop share a transaction (group commit).
 
     directory   the lock, whose state it is, whether it was copied
-    schema      tables, checks, migration          batch     what goes in and out
-    database    loading and saving                 faults    what a disk can do
+    schema      tables, checks, migration          errors    what can be wrong with a disk
+    database    loading and saving                 flusher   the task that keeps it up to date
 
 A daemon that starts goes on as the same source only if it can't have forgotten anything (I5).
 What it may have forgotten under its life, peers may have; a life that nobody else can have drawn
@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scuttled.errors import ConfigError
-from scuttled.replica.checkpoint import Batch, Identity, ModelBatch, Pieces, SavedModel
+from scuttled.replica.checkpoint import Batch, ModelBatch, Pieces, SavedModel
 from scuttled.replica.update import NodeId
 from scuttled.storage.database import COUNTED, Database, Meta, Progress
-from scuttled.storage.directory import FILE, Directory
+from scuttled.storage.directory import FILE, Directory, Identity
 from scuttled.storage.errors import Damaged
 from scuttled.storage.schema import SCHEMA
 
@@ -127,7 +127,7 @@ class Storage:
     # --- beginning ---
 
     def identity(self) -> Identity | None:
-        """Who this state belongs to; None if it is new.
+        """The node that this state belongs to; None if it is new.
 
         The database and the file beside it should agree. Where they don't, one was lost, or the
         daemon ended between two writes: the later life is the one to go on from.
@@ -181,7 +181,7 @@ class Storage:
 
     def _next_life(self, known: Identity, boot: str, randbits: RandBits) -> tuple[int, list[str]]:
         """The life to go on as, and why it is another one, if it is and was not told yet."""
-        why, life = "", another_life(known.life, randbits)
+        life = another_life(known.life, randbits)
         if self.damage:
             return life, []
         if self._saved_identity() is None:
@@ -191,10 +191,8 @@ class Storage:
         elif self.was_copied:
             why = "the state directory was copied or restored from a backup"
         elif self.may_have_forgotten(boot):
-            why, life = (
-                "the machine was cut off and may have lost the last writes of this node",
-                (known.life + 1),
-            )
+            why = "the machine was cut off and may have lost the last writes of this node"
+            life = known.life + 1  # nobody else goes on from here
         else:
             return known.life, []
         asks = "asking the peers for what they have of it"
@@ -202,16 +200,17 @@ class Storage:
 
     @property
     def was_copied(self) -> bool:
-        """Whether these are not the files that the last daemon left here."""
+        """True if these are not the files that the last daemon left here."""
         return self._meta.get("places", self.directory.found) != self.directory.found
 
     def may_have_forgotten(self, boot: str) -> bool:
-        """Whether what the last daemon had acknowledged, or told its peers, may be lost.
+        """True if what the last daemon had acknowledged, or told its peers, may be lost.
 
         It may if it was not closed, the machine was started anew since (a power cut), and not
         every transaction was synced.
         """
-        last, level = self._meta.get("run", ""), self._meta.get("run_sync", self.sync)
+        last = self._meta.get("run", "")
+        level = self._meta.get("run_sync", self.sync)
         return bool(last) and last != boot and level != "full"
 
     def _note_run(self) -> None:
@@ -270,12 +269,12 @@ class Storage:
 
     @property
     def wants_checkpoint(self) -> bool:
-        """Whether the write-ahead log has grown enough to be folded in."""
+        """True once the write-ahead log has grown enough to be folded in."""
         return self._db is not None and self._db.wal_bytes > CHECKPOINT_BYTES
 
     @property
     def log_is_too_long(self) -> bool:
-        """Whether it grows faster than it is folded in: then writers are to wait."""
+        """True while it grows faster than it is folded in: then writers are to wait."""
         return self._db is not None and self._db.wal_bytes > LOG_MAX * CHECKPOINT_BYTES
 
     def checkpoint(self) -> None:

@@ -6,24 +6,29 @@ keeping. Nothing here is a test. Name the measures you want: latency catchup mem
 
 import argparse
 import os
-import re
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import trio
 
-from scuttled.client import protocol
-from scuttled.client.client import Client
+sys.path[:0] = [str(Path(__file__).parents[1])]
 
-SCUTTLED = Path(sys.executable).with_name("scuttled")
+from support.commands import SCUTTLED  # noqa: E402
+from support.control_caller import RawCaller, request  # noqa: E402 - a script, from where it lies
+from support.fleet import Daemon, Fleet  # noqa: E402
+from support.waiting import until  # noqa: E402
+
 PINGS = 2000
+LONG_S = 300.0  # until it gives up
+POLL_S = 0.002
 
 
 def key(i: int) -> str:
@@ -36,47 +41,33 @@ def value(i: int) -> str:
     return f"{(i + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}"
 
 
-def rss(pid: int) -> int:
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found
-    return int(found[1]) * 1024
-
-
-def until(holds: Callable[[], bool], every_s: float = 0.002, most_s: float = 300) -> None:
-    end = time.monotonic() + most_s
-    while not holds():
-        if time.monotonic() > end:
-            raise TimeoutError(f"nothing after {most_s} s")
-        time.sleep(every_s)
-
-
 class Node:
-    """A daemon of our own."""
+    """A daemon of our own, and a connection to it that stays."""
 
-    def __init__(self, home: Path, name: str, *more: str) -> None:
-        self.socket = home / f"{name}.sock"
-        self.process = subprocess.Popen(
-            [SCUTTLED, "serve", "--data", home / name, "--listen", "127.0.0.1:0", "--name", name,
-             "--socket", self.socket, *more],
-            stderr=(home / f"{name}.log").open("w"),
-        )  # fmt: skip
-        until(self.socket.exists)
-        self.client = Client.connect([str(self.socket)])
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.client = daemon.client(timeout_s=None)
 
-    @property
-    def listen(self) -> str:
-        return str(self.client.request("status")["listen"])
+    def join(self, other: "Node") -> None:
+        self.client.request("join", addresses=[other.daemon.address])
 
     def keys(self) -> int:
         return int(self.client.request("model_info", model="default")["keys"])
 
+    def holds(self, n: int) -> None:
+        """Wait until it has so many keys."""
+        until(lambda: self.keys() >= n, f"{n} keys", LONG_S, POLL_S)
+
+    def has_saved(self) -> None:
+        """Wait until all it holds is on disk."""
+        until(lambda: self.status()["storage"]["unsaved"] == 0, "storage", LONG_S, POLL_S)
+
+    def status(self) -> dict[str, Any]:
+        return self.client.request("status")
+
     def fill(self, n: int) -> None:
         for _ in self.client.pipeline(loads(n)):
             pass
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 def loads(n: int) -> Iterator[tuple[str, dict[str, object]]]:
@@ -86,16 +77,9 @@ def loads(n: int) -> Iterator[tuple[str, dict[str, object]]]:
 
 
 @contextmanager
-def nodes(*names: str) -> Iterator[list[Node]]:
-    with tempfile.TemporaryDirectory() as home:
-        made: list[Node] = []
-        try:
-            for name in names:
-                made.append(Node(Path(home), name))
-            yield made
-        finally:
-            for node in made:
-                node.end()
+def nodes(*names: str, env: Mapping[str, str] | None = None) -> Iterator[list[Node]]:
+    with tempfile.TemporaryDirectory() as home, Fleet(Path(home), last_words=False) as fleet:
+        yield [Node(fleet.daemon(name, env=env)) for name in names]
 
 
 def figure(what: str, seen: str, ratio: float, aim: str) -> None:
@@ -153,16 +137,16 @@ def bare_relay() -> list[float]:
 def ours() -> list[float]:
     """As bare as the relay: frames packed beforehand, rows known by the key in them."""
     with nodes("a", "b") as (a, b):
-        b.client.request("join", addresses=[a.listen])
-        until(lambda: bool(b.client.request("status")["peers_up"]))
-        writer, watcher = raw(a), raw(b)
-        watcher.sendall(protocol.encode({"id": 1, "op": "watch", "model": "default"}))
+        b.join(a)
+        until(lambda: b.status()["peers_up"], "the link")
+        writer, watcher = bare(a), bare(b)
+        watcher.sendall(request(1, "watch", model="default"))
         while b"live" not in watcher.recv(65536):
             pass
         took = []
         for i in range(PINGS):
             pair = {"key": key(i), "kind": "text", "value": value(i)}
-            frame = protocol.encode({"id": i, "op": "set", "model": "default", **pair})
+            frame = request(i, "set", model="default", **pair)
             wanted = key(i).encode()
             began = time.perf_counter()
             writer.sendall(frame)
@@ -173,13 +157,10 @@ def ours() -> list[float]:
         return took
 
 
-def raw(node: Node) -> socket.socket:
-    """A connection to the control socket that has said hello."""
-    sock = socket.socket(socket.AF_UNIX)
-    sock.connect(str(node.socket))
-    hello = {"id": 0, "op": "hello", "protocol": list(protocol.VERSIONS), "client": "figures"}
-    sock.sendall(protocol.encode(hello))
-    sock.recv(65536)
+def bare(node: Node) -> socket.socket:
+    """A connection that has said hello, and costs no more calls than the relay's."""
+    sock = RawCaller(node.daemon.socket).sock
+    sock.settimeout(None)
     return sock
 
 
@@ -201,12 +182,12 @@ def catchup(n: int = 100_000) -> None:
     for _ in range(3):
         with nodes("a", "b") as (a, b):
             a.fill(n)
-            was = b.client.request("status")["bytes_in"]
+            was = b.status()["bytes_in"]
             began = time.perf_counter()
-            b.client.request("join", addresses=[a.listen])
-            until(lambda b=b: b.keys() >= n)  # type: ignore[misc]
+            b.join(a)
+            b.holds(n)
             rates.append(n / (time.perf_counter() - began))
-            wire = (b.client.request("status")["bytes_in"] - was) / n
+            wire = (b.status()["bytes_in"] - was) / n
     rate = statistics.median(rates)
     figure(f"catch-up of {n:,} keys", f"{rate:,.0f} updates/s", rate / 300_000, "300,000/s")
     figure("bytes on the wire per update", f"{wire:.1f} B", wire / 52, "70 B; payload is 52")
@@ -215,12 +196,12 @@ def catchup(n: int = 100_000) -> None:
 def memory() -> None:
     for n in (100_000, 1_000_000):
         with nodes("a", "b") as (a, b):
-            empty = rss(a.process.pid), rss(b.process.pid)
+            empty = a.daemon.rss(), b.daemon.rss()
             a.fill(n)
-            b.client.request("join", addresses=[a.listen])
-            until(lambda b=b, n=n: b.keys() >= n)  # type: ignore[misc]
-            until(lambda b=b: b.client.request("status")["storage"]["unsaved"] == 0)  # type: ignore[misc]
-            each = [(rss(x.process.pid) - e) / n for x, e in zip((a, b), empty, strict=True)]
+            b.join(a)
+            b.holds(n)
+            b.has_saved()
+            each = [(x.daemon.rss() - e) / n for x, e in zip((a, b), empty, strict=True)]
             seen = f"A {each[0]:.0f} B, B {each[1]:.0f} B"
             figure(f"resident bytes per key at {n:,}", seen, max(each) / 300, "300 B")
 
@@ -232,7 +213,7 @@ def get(times: int = 25) -> None:
     with nodes("a") as (a,):
         a.client.request("set", model="default", key="k", kind="text", value=b"v")
         commands = {
-            "get": [SCUTTLED, "--socket", a.socket, "get", "k"],
+            "get": [SCUTTLED, "--socket", a.daemon.socket, "get", "k"],
             "import": [sys.executable, "-c", "import click, msgpack"],
         }
         took: dict[str, list[float]] = {name: [] for name in commands}

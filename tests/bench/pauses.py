@@ -7,40 +7,35 @@ longest pause of its loop (on a machine with little else to do: an upper bound).
 a test.
 """
 
-import os
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from figures import Node, key, until, value
+from figures import LONG_S, Node, key, nodes, value  # which finds tests/support
+from support.waiting import until
 
-from scuttled.client.client import Client
-
-os.environ |= {"SCUTTLED_KEEP_DELETED": "100ms", "SCUTTLED_FORGET_AFTER": "5s"}
 AIM_MS = 50
 
 
 @contextmanager
-def probed(what: str, *nodes: Node) -> Iterator[None]:
+def probed(what: str, *probed_nodes: Node) -> Iterator[None]:
     """Tell the longest answer of each node meanwhile, and the usual one."""
     over = threading.Event()
-    took: dict[str, list[float]] = {node.socket.stem: [] for node in nodes}
+    took: dict[str, list[float]] = {node.daemon.name: [] for node in probed_nodes}
 
     def probe(node: Node) -> None:
-        client = Client.connect([str(node.socket)])
+        client = node.daemon.client(timeout_s=None)
         while not over.is_set():
             began = time.perf_counter()
             client.request("get", model="probe", key="k")
-            took[node.socket.stem].append(time.perf_counter() - began)
+            took[node.daemon.name].append(time.perf_counter() - began)
             time.sleep(0.0005)
 
-    for node in nodes:
+    for node in probed_nodes:
         node.client.request("set", model="probe", key="k", kind="text", value=b"v")
-    threads = [threading.Thread(target=probe, args=(node,)) for node in nodes]
+    threads = [threading.Thread(target=probe, args=(node,)) for node in probed_nodes]
     for thread in threads:
         thread.start()
     began = time.perf_counter()
@@ -60,40 +55,36 @@ def probed(what: str, *nodes: Node) -> Iterator[None]:
 
 
 def run(n: int) -> None:
-    with tempfile.TemporaryDirectory() as home:
-        made: list[Node] = []
-
-        def start(name: str, *more: str) -> Node:
-            node = Node(Path(home), name, *more)
-            made.append(node)
-            return node
-
-        try:
-            _all(start, n)
-        finally:
-            for node in made:
-                node.end()
+    env = {"SCUTTLED_KEEP_DELETED": "100ms", "SCUTTLED_FORGET_AFTER": "5s"}
+    with nodes("a", "b", "c", env=env) as (a, b, c):
+        measure(n, a, b, c)
 
 
-def _all(start: Callable[..., Node], n: int) -> None:
-    a = start("a")
+def left(node: Node) -> None:
+    """It goes, and has told the others."""
+    node.client.request("leave")
+    node.daemon.ended()
+
+
+def back(node: Node) -> Node:
+    return Node(node.daemon.start())
+
+
+def measure(n: int, a: Node, b: Node, c: Node) -> None:
     a.fill(n)
-    until(lambda: a.client.request("status")["storage"]["unsaved"] == 0)
-    a.client.request("leave")
-    a.process.wait()
+    a.has_saved()
+    left(a)
     began = time.perf_counter()
-    a = start("a")
+    a = back(a)
     print(f"start with {n:,} keys {time.perf_counter() - began:.2f} s")
-    status = a.client.request("status")
-    print(f"database {status['storage']['bytes'] / n:.1f} bytes a key")
+    print(f"database {a.status()['storage']['bytes'] / n:.1f} bytes a key")
     with probed("at rest", a):
         time.sleep(2)
-    b, c = start("b"), start("c")
     with probed("catching up", a, b):
-        b.client.request("join", addresses=[a.listen])
-        until(lambda: b.keys() >= n)
-    c.client.request("join", addresses=[a.listen])
-    until(lambda: c.keys() >= n)
+        b.join(a)
+        b.holds(n)
+    c.join(a)
+    c.holds(n)
     a.client.request("wait", synced=True, wait_s=60)
     for round_ in ("first", "second"):
         with probed(f"verify, {round_} time", a, b):
@@ -103,19 +94,18 @@ def _all(start: Callable[..., Node], n: int) -> None:
         for _ in a.client.pipeline(small_loads(n)):
             pass
     c.client.request("wait", synced=True, wait_s=60)
-    c.client.request("leave")
-    c.process.wait()
+    left(c)
     time.sleep(6)  # until it is forgotten
     a.client.request("del", model="default", keys=[key(0)])
-    until(lambda: a.client.request("status")["deleted"]["count"] == 0)
-    c = start("c")
+    until(lambda: a.status()["deleted"]["count"] == 0, "the deletion to be forgotten", LONG_S)
+    c = back(c)
     c.client.request("set", model="default", key="mine", kind="text", value=b"v")
     with probed("reset", a, c):
-        c.client.request("join", addresses=[a.listen])
-        until(lambda: bool(c.client.request("status")["resets"]))
-        until(lambda: c.client.request("status")["storage"]["unsaved"] == 0)
+        c.join(a)
+        until(lambda: c.status()["resets"], "the reset", LONG_S)
+        c.has_saved()
         time.sleep(0.5)
-    print(c.client.request("status")["resets"][0]["words"])
+    print(c.status()["resets"][0]["words"])
 
 
 def small_loads(n: int) -> Iterator[tuple[str, dict[str, object]]]:

@@ -2,10 +2,9 @@
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from fleet import Daemon, Fleet
+from support.fleet import Daemon, Fleet
 
 _numbers = itertools.count(1)
 
@@ -14,13 +13,6 @@ _numbers = itertools.count(1)
 def model() -> str:
     """The name of a model that no other test uses."""
     return f"model-{next(_numbers)}"
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    """No daemon yet, and none left behind: `fleet.daemon("a", peers=["b"])`."""
-    with Fleet(tmp_path) as fleet:
-        yield fleet
 
 
 @pytest.fixture

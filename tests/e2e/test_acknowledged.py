@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from fleet import PATIENCE_S, Daemon, Fleet, until
-from strangers import RawCaller, request
+from support.control_caller import RawCaller, request
+from support.fleet import Daemon, Fleet
+from support.waiting import PATIENCE_S, until
 
 BIG = "x" * 50_000
 
@@ -138,7 +139,7 @@ def test_a_level_that_makes_no_sense_is_a_usage_error_and_nothing_is_written(
             1,
         )
     ]
-    with RawCaller(daemon) as caller:
+    with RawCaller(daemon.socket) as caller:
         caller.say(b"".join(requests))
         answers = [caller.heard() or {} for _ in requests]
     assert {answer["error"]["code"] for answer in answers} == {2}
@@ -161,7 +162,7 @@ def test_waits_on_one_connection_are_answered_each_in_its_time(fleet: Fleet) -> 
     know_each_other(daemons)
     c.pause()
     fields = {"kind": "text", "value": "v"}
-    with RawCaller(a) as caller:
+    with RawCaller(a.socket) as caller:
         caller.say(
             request(1, "set", key="1", wait="all", wait_ms=30_000, **fields)
             + request(2, "set", key="2", wait=1, **fields)

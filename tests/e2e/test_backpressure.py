@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from fleet import Daemon, Fleet
-from strangers import Load, RawCaller, Watcher, request
+from support.control_caller import RawCaller, request
+from support.fleet import Daemon, Fleet
+from support.strangers import Load, Watcher
 
 from scuttled.control.server import STREAMS_MAX
 
@@ -124,7 +125,7 @@ def test_a_caller_that_sends_a_million_requests_and_never_reads_is_not_taken_fro
     shared.ask("set", model=MODEL, key="large", kind="bytes", value=bytes(512 << 10))
     shared.ask("set", model=MODEL, key="key-0", kind="text", value="x")
     memory = Memory(shared)
-    with RawCaller(shared) as caller:
+    with RawCaller(shared.socket) as caller:
         flood = iter(frames())
         sent, rest = caller.flood(flood, stuck_s=0.5)
         assert rest, f"all {sent} requests were taken"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from fleet import Daemon, Fleet
+from support.fleet import Daemon, Fleet
 
 HEAVY = (
     "trio",

@@ -4,7 +4,8 @@ import json
 import re
 
 import pytest
-from fleet import PATIENCE_S, Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import PATIENCE_S, until
 
 
 def models(daemon: Daemon) -> list[str]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from fleet import PATIENCE_S, Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import PATIENCE_S, until
 
 from scuttled.client.client import Fields
 from scuttled.errors import ScuttledError

@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fleet import Completed, Daemon, until
+from support.commands import Completed
+from support.fleet import Daemon
+from support.waiting import until
 
 VALUES = {
     "text": b"hello",

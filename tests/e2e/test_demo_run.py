@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet import PATIENCE_S, SCUTTLED, Tail, clean_environ, run_on_terminal, run_scuttled, until
+from support.commands import (
+    SCUTTLED,
+    Tail,
+    begin_scuttled,
+    clean_environ,
+    run_on_terminal,
+    run_scuttled,
+)
+from support.fleet import PATIENCE_S, until
 
 from scuttled.cli.commands.demo import Objects
 from scuttled.client.client import Client
@@ -52,8 +60,7 @@ def running_in(directory: str) -> list[str]:
 
 
 def begin(environ: dict[str, str], *args: str) -> subprocess.Popen[bytes]:
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([SCUTTLED, "demo", *args], env=environ, **pipes)  # type: ignore[call-overload,no-any-return]
+    return begin_scuttled("demo", *args, env=environ)
 
 
 def objects(out: bytes) -> dict[str, dict[str, Any]]:

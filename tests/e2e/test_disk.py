@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fleet import PATIENCE_S, Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import PATIENCE_S, until
 
 IN_MEMORY = "this node holds it in memory and goes on trying"
 BIG = "x" * 100_000

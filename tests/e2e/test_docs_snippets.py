@@ -29,7 +29,7 @@ RUN = {
     "threads.py": "test_a_snippet_prints_what_the_page_says",
     "blocking.py": "test_a_program_that_blocks_and_one_with_asyncio_reach_the_hub",
     "with_asyncio.py": "test_a_program_that_blocks_and_one_with_asyncio_reach_the_hub",
-    "library.md 7": "tests/unit/test_library.py",
+    "library.md 7": "tests/unit/library/test_model_file.py",
 }
 
 

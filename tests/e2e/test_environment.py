@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from fleet import PATIENCE_S, SCUTTLED, Fleet, clean_environ, until
+from support.commands import SCUTTLED, begin_scuttled, clean_environ
+from support.fleet import Fleet
+from support.waiting import PATIENCE_S, until
 
 STRANGER = 54321  # a user that no file knows
 
@@ -45,13 +47,16 @@ def serve(place: Path) -> Serve:
         environ = {**clean_environ(place), "NOTIFY_SOCKET": str(ready), **env}
         for name in drop:
             del environ[name]
-        command = ["sh", "-c", line, "sh", *prefix, SCUTTLED, "serve", "--listen", "127.0.0.1:0"]
-        command += own if args is None else args
+        where = own if args is None else args
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
             systemd.bind(str(ready))
             ready.chmod(0o777)
             systemd.settimeout(0.05)
-            process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE)
+            process = begin_scuttled(
+                *("serve", "--listen", "127.0.0.1:0", *where),
+                env=environ,
+                prefix=["sh", "-c", line, "sh", *prefix],
+            )
             until(lambda: process.poll() is not None or _is_told(systemd), "ready, or the end")
             process.terminate()
             _, said = process.communicate(timeout=PATIENCE_S)

@@ -2,7 +2,7 @@
 
 import json
 
-from fleet import Fleet
+from support.fleet import Fleet
 
 
 def test_a_listener_hears_what_was_emitted_while_its_daemon_was_dead(fleet: Fleet) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import PATIENCE_S, Daemon, Fleet, clean_environ, run_on_terminal, run_scuttled, until
-
-from scuttled.client import protocol
+from support.commands import clean_environ, run_on_terminal, run_scuttled
+from support.control_caller import RawCaller, request
+from support.fleet import PATIENCE_S, Daemon, Fleet, until
 
 HANGS_S = 600  # nothing here takes so long; some 10 s of work, on a machine with much else to do
 
@@ -322,10 +322,10 @@ def test_ctrl_c_is_130_without_a_word(daemon: Daemon, command: list[str]) -> Non
 
 
 def test_a_client_that_speaks_another_protocol_is_told_so(daemon: Daemon) -> None:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(daemon.socket)
-        sock.sendall(protocol.encode({"id": 1, "op": "hello", "protocol": [98, 99]}))
-        (answer,) = protocol.ControlFrames().feed(sock.recv(1 << 16))
+    with RawCaller(daemon.socket, greet=False) as caller:
+        caller.say(request(1, "hello", protocol=[98, 99]))
+        answer = caller.heard()
+    assert answer is not None
     assert answer["error"]["code"] == 76
     assert "98 to 99" in answer["error"]["message"]
     assert answer["error"]["hint"]

@@ -2,7 +2,7 @@
 
 import json
 
-from fleet import Daemon, Fleet
+from support.fleet import Daemon, Fleet
 
 MADE = {
     "set": [("add", '"red"'), ("add", '{"b":1}'), ("add", '"gone"'), ("remove", '"gone"')],

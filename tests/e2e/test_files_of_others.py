@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet import Daemon
+from support.fleet import Daemon
 
 MARK = b"\xef\xbb\xbf"
 TSV = b"svc/web\t10.0.0.1:80\nsvc/db\t10.0.0.2:5432\n"

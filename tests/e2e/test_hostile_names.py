@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from fleet import Daemon, Fleet, until
-from strangers import Stranger
+from support.fleet import Daemon, Fleet
+from support.strangers import Stranger
+from support.waiting import until
 
 from scuttled.printable import UNSAFE
 from scuttled.protocol.messages import Code, Delta, ErrorMessage

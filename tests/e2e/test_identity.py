@@ -2,7 +2,8 @@
 
 import shutil
 
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 
 def _copy(fleet: Fleet, original: Daemon, name: str) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import Daemon, Fleet
-from test_export_import import fill, held
+from support.backups import fill, held
+from support.fleet import Daemon, Fleet
 
 FAR_MS = 4_000_000_000_000  # in the year 2096
 

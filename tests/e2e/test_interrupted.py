@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import SCUTTLED, Daemon, Fleet, clean_environ, until
-from test_systemd_activation import Systemd
+from support.commands import begin_scuttled, clean_environ
+from support.fleet import Daemon, Fleet
+from support.notify_socket import Systemd
+from support.waiting import until
 
 KEYS = 60_000  # a start with so many tells systemd that it goes on
 IN_FLIGHT = 8 * 500
@@ -152,10 +154,9 @@ def test_an_import_that_is_ended_while_it_reads_has_imported_nothing(daemon: Dae
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_simulations_end_at_once_with_all_their_processes(tmp_path: Path, number: int) -> None:
-    process = subprocess.Popen(
-        [SCUTTLED, "simulate", "--seeds", "100000", "--jobs", "2"],
+    process = begin_scuttled(
+        *("simulate", "--seeds", "100000", "--jobs", "2"),
         env=clean_environ(tmp_path),
-        stderr=subprocess.PIPE,
         start_new_session=True,
     )
     until(lambda: len(_workers(process.pid)) == 2, "two workers")

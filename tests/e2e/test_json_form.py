@@ -3,12 +3,12 @@
 import base64
 import json
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet import SCUTTLED, Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 VALUES: list[tuple[str, bytes]] = [
     ("text", b"\\x90"),
@@ -191,9 +191,7 @@ def test_an_end_by_a_signal_is_an_object_too(
 ) -> None:
     code = 128 + ended_by
     for args, said in (([*command, "-j"], True), (command, False)):
-        process = subprocess.Popen(
-            [SCUTTLED, *args], env=shared.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        process = shared.begin(*args)
         _await_connection(process.pid)
         process.send_signal(ended_by)
         _, stderr = process.communicate(timeout=30)

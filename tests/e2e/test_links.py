@@ -2,7 +2,8 @@
 
 import re
 
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 
 def _port(daemon: Daemon) -> str:

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from fleet import Daemon, Fleet
+from support.fleet import Daemon, Fleet
 
 NAMES_MIN = 20_000  # below that the lists of apt are not worth calling real input
 NAMES = 60_000

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 from scuttled.replica.sources import BRIDGED_SOURCES_MAX, SOURCES_MAX
 from scuttled.storage.schema import time_crc

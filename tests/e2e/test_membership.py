@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 SOON = {"SCUTTLED_KEEP_DELETED": "50ms"}
 

@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount"]
 MOUNT = 'mount --bind "$0" /etc/hosts && exec "$@"'

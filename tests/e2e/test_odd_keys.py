@@ -1,7 +1,7 @@
 """Keys that look like options, patterns, prefixes: each can be named, exactly, by every command."""
 
 import pytest
-from fleet import Daemon
+from support.fleet import Daemon
 
 DASHED = ["-5", "-5v", "-", "-ly", "--", "--json", "--no-such"]
 GLOBS = ["a*b", "*", "a?b", "dir/", "/", "a\\b", "\\", "a\\*b", "a/b*/"]

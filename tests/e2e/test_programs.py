@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import trio
-from fleet import Daemon, Fleet
+from support.fleet import Daemon, Fleet
 
 from scuttled import Log, Map, Replicated, StateDirectory, replicate
 

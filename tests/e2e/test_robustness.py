@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from fleet import Daemon, Fleet, until
-from strangers import RawCaller, Stranger, Watcher, request
+from support.control_caller import RawCaller, request
+from support.fleet import Daemon, Fleet
+from support.strangers import Stranger, Watcher
+from support.waiting import until
 
 from scuttled.client import protocol
 from scuttled.protocol import codec
@@ -159,7 +161,7 @@ def test_who_falls_silent_is_closed_when_his_time_is_over(pair: Pair) -> None:
             stack.enter_context(Stranger(pair.a, name)) for name in ("mute", "half", "shy", "lost")
         ]
         mute, half, shy, lost = strangers
-        caller = stack.enter_context(RawCaller(pair.a, greet=False))
+        caller = stack.enter_context(RawCaller(pair.a.socket, greet=False))
         caller.say(b"\x00\x00\x00\x40half")
         half.say(b"\x00\x00\x00\x40half")
         shy.greet()
@@ -433,7 +435,7 @@ def test_a_caller_that_talks_nonsense_is_told_so_and_closed(
     if data[0] == 0 and len(data) == MEGABYTE:
         data = b"\xff" + data
     with fresh_pair.undisturbed() as lines:
-        with RawCaller(fresh_pair.a, greet=greet) as caller:
+        with RawCaller(fresh_pair.a.socket, greet=greet) as caller:
             caller.say(data)
             (message,) = caller.rest()
             assert message["id"] is None
@@ -445,7 +447,7 @@ def test_a_caller_that_talks_nonsense_is_told_so_and_closed(
 def test_half_a_frame_to_the_control_socket_disturbs_nobody(pair: Pair) -> None:
     with pair.undisturbed() as lines:
         for _ in range(100):
-            with RawCaller(pair.a) as caller:
+            with RawCaller(pair.a.socket) as caller:
                 caller.say(request(1, "get", model="default", key="x")[:-3])
         assert not lines.all()
 
@@ -471,7 +473,7 @@ def test_what_can_be_answered_leaves_the_connection_as_it_was(pair: Pair) -> Non
         (request(1, "join", addresses=["not an address"]), 78),
         (request(1, "cake"), 2),
     ]
-    with pair.undisturbed() as lines, RawCaller(pair.a) as caller:
+    with pair.undisturbed() as lines, RawCaller(pair.a.socket) as caller:
         for frame, code in wrong:
             caller.say(frame)
             answer = caller.heard() or {}
@@ -494,7 +496,7 @@ def test_every_operation_survives_fields_of_every_kind(pair: Pair) -> None:
     operations = ["hello", "get", "set", "del", "load", "list", "watch", "call", "wait", "cancel"]
     operations += ["model_list", "model_create", "model_info", "model_drop", "status", "peers"]
     rng = random.Random(7)
-    with RawCaller(pair.a) as caller:
+    with RawCaller(pair.a.socket) as caller:
         for number in range(1, 3000):
             fields = {name: rng.choice(odd) for name in rng.sample(names, rng.randint(0, 6))}
             fields |= {"model": f"odd-{number % 3}"} if rng.random() < 0.5 else {}

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fleet import Daemon, Fleet, Tail, until
+from support.commands import Tail
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 from scuttled.client.client import Client
 from scuttled.errors import ScuttledError

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fleet import SCUTTLED, Completed, Daemon, Fleet, clean_environ, run_scuttled, until
+from support.commands import SCUTTLED, Completed, begin_scuttled, clean_environ, run_scuttled
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 NOBODY = 65534
 
@@ -218,9 +220,10 @@ def test_with_no_option_at_all_client_and_daemon_meet(tmp_path: Path) -> None:
         clean_environ(tmp_path, XDG_RUNTIME_DIR=str(tmp_path / "run")),
     ):
         (tmp_path / "run").mkdir(mode=0o700, exist_ok=True)
-        process = subprocess.Popen(
-            [SCUTTLED, "serve", "--listen", f"127.0.0.1:{port}"],
+        process = begin_scuttled(
+            *("serve", "--listen", f"127.0.0.1:{port}"),
             env=environ,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         try:

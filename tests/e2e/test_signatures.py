@@ -1,6 +1,7 @@
 """Daemons that sign, in a chain; and one that does not."""
 
-from fleet import Fleet, until
+from support.fleet import Fleet
+from support.waiting import until
 
 
 def test_signed_updates_go_through_third_nodes_and_unsigned_ones_nowhere(fleet: Fleet) -> None:

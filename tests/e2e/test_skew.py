@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clocks import WallClock, needs_faketime
-from fleet import Daemon, Fleet, until
+from support.clocks import WallClock, needs_faketime
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 SOON_S = 15.0
 TEN_MINUTES = (

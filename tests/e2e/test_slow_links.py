@@ -5,9 +5,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from fleet import PATIENCE_S, Daemon, Fleet, until
-from narrow import Narrow
-from strangers import Load, RawCaller, request
+from support.control_caller import RawCaller, request
+from support.fleet import Daemon, Fleet
+from support.narrow import Narrow
+from support.strangers import Load
+from support.waiting import PATIENCE_S, until
 
 MIB = 1 << 20
 NARROW_BYTES_PER_S = 20_000
@@ -103,7 +105,7 @@ def expect_too_late(a: Daemon) -> int:
     """A command whose time is over before its turn: it says so, and nothing is written."""
     late = 9_999_999
     with ExitStack() as stack:
-        for caller in [stack.enter_context(RawCaller(a)) for _ in range(QUEUE)]:
+        for caller in [stack.enter_context(RawCaller(a.socket)) for _ in range(QUEUE)]:
             caller.say(request(1, "call", model=MODEL, operation="append", args=["0"]))
         until(lambda: int(str(flow(a, "log")["held"])) > QUEUE / 2, "them to be held back")
         done = a.cli("-m", MODEL, "--timeout", "300ms", "call", "append", str(late), check=False)

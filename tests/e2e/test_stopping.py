@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from fleet import Daemon, Fleet, until
-from strangers import Load, RawCaller, Stranger, Watcher, request
+from support.control_caller import RawCaller, request
+from support.fleet import Daemon, Fleet
+from support.strangers import Load, Stranger, Watcher
+from support.waiting import until
 
 STOP_S = 3.0
 MANY = 5_000
@@ -49,7 +51,7 @@ def test_a_stuck_peer_and_a_caller_that_does_not_read_do_not_hold_it_up(fleet: F
     """All at once: b is stopped, and a's buffers to it are full; so are those to two callers."""
     a, b, c = fleet.mesh("a", "b", "c")
     large = bytes(500_000)
-    with RawCaller(a) as flood, RawCaller(a) as watcher, Stranger(a, "mute") as mute:
+    with RawCaller(a.socket) as flood, RawCaller(a.socket) as watcher, Stranger(a, "mute") as mute:
         mute.greet()
         mute.open()
         b.pause()
@@ -89,7 +91,7 @@ def test_callers_that_sent_many_requests_at_once_get_their_answers(fleet: Fleet)
         for i in range(1, MANY + 1):
             yield request(i, "set", model="default", key=f"key-{i}", kind="text", value="x")
 
-    with RawCaller(a) as one, RawCaller(a) as two:
+    with RawCaller(a.socket) as one, RawCaller(a.socket) as two:
         for caller in (one, two):
             sent, rest = caller.flood(frames())
             assert (sent, rest) == (MANY, b"")

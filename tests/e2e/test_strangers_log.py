@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
-from scuttled.daemon.daemon import DESCRIPTORS_MAX
+from scuttled.daemon.start_up import DESCRIPTORS_MAX
 
 TIMES = 50
 FEW = 45  # descriptors: some are the daemon's own

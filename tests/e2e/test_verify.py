@@ -4,7 +4,8 @@ import sqlite3
 from subprocess import DEVNULL, PIPE
 from zlib import crc32
 
-from fleet import Daemon, Fleet, until
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 from scuttled.replica.update import Source
 from scuttled.storage.schema import PLACE_BITS, seed

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import Daemon, Fleet, Tail, until
+from support.commands import Tail
+from support.fleet import Daemon, Fleet
+from support.waiting import until
 
 
 @pytest.fixture(scope="module")

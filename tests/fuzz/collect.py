@@ -19,9 +19,11 @@ from pathlib import Path
 import msgpack
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "e2e")]
+sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
-from fleet import Daemon, Fleet, until  # noqa: E402 - a script, from where it lies
+from support.commands import run_scuttled  # noqa: E402
+from support.fleet import Daemon, Fleet  # noqa: E402 - a script, from where it lies
+from support.waiting import until  # noqa: E402 - a script, from where it lies
 
 CORPUS = HERE / "corpus"
 KEPT = "found-*"
@@ -218,8 +220,6 @@ def control(daemon: Daemon, folder: Path) -> None:
     listener.bind(str(path))
     recorder = Recorder(listener, daemon.socket)
     env = {**daemon.env, "SCUTTLED_SOCKET": str(path)}
-    from fleet import run_scuttled
-
     for number, words in enumerate(COMMANDS):
         asked = [*words.split(), "--timeout", "1s"]
         run_scuttled(*asked, env=env, stdin=b'{"key":"i","value":"1"}\n', check=False)
@@ -295,7 +295,7 @@ def main() -> None:
     for path in CORPUS.glob("*/*"):
         if not path.match(KEPT):
             path.unlink()
-    with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder)) as fleet:
+    with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder), last_words=False) as fleet:
         keep("when", "link", str(int(time.time() * 1000)).encode())
         a, b = talk(fleet, "plain")
         resets(fleet)

@@ -18,17 +18,17 @@ from types import CodeType, FrameType
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent), str(HERE)]
+sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
 import pytest  # noqa: E402 - a script, from where it lies
-from doors import CORPUS, Door  # noqa: E402
-from mutate import Mutator  # noqa: E402
+from support.doors import CORPUS, Door  # noqa: E402
+from support.link_door import LinkDoor, lower_maxima  # noqa: E402
+from support.mutate import Mutator  # noqa: E402
 from test_config_door import ConfigDoor  # noqa: E402
 from test_control_door import ControlDoor  # noqa: E402
 from test_database_door import DatabaseDoor  # noqa: E402
 from test_flight_door import FlightDoor  # noqa: E402
 from test_import_door import ImportDoor  # noqa: E402
-from test_link_door import LinkDoor, lower_maxima  # noqa: E402
 from test_npm_door import NpmDoor  # noqa: E402
 
 DOORS: tuple[type[Door], ...] = (
@@ -78,14 +78,18 @@ def lines_of(code: CodeType) -> set[int]:
 
 
 def hunt(door: Door, seconds: float, seed: int, *, keep: bool) -> None:
-    corpus, rng = door.corpus(), random.Random(seed)
-    known, tried, end = len(corpus), 0, time.monotonic() + seconds
+    corpus = door.corpus()
+    rng = random.Random(seed)
+    end = time.monotonic() + seconds
+    known = len(corpus)
+    tried = 0
     lines = Lines(door.rooms)
     for data in list(corpus):
         with lines:
             door.try_(data)
     while time.monotonic() < end:
-        before, tried = len(lines.seen), tried + 1
+        before = len(lines.seen)
+        tried += 1
         data = door.mutated(Mutator(rng), rng.choice(corpus), corpus)
         with lines:
             door.try_(data)

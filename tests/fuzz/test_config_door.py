@@ -9,8 +9,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from doors import Door, check_words
-from mutate import Mutator
+from support.doors import Door, check_words
+from support.mutate import Mutator
 
 from scuttled.config import config
 from scuttled.config.config import SETTINGS

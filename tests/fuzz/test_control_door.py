@@ -11,22 +11,22 @@ from typing import Any
 import msgpack
 import pytest
 import trio
-from doors import Door
-from mutate import Mutator
-from scenes import a_door, a_node
-from soundness import check_node
-from test_link_door import lower_maxima, split
+from support.control_caller import HELLO, Caller
+from support.doors import Door
+from support.link_door import lower_maxima, split
+from support.mutate import Mutator
+from support.scenes import a_door, a_node
+from support.soundness import check_node
 from trio.testing import memory_stream_pair
 
 from scuttled.client import protocol
-from scuttled.control.operations import Requests
+from scuttled.control.operations import OPERATIONS, Requests
 from scuttled.control.server import STREAMS_MAX, Control
 from scuttled.errors import NO, SOFTWARE
 from scuttled.models.operations import operations
 from scuttled.models.registry import MODELS
-from scuttled.runtime.bell import read_clocks
+from scuttled.runtime.clocks import read_clocks
 
-HELLO = {"id": 0, "op": "hello", "protocol": list(protocol.VERSIONS)}
 CODES = {NO, 2, 65, 66, 69, 73, 74, 75, 76, 77, 78}
 KINDS = ("ok", "error", "rows", "end")
 
@@ -67,7 +67,6 @@ class ControlDoor(Door):
             "text",
             "json",
         )
-        ops = [op for op in dir(Requests) if op.startswith("op_")]
         requests = [*split(data), *requests]
         for _ in range(m.times()):
             if m.rng.random() < 0.25:
@@ -76,7 +75,7 @@ class ControlDoor(Door):
                 requests.append(self._calls(m))
             elif requests:
                 at = m.rng.randrange(len(requests))
-                op = m.rng.choice(ops).removeprefix("op_")
+                op = m.rng.choice(list(OPERATIONS))
                 requests[at] = self._changed(m, requests[at], op)
         return b"".join(requests)
 
@@ -136,7 +135,8 @@ class ControlDoor(Door):
 async def _exchange(control: Control, pieces: Iterable[bytes]) -> list[protocol.Message]:
     """Say that, and hang up; what was answered."""
     here, there = memory_stream_pair()
-    frames, heard = protocol.ControlFrames(), []
+    caller = Caller(here)
+    heard: list[protocol.Message] = []
 
     async def say() -> None:
         try:
@@ -149,11 +149,11 @@ async def _exchange(control: Control, pieces: Iterable[bytes]) -> list[protocol.
     async with trio.open_nursery() as nursery:
         nursery.start_soon(control.serve, there)
         nursery.start_soon(say)
-        async for data in here:
-            heard += frames.feed(bytes(data))
-            for caller in control._open:
-                assert len(caller._streams) <= STREAMS_MAX
-                assert len(caller._waiting) <= STREAMS_MAX
+        while (message := await caller.heard()) is not None:
+            heard.append(message)
+            for connection in control._open:
+                assert len(connection._streams) <= STREAMS_MAX
+                assert len(connection._waiting) <= STREAMS_MAX
     return heard
 
 

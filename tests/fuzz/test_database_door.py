@@ -10,9 +10,9 @@ import zlib
 from pathlib import Path
 
 import msgpack
-from doors import CORPUS, Door, check_words
-from mutate import Mutator
-from scenes import state
+from support.doors import CORPUS, Door, check_words
+from support.mutate import Mutator
+from support.scenes import state
 
 from scuttled.errors import StorageError
 from scuttled.node.membership import NodeSettings
@@ -38,7 +38,6 @@ class DatabaseDoor(Door):
         "storage/directory.py",
         "storage/errors.py",
         "replica/checkpoint.py",
-        "replica/unsaved.py",
         "replica/arrival_log.py",
     )
 
@@ -122,7 +121,7 @@ class DatabaseDoor(Door):
                 assert list(folder.glob(f"{FILE}.damaged-*"))
             storage.read_peers()
             node.create("more", "map")
-            while (batch := node.unsaved(clocks=True)) is not None:
+            while (batch := node.durability.unsaved(clocks=True)) is not None:
                 storage.write(batch)
                 node.saved(batch)
         finally:

@@ -8,11 +8,11 @@ An input is the script of that somebody: each byte decides about one piece that 
 import random
 
 import pytest
-from doors import Door
-from mutate import Mutator
-from scenes import Line, node_id, save
-from soundness import check_link, check_node, read_as_npm
-from test_link_door import NOW, VICTIM, LinkDoor, Settled, a_node, lower_maxima, split, write
+from support.doors import Door
+from support.link_door import NOW, VICTIM, LinkDoor, Settled, a_node, lower_maxima, split, write
+from support.mutate import Mutator
+from support.scenes import Line, node_id, save
+from support.soundness import check_link, check_node, read_as_npm
 
 from scuttled.errors import RemoteProtocolError
 from scuttled.node.node import Node

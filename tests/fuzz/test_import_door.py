@@ -8,15 +8,16 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from doors import Door, check_words
-from mutate import Mutator
-from scenes import NOW, WALL, a_door, a_node
-from soundness import check_node
-from test_link_door import lower_maxima
+from support.doors import Door, check_words
+from support.link_door import lower_maxima
+from support.mutate import Mutator
+from support.scenes import NOW, WALL, a_door, a_node
+from support.soundness import check_node
 
 from scuttled.cli.import_contents import Contents
 from scuttled.cli.import_run import batches
-from scuttled.control.operations import Answer, Requests
+from scuttled.control.operations import Requests
+from scuttled.control.results import Answer
 from scuttled.errors import DataError
 from scuttled.models.map import Map
 

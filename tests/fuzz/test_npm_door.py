@@ -8,11 +8,11 @@ import json
 import random
 
 import pytest
-from doors import Door, check_words
-from mutate import Mutator
-from scenes import node_id, save
-from soundness import SOURCES_MAX, check_node, hear_all, read_as_npm
-from test_link_door import lower_maxima
+from support.doors import Door, check_words
+from support.link_door import lower_maxima
+from support.mutate import Mutator
+from support.scenes import node_id, save
+from support.soundness import SOURCES_MAX, check_node, hear_all, read_as_npm
 
 from scuttled.errors import RemoteProtocolError
 from scuttled.node.membership import NodeSettings

@@ -5,17 +5,13 @@ import os
 import queue
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "e2e"))
-
-from fleet import PATIENCE_S, Fleet, until
+from support.waiting import PATIENCE_S, until
 
 PACKAGES = ("scuttlebutt@5.6.15", "scuttlebucket", "r-value", "expiry-model", "r-array", "crdt")
 INSTALL_S = 180
@@ -118,10 +114,3 @@ def npm(npm_modules: Path) -> Iterator[Callable[..., Peer]]:
     yield start
     for peer in peers:
         peer.kill()
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    """As in tests/e2e."""
-    with Fleet(tmp_path) as fleet:
-        yield fleet

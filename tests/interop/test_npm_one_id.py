@@ -6,9 +6,9 @@ In npm an id is for one life in one place; its clock of an id says "all of it up
 from collections.abc import Callable
 from typing import Any
 
-from fleet import Daemon, Fleet, until
-from test_npm_peers import bridged, holds
-from test_npm_survival import npm_rows
+from support.fleet import Daemon, Fleet
+from support.npm_door import bridged, holds, npm_rows
+from support.waiting import until
 
 Start = Callable[..., Any]
 HOUR_MS = 3_600_000

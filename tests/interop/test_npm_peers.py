@@ -1,6 +1,5 @@
 """Real npm `scuttlebutt` 5.6.15 and its family, in node, against real daemons."""
 
-import json
 import signal
 import socket
 import struct
@@ -8,27 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fleet import Daemon, Fleet, until
+from support.fleet import Fleet
+from support.npm_door import bridged, holds, values
+from support.waiting import until
 
 COUNT = 10_000
 Start = Callable[..., Any]
-
-
-def bridged(
-    fleet: Fleet, name: str = "a", target: str = "default", **more: Any
-) -> tuple[Daemon, str]:
-    """A daemon that shares a model with npm peers, and how they reach it."""
-    address = fleet.address(f"{name}-npm")
-    daemon = fleet.daemon(name, args=["--npm", f"{address}={target}"], **more)
-    return daemon, f"connect:{address.rpartition(':')[2]}"
-
-
-def values(daemon: Daemon, model: str = "default") -> Any:
-    return json.loads(daemon.cli("-m", model, "get").stdout)
-
-
-def holds(daemon: Daemon, expected: Any, model: str = "default") -> None:
-    until(lambda: values(daemon, model) == expected, f"{daemon.name} to hold {expected!r:.200}")
 
 
 def test_both_ways_what_was_there_and_what_comes(fleet: Fleet, npm: Start) -> None:

@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from fleet import Fleet, until
-from test_npm_peers import bridged, holds
-from test_npm_survival import npm_rows
+from support.fleet import Fleet
+from support.npm_door import bridged, holds, npm_rows
+from support.waiting import until
 
 import scuttled
 

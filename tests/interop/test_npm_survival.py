@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fleet import Daemon, Fleet, until
-from test_npm_peers import bridged, holds
+from support.fleet import Daemon, Fleet
+from support.npm_door import bridged, holds, npm_rows
+from support.waiting import until
 
 Start = Callable[..., Any]
 
@@ -36,10 +37,6 @@ INTERNAL = (
     "unstream",
     "unclone",
 )
-
-
-def npm_rows(daemon: Daemon) -> dict[str, dict[str, Any]]:
-    return {row["name"]: row for row in daemon.ask("peers")["peers"] if "npm" in row}
 
 
 def not_sent(daemon: Daemon, peer: str) -> dict[str, int]:

@@ -165,7 +165,8 @@ def main() -> int:
         for one in named if given.named else tried(copy, given.only, given.count, given.seed):
             outcomes[one.outcome] += 1
             print(f"{one.outcome:9} {one.where}: {one.was}  ->  {one.became}", flush=True)
-    caught, told = outcomes["killed"] + outcomes["timeout"], outcomes.total() - outcomes["equal"]
+    caught = outcomes["killed"] + outcomes["timeout"]
+    told = outcomes.total() - outcomes["equal"]
     print(f"{dict(outcomes)}: {caught} of {told} caught")
     return 1 if outcomes["survived"] else 0
 

@@ -7,9 +7,9 @@ definition, which knows who had seen what.
 from dataclasses import dataclass, field
 from typing import Any
 
-from exchange import author, pull, pull_all
 from hypothesis import given
 from hypothesis import strategies as st
+from support.exchange import author, pull, pull_all
 
 from scuttled.models.counter import Counter
 from scuttled.models.log import Log

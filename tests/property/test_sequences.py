@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from exchange import author, pull, pull_all
 from hypothesis import given
 from hypothesis import strategies as st
+from support.exchange import author, pull, pull_all
 
 from scuttled.models.doc import Doc
 from scuttled.models.positions import POSITION_BYTES_MIN, WAYPOINT_BYTES, is_position

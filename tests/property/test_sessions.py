@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from scenes import examples, state
+from support.scenes import examples, state
 
 from scuttled.models.map import Map
 from scuttled.node.node import DEFAULT_MODEL, Node, NodeSettings
@@ -99,7 +99,7 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES), clocks=st.booleans())
     def save(self, name: str, clocks: bool) -> None:
-        batch = self.nodes[name].unsaved(clocks=clocks)
+        batch = self.nodes[name].durability.unsaved(clocks=clocks)
         if batch is not None:
             self.disks[name].write(batch)
             self.nodes[name].saved(batch)

@@ -39,7 +39,7 @@ def test_what_failed_once_does_not_fail_again(seed: int) -> None:
 def test_runs_come_to_what_they_are_about() -> None:
     """Futures are taken back, own ones and others'; models are reset; nodes die."""
     runs = [Futures(seed).run() for seed in range(150)]
-    reports = [report for run in runs for w in run.walkers for report in w.node.taken_back]
+    reports = [report for run in runs for w in run.walkers for report in w.node.replaced.taken_back]
     assert sum(run.cures for run in runs) > 50
     assert sum(report.issued_count for report in reports) > 50
     assert sum(report.kept_count for report in reports) > 5

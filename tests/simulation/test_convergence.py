@@ -17,7 +17,7 @@ from scuttled.node.node import Node
 from scuttled.protocol import in_flight, link, session
 from scuttled.protocol.messages import Delta
 from scuttled.protocol.session import Session
-from scuttled.replica import arrival_log, slots, unsaved
+from scuttled.replica import arrival_log, checkpoint, slots
 from scuttled.replica.arrival_log import ArrivalLog
 from scuttled.replica.hlc import Hlc
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
@@ -40,7 +40,7 @@ CRAMPED = [
     (link, "DRAW_BYTES", 150),
     (in_flight, "FLIGHT_MAX", 2),
     (in_flight, "WINDOW_BYTES", 400),
-    (unsaved, "SAVE_ENTRIES_MAX", 3),
+    (checkpoint, "SAVE_ENTRIES_MAX", 3),
     (slots, "GRAVES_PER_CALL_MAX", 2),
     (slots, "EXPIRED_PER_CALL_MAX", 2),
     (network, "PIPE_BYTES", 300),

@@ -51,7 +51,7 @@ def test_runs_come_to_what_they_are_about() -> None:
 
 
 # --- each rule, broken on purpose ----------------------------------------------------------------
-# (What random runs do not come to is in unit/test_members and unit/test_rejoining.)
+# (What random runs do not come to is in unit/node/test_membership and unit/replica/test_rejoin.)
 
 _stability, _next_delta, _rejoin = Membership.stability, Session.next_delta, rejoin.rejoin
 

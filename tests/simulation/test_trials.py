@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from scuttled.errors import UsageError
-from scuttled.gossip.dialer import Dialler, Target
+from scuttled.gossip.dialer import Dialler
+from scuttled.gossip.targets import Target
 from scuttled.node.future import _Part
 from scuttled.node.membership import Membership
 from scuttled.node.node import Node

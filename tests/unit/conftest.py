@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scripted_daemon import Result, ScriptedDaemon, Scuttled
+from support.scripted_daemon import Result, ScriptedDaemon, Scuttled
 
 from scuttled.__main__ import run
 

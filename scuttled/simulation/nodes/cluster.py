@@ -235,7 +235,9 @@ class Cluster:
 
     def _converge(self) -> None:
         deadline_s = self.world.now_s + LIVENESS_S
-        while self.differences() or not all(machine.up.is_saved() for machine in self.machines):
+        while self.differences() or not all(
+            machine.up.durability.is_saved() for machine in self.machines
+        ):
             if self.world.now_s >= deadline_s:
                 raise Violation(f"not converged {LIVENESS_S} s after healing: {self.differences()}")
             self.world.run_until(self.world.now_s + LOOK_S)

@@ -102,7 +102,7 @@ class Futures:
         return self
 
     def _watch(self, walker: Walker) -> None:
-        walker.node.alone = False
+        walker.node.met_others()
         witness = Witness(self.history, walker.node, f"n{walker.number}")
         self.witnesses[walker.number] = witness
         walker.node.subscribe(witness.read)
@@ -209,15 +209,15 @@ class Futures:
         now, node = self._now(walker), walker.node
         self._look(walker)
         node.expire(now.wall_ms)
-        cures = len(node.taken_back)
+        cures = len(node.replaced.taken_back)
         node.tend(now)
         for wire in [wire for pair, wire in self.wires.items() if walker.number in pair]:
             wire.links[wire.ends.index(walker)].tick(now)
-        if len(node.taken_back) > cures:
+        if len(node.replaced.taken_back) > cures:
             self._note_cure(walker)
         for model in node.models.values():
             assert model.clock.covers_all(model.floor.items()), "a floor above its own clock"
-        if len(node.taken_back) > cures and self.rng.random() < 0.2 and not self.over:
+        if len(node.replaced.taken_back) > cures and self.rng.random() < 0.2 and not self.over:
             return  # a kill may come before it is on disk
         self._save(walker)
 
@@ -280,7 +280,7 @@ class Futures:
         self._cut_all(walker)
         name = f"n{walker.number}"
         self.history.note_acknowledged(walker.node.models, name)
-        self.resets += len(walker.node.resets)
+        self.resets += len(walker.node.replaced.resets)
         walker.restart(self._now(walker))
         lost = set(self.unsaved.pop(walker.number, ()))
         self.said = [said for said in self.said if said not in lost]
@@ -289,7 +289,7 @@ class Futures:
 
     def _die(self, walker: Walker) -> None:
         self._cut_all(walker)
-        self.resets += len(walker.node.resets)
+        self.resets += len(walker.node.replaced.resets)
         self.dead.add(walker.number)
 
     def _all_meet(self) -> None:
@@ -319,7 +319,7 @@ class Futures:
             if not differences:
                 break
         assert not differences, f"not converged: {differences}"
-        self.resets += sum(len(walker.node.resets) for walker in self._living())
+        self.resets += sum(len(walker.node.replaced.resets) for walker in self._living())
         self._check_what_shows()
 
     def differences(self) -> list[str]:

@@ -98,16 +98,20 @@ class Machine:
             self.disk = Disk(NodeId(self.world.rng.randbytes(8)))
         incarnation = self.world.rng.randbytes(8)
         settings = NodeSettings(
-            self.name, "simulated", incarnation, max_skew_ms=MAX_SKEW_MS, collect_age_ms=0
+            self.name,
+            "simulated",
+            incarnation,
+            max_skew_ms=MAX_SKEW_MS,
+            collect_age_ms=0,
+            refresh_ms=REFRESH_MS,
         )
         author = Author(self.disk.node_id, self.disk.life, now_ms=lambda: self.now.wall_ms)
         self.node = node = Node(author, settings, stored=self.stored)
-        node.wake_storage = lambda: self.later(0.0, self._save)
-        node.wake_tending = lambda: self.later(0.0, lambda: node.tend(self.now))
+        node.durability.subscribe(lambda: self.later(0.0, self._save))
+        node.subscribe_tending(lambda: self.later(0.0, lambda: node.tend(self.now)))
         self._saving = False
         node.begin(self.disk.load(), self.now.wall_ms)
-        node.members.refresh_ms = REFRESH_MS
-        node.alone = False  # so that all that was collected can be told by the floor
+        node.met_others()  # so that all that was collected can be told by the floor
         self.world.history.forget_lost(node.models, self.name, author.source)
         self.witness = Witness(self.world.history, node, self.name)
         node.subscribe(self.witness.read)
@@ -137,7 +141,7 @@ class Machine:
     def _save(self) -> None:
         if self._saving:
             return
-        batch = self.up.unsaved(clocks=self.world.rng.random() < 0.3)
+        batch = self.up.durability.unsaved(clocks=self.world.rng.random() < 0.3)
         if batch is not None:
             self._saving = True
             self.later(self.world.rng.expovariate(self.save_rate), lambda: self._write(batch))
@@ -156,7 +160,7 @@ class Machine:
     def _keep(self) -> None:
         self.up.expire(self.now.wall_ms)
         self.up.tend(self.now)
-        if not self.up.is_saved():
+        if not self.up.durability.is_saved():
             self._save()
         self.later(KEEP_S, self._keep)
 

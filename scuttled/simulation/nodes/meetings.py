@@ -76,11 +76,11 @@ class Walker:
 
     def restart(self, now: Instant) -> None:
         """Killed, and begun with what is on disk."""
-        self.resets += len(self.node.resets)
+        self.resets += len(self.node.replaced.resets)
         self.node = self._begin(now)
 
     def save(self, *, clocks: bool = True) -> None:
-        while self.stored and (batch := self.node.unsaved(clocks=clocks)) is not None:
+        while self.stored and (batch := self.node.durability.unsaved(clocks=clocks)) is not None:
             self.disk.write(batch)
             self.node.saved(batch)
         self.unsaved.clear()
@@ -173,7 +173,7 @@ class Meetings:
 
     @property
     def resets(self) -> int:
-        return sum(walker.resets + len(walker.node.resets) for walker in self.walkers)
+        return sum(walker.resets + len(walker.node.replaced.resets) for walker in self.walkers)
 
     def _now(self, walker: Walker) -> Instant:
         return Instant(self.now_s, EPOCH_MS + int(self.now_s * 1000) + walker.offset_ms)
