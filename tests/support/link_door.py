@@ -280,7 +280,7 @@ class LinkDoor(Door):
             assert name in third.models, f"model {name} did not come through"
             mine, theirs = state(node.models[name]), state(third.models[name])
             assert mine == theirs, f"they differ in {name}"
-        was_reset = bool(node.resets or third.resets)
+        was_reset = bool(node.replaced.resets or third.replaced.resets)
         for key, rev in records.items():
             found = default(third).lookup(key.encode())
             assert found is not None, f"'{key}' did not come through"
