@@ -78,6 +78,9 @@ IMPURE_FOR_A_REASON = {
     ("client.client", "time"),  # it blocks in a command's process, never in the daemon
 }
 
+# Classes of one name: one thing in both simulators, and a connection is one wherever it is.
+TWINS = {"World", "Machine", "Disk", "Network", "Pipe", "Connection"}
+
 # Tests in tests/unit/<room> that are about more than one file of it.
 TOPICS = {
     "cli": ["cluster_commands", "data_commands", "empty_input", "terminal"],
@@ -143,6 +146,10 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize("module", HOUSE.faces)
 def test_the_init_of_a_package_is_a_face_without_code(module: str) -> None:
     assert not list(house.code_in_a_face(HOUSE, module))
+
+
+def test_one_word_names_one_class() -> None:
+    assert not list(house.one_name_of_two_classes(HOUSE, TWINS))
 
 
 @pytest.mark.parametrize("module", HOUSE.modules)
