@@ -40,7 +40,8 @@ def new_author(
         author = same_author(NodeId(secrets.token_bytes(NODE_ID_BYTES)), 1)
     else:
         author = same_author(id_of_key(seal.key), 1 + secrets.randbelow(LIFE_MAX))
-    author.seal, author.doubt = seal, doubt
+    author.seal = seal
+    author.doubt = doubt
     return author
 
 
