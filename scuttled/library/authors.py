@@ -40,8 +40,7 @@ def new_author(
         author = same_author(NodeId(secrets.token_bytes(NODE_ID_BYTES)), 1)
     else:
         author = same_author(id_of_key(seal.key), 1 + secrets.randbelow(LIFE_MAX))
-    author.seal = seal
-    author.doubt = doubt
+    author.seal, author.doubt = seal, doubt
     return author
 
 

@@ -46,7 +46,7 @@ def check_with_ed25519() -> Check:
 
 
 def make_seal(seed: bytes) -> Signer:
-    """Signer with the key of that seed. Raises Unavailable."""
+    """What signs with the key of that seed. Raises Unavailable."""
     private = _ed25519().Ed25519PrivateKey.from_private_bytes(seed)
     return Signer(private.public_key().public_bytes_raw(), private.sign)
 
@@ -74,7 +74,7 @@ def read_key(directory: Path) -> bytes | None:
 
 
 def has_check(directory: Path) -> bool:
-    """True if a key there can be checked; one that an older version wrote can't."""
+    """Whether a key there can be checked; one that an older version wrote can't."""
     return (directory / CHECK_FILE).exists()
 
 
@@ -108,8 +108,7 @@ def write_key(directory: Path, seed: bytes) -> None:
 
 
 def _replace(directory: Path, name: str, line: str) -> None:
-    path = directory / name
-    part = directory / f"{name}.new"
+    path, part = directory / name, directory / f"{name}.new"
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         part.unlink(missing_ok=True)
