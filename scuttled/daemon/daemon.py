@@ -175,7 +175,7 @@ class Daemon:
         self._nursery.start_soon(self.parts.gossip.dialler.keep_dialling, target)
 
     def _leave(self) -> int:
-        """How many peers are told."""
+        """Begin to stop; how many peers are told."""
         assert self.parts is not None
         self._stop.set()
         return len(self.parts.node.links)

@@ -77,7 +77,7 @@ class Diagnosis:
         return found + self.guests.problems(now)
 
     def _alone(self, now: Instant) -> list[Problem]:
-        """Whether a write made here reaches nobody, though there is, or was to be, somebody."""
+        """A write made here reaches nobody, though there is, or was to be, somebody."""
         links = self.node.links.values()
         if any(link.up and link.sends for link in links):
             return []
@@ -101,7 +101,7 @@ class Diagnosis:
         return [Problem("alone", words, self._alone_hint(members))]
 
     def _alone_hint(self, members: list[Member]) -> str:
-        """What brings somebody here, as far as this node can tell."""
+        """A command that brings somebody here, as far as this node can tell."""
         hints = [p.hint for p in self.targets.peers() if p.state == "refused" and p.hint]
         addresses = [member.address for member in members if _can_be_dialled(member.address)]
         loopback = is_loopback(parse_address(self.listen).host)
@@ -131,7 +131,7 @@ class Diagnosis:
         return found
 
     def _link_problems(self, link: Link, who: str, now: Instant) -> list[Problem]:
-        """What is wrong although that link is up."""
+        """Problems with a link that is up."""
         found = []
         if abs(link.pulse.skew_ms) >= SKEW_MS:
             words = f"the clock of {who} differs by {link.pulse.skew_ms / 1000:.1f} s"
@@ -164,7 +164,7 @@ class Diagnosis:
         return found
 
     def _silent_members(self, now: Instant) -> list[Problem]:
-        """Who keeps deletions from being forgotten, and was not heard of for long."""
+        """Members that keep deletions from being forgotten, and were not heard of for long."""
         waiting = waiting_deletions(self.node, now.wall_ms)
         names = ", ".join(waiting["held_up_by"])
         if waiting["oldest_ms"] < HELD_UP_MS or not names:
@@ -177,7 +177,8 @@ class Diagnosis:
 
 def waiting_deletions(node: Node, wall_ms: int) -> dict[str, Any]:
     """Deletions that wait to be forgotten: how many, since when, and who has not seen them."""
-    count, oldest_ms = 0, 0
+    count = 0
+    oldest_ms = 0
     waits: dict[NodeId, str] = {}
     for model in node.user_models():
         if isinstance(model, Slots) and (oldest := model.graves()):

@@ -21,7 +21,8 @@ class PeerRows:
 
     def rows(self, now: Instant) -> list[dict[str, Any]]:
         """This node, the configured peers, whoever else is linked, and npm peers."""
-        settings, node = self._node.settings, self._node
+        node = self._node
+        settings = node.settings
         rows = [
             {
                 "node": node.author.node_id.hex(),
@@ -56,7 +57,7 @@ class PeerRows:
         return rows + self._guests.rows(now)
 
     def count_up(self) -> tuple[int, int]:
-        """How many are linked, whoever dialled, and how many there are or ought to be."""
+        """Counts of who is linked, whoever dialled, and of all there are or ought to be."""
         missing = set()
         for target in self._targets:
             for peer in self.others_of(target):
@@ -99,7 +100,8 @@ def _row(
         "configured": configured,
     }
     if link is not None and link.peer is not None:
-        lag_s, rtt_s = link.lag_s(now), link.pulse.rtt_s
+        lag_s = link.lag_s(now)
+        rtt_s = link.pulse.rtt_s
         row |= {
             "node": link.peer.node_id.hex(),
             "name": link.peer.name,

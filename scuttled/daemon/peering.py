@@ -25,7 +25,7 @@ Setting = tuple[str, str, str]  # key, value as TOML, origin
 
 
 class Peering:
-    """Who is dialled, and why."""
+    """Lists of who is dialled, and why."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Peering:
     # --- the file ---
 
     def _read_saved(self) -> list[str]:
-        """What is good of it. Raises StorageError if it can't be read at all."""
+        """Addresses in it that are good. Raises StorageError if it can't be read at all."""
         if self.storage is None:
             return []
         good = []
@@ -134,7 +134,7 @@ class Peering:
     # --- how it goes ---
 
     def decided(self, addresses: list[str]) -> bool:
-        """Whether each is up, or is known not to be without somebody's doing.
+        """True once each is up, or is known not to be without somebody's doing.
 
         Who is down may be starting at this moment; a name that nobody knows, hardly.
         """
@@ -150,7 +150,7 @@ class Peering:
         return "up" if self.dialler.targets.is_linked(peer) else peer.state
 
     def verdicts(self, addresses: list[str]) -> list[dict[str, Any]]:
-        """How it goes with each peer of these addresses."""
+        """Rows of `join`: each peer of these addresses, and how it goes with it."""
         return [
             {
                 "address": text,

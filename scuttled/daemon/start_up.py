@@ -80,7 +80,7 @@ class StartUp:
         self._began = began
 
     def check(self) -> None:
-        """What can be refused before anything is opened. Raises ConfigError."""
+        """Refuse what can be refused before anything is opened. Raises ConfigError."""
         config = self._config
         configuration.check_listen(config)
         for text in config.types:
@@ -115,7 +115,8 @@ class StartUp:
         `begin_dialling` starts a target's task; `leave` has the daemon stop, and says how many
         peers hear of it.
         """
-        config, environment = self._config, self._environment
+        config = self._config
+        environment = self._environment
         gossip_listeners = await environment.listen(config.listen)
         for listener in gossip_listeners:
             await stack.enter_async_context(listener)
@@ -185,7 +186,9 @@ class StartUp:
 
     def _load_node(self, state: State, listen: str) -> Node:
         """Raises Damaged, StopAsked."""
-        config, environment, storage = self._config, self._environment, state.storage
+        config = self._config
+        environment = self._environment
+        storage = state.storage
         author = state.author()
         settings = NodeSettings(
             name=config.name,

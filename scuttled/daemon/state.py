@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class State:
-    """What a daemon comes back with after a restart; with `--memory` it is made up for one run."""
+    """State that a daemon comes back with; with `--memory` it is made up for one run."""
 
     def __init__(self, config: Config, environment: Environment) -> None:
         """Raises ScuttledError if it can't be opened; then nothing is left open."""
@@ -77,7 +77,8 @@ class State:
 
     def author(self) -> Author:
         """The author of all that this node writes."""
-        identity, environment = self.identity, self._environment
+        identity = self.identity
+        environment = self._environment
         author = Author(
             identity.node_id, identity.life, identity.last, lambda: environment.now().wall_ms
         )
@@ -86,7 +87,8 @@ class State:
 
         def renew_key() -> NodeId:
             """Another live node has ours: sign with another one. Raises StorageError."""
-            author.seal = self.signer = keys.make_seal(self._make_seed())
+            self.signer = keys.make_seal(self._make_seed())
+            author.seal = self.signer
             return keys.node_id(self.signer)
 
         trusted = [NodeId(bytes.fromhex(node)) for node in self._trust]

@@ -92,7 +92,9 @@ class Status:
 
     def facts(self, now: Instant) -> dict[str, Any]:
         """`status`, but for the models."""
-        config, node, storage = self.config, self.node, self.storage
+        config = self.config
+        node = self.node
+        storage = self.storage
         up, others = self._peers.count_up()
         rate_in, rate_out = self._rates()
         problems = self.problems(now)

@@ -105,7 +105,7 @@ class Upkeep:
             await trio.sleep(min(interval_s or TURN_S, TURN_S))
 
     async def _keep_logging_problems(self) -> None:
-        """What `status` would say is wrong is in the log, too: once each time it comes."""
+        """Problems that `status` would tell are in the log, too: once each time they come."""
         problem_log = ProblemLog(LOGGED_ELSEWHERE)
         while True:
             await trio.sleep(LOOK_S)

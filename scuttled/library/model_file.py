@@ -56,7 +56,8 @@ def dump(model: Scuttlebutt) -> bytes:
         record = update.record
         if runs and size + len(record) > DUMP_BYTES:
             frames.append(_delta(model, runs, None))
-            runs, size = {}, 0
+            runs = {}
+            size = 0
         runs.setdefault(update.source, []).append(record)
         size += len(record)
     frames.append(_delta(model, runs, None))
@@ -143,7 +144,8 @@ def load(model: Scuttlebutt, file: str | os.PathLike[str] | IO[bytes]) -> int:
 
 def _gather(model: Scuttlebutt, file: IO[bytes]) -> None:
     """All that the file holds, into an empty model. Raises RemoteProtocolError, DataError."""
-    before, whole = blake2b(), False
+    before = blake2b()  # over the frames so far
+    whole = False  # the last frame was there
     for number, frame in enumerate(_frames(file)):
         message = codec.decode(frame[HEADER_BYTES:])
         if whole:
@@ -185,7 +187,8 @@ def _verify(before: blake2b, frame: bytes, last: Delta) -> None:
 
 def _frames(file: IO[bytes]) -> Iterator[bytes]:
     """The frames of a file, one by one. Raises DataError, RemoteProtocolError."""
-    buffer, read = bytearray(), 0
+    buffer = bytearray()
+    read = 0
     while data := file.read(READ_BYTES):
         if not isinstance(data, bytes):
             raise UsageError("the file gives text: open it with mode 'rb'")
@@ -210,7 +213,7 @@ def _frames(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _other_kind(begin: bytes) -> str:
-    """What a file is that begins so, if it is one that is easily mistaken for a saved model."""
+    """The kind of a file that begins so, if it is easily mistaken for a saved model."""
     if begin.startswith(b"{"):
         return "JSON, as `scuttled export` writes it: that is for `scuttled import`"
     if begin.startswith(b"SQLite format 3\0"):

@@ -43,7 +43,7 @@ M = TypeVar("M", bound=Scuttlebutt)
 
 
 class _LastRun(NamedTuple):
-    """How a program left its directory."""
+    """State in which a program left its directory."""
 
     places: str  # see storage.directory
     last: int  # the author has made no timestamp above it

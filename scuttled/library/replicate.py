@@ -44,7 +44,7 @@ Framing = Callable[[trio.abc.Stream], trio.abc.Stream]
 
 
 class Header(NamedTuple):
-    """Who is at the other end."""
+    """Header of the other end."""
 
     id: str  # of its author
     name: str
@@ -53,7 +53,7 @@ class Header(NamedTuple):
 
 
 class Replicated(NamedTuple):
-    """How it went."""
+    """Result of one call of `replicate`."""
 
     synced: bool  # at the end both had all that either had told of, as far as this end knows
     updates_in: int
@@ -153,7 +153,9 @@ async def replicate(
     hello = _hello(held, name, cluster, (send_only, receive_only), meta)
     link = Link(_Bearer(held, hello), dialled="stream", now=read_clocks())
     call = _Call(link, framing(stream) if framing else stream, tail)
-    call.on_header, call.on_synced, call.on_left_out = on_header, on_synced, on_left_out
+    call.on_header = on_header
+    call.on_synced = on_synced
+    call.on_left_out = on_left_out
     await call.run(held.values())
     end = link.ended
     assert end is not None
@@ -350,7 +352,7 @@ class _Call:
         self._wakeup.ring()
 
     def _look(self) -> None:
-        """What has come about by what was received."""
+        """Note what has come about by what was received."""
         link = self.link
         for name, words in link.stopped.items():
             if name in self._names and name not in self.left_out:
@@ -419,7 +421,8 @@ class _Outlet:
 
 
 def _guard_of_this_thread(names: list[str]) -> Callable[[], None]:
-    home, what = threading.get_ident(), ", ".join(names)
+    home = threading.get_ident()
+    what = ", ".join(names)
 
     def guard() -> None:
         if threading.get_ident() != home:
@@ -445,7 +448,7 @@ def _is_done(link: Link) -> bool:
 
 
 def _knows_all(session: Session) -> bool:
-    """Whether our clock covers all that the peer has said its own does."""
+    """True once our clock covers all that the peer has said its own does."""
     return session.model.clock.covers_all(session.confirmed.items())
 
 

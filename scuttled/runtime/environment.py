@@ -63,7 +63,7 @@ class Environment:
         return raise_limit(wanted)
 
     def settled(self) -> None:
-        """What was loaded lives on: no use in looking for garbage in it again and again."""
+        """All is loaded, and lives on: no use in looking for garbage in it again and again."""
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
 
@@ -80,11 +80,11 @@ class Environment:
         return open_control_socket(path, mode, group)
 
     async def look_up(self, address: str) -> list[str]:
-        """Where that leads now, as addresses that can be dialled. Raises OSError, ConfigError."""
+        """Addresses that it leads to now, as `dial` takes them. Raises OSError, ConfigError."""
         return await look_up(address)
 
     def has_address(self, host: str) -> bool:
-        """Whether an address is one of this machine's own."""
+        """True if an address is one of this machine's own."""
         return has_address(host)
 
     async def dial(self, address: str, *, insecure: bool) -> trio.abc.Stream:

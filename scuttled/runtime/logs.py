@@ -1,4 +1,4 @@
-"""What the daemon tells its operator, on stderr: for eyes, for the journal, for a machine.
+"""Log of the daemon on stderr, for its operator: for eyes, for the journal, for a machine.
 
     text     10:00:01 info  link to db1 up
     journal  <6>link to db1 up                 (systemd knows the time)
@@ -54,7 +54,7 @@ def set_up_logging(
 
 
 def _log_unraisable(found: "sys.UnraisableHookArgs") -> None:
-    """What went wrong where no exception gets out of: in a finalizer."""
+    """An error where no exception gets out of: in a finalizer."""
     words = found.err_msg or "ignored"
     error = found.exc_value
     info = (type(error), error, found.exc_traceback) if error is not None else None
@@ -89,7 +89,7 @@ def tell_repeats(*, rest: bool = False) -> None:
 
 
 def stderr_is_journal(environ: Mapping[str, str]) -> bool:
-    """Whether what we write to stderr goes to journald: JOURNAL_STREAM names the very stream.
+    """True if what we write to stderr goes to journald: JOURNAL_STREAM names the very stream.
 
     The variable alone proves nothing, as children inherit it and then write elsewhere.
     """
@@ -102,7 +102,7 @@ def stderr_is_journal(environ: Mapping[str, str]) -> bool:
 
 
 class LogFormatter(logging.Formatter):
-    """What all forms share: whether they show tracebacks."""
+    """Form of a message, with or without its traceback: what all forms share."""
 
     def __init__(self, *, tracebacks: bool = False) -> None:
         super().__init__()

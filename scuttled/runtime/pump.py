@@ -29,7 +29,7 @@ class Outlet(Protocol):
 
 
 class Drawn(Protocol):
-    """What is to be sent, chosen when it is drawn."""
+    """Source of what is sent, which chooses when it is drawn."""
 
     def draw(self, now: Instant) -> bytes: ...
 
@@ -41,7 +41,7 @@ class Timed(Protocol):
     def ended(self) -> End | None: ...
 
     def next_timer(self, now: Instant) -> float:
-        """When it is due, in seconds of the monotonic clock."""
+        """The second of the monotonic clock at which it is due."""
 
     def tick(self, now: Instant) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What is said again and again is counted, and said once a minute with how often.
+"""Repeated log lines are counted, and said once a minute with how often they came.
 
 Two bounds, each for a minute: on lines that are the same but for ports and numbers, and on lines
 of one origin, which is the place in the code and so cannot be made new by a peer. Both are low for
@@ -42,7 +42,7 @@ class Repeats:
         self._kinds: dict[tuple[object, ...], _Kind] = {}
 
     def admit(self, record: logging.LogRecord, now_s: float) -> bool:
-        """Whether to say it. If not, it is counted."""
+        """True if it is to be said. If not, it is counted."""
         if record.levelno <= logging.DEBUG:
             return True
         strange = getattr(record, "from_strangers", False)
@@ -67,7 +67,8 @@ class Repeats:
         if kind is None:
             if len(self._kinds) >= KINDS_MAX:
                 return True
-            kind = self._kinds[key] = _Kind(now_s, most)
+            kind = _Kind(now_s, most)
+            self._kinds[key] = kind
         if kind.said < kind.most:
             kind.said += 1
             return True
@@ -77,20 +78,20 @@ class Repeats:
 
     def due(self, now_s: float) -> list[tuple[logging.LogRecord, int]]:
         """(the last one, how many) of what was not said in a minute that is over."""
-        told = []
+        found = []
         for key, kind in list(self._kinds.items()):
             if now_s - kind.began_s < MINUTE_S:
                 continue
             if kind.last is None:
                 del self._kinds[key]
                 continue
-            told.append((kind.last, kind.kept_back))
+            found.append((kind.last, kind.kept_back))
             # It goes on, so of the next minute nothing is said before that is over, too.
             self._kinds[key] = _Kind(now_s, kind.most, said=kind.most)
-        return told
+        return found
 
     def rest(self) -> list[tuple[logging.LogRecord, int]]:
         """The same at the end, of minutes that are not over."""
-        told = [(kind.last, kind.kept_back) for kind in self._kinds.values() if kind.last]
+        found = [(kind.last, kind.kept_back) for kind in self._kinds.values() if kind.last]
         self._kinds.clear()
-        return told
+        return found

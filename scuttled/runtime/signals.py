@@ -31,7 +31,7 @@ class StopAsked(BaseException):
 
 
 class Signals:
-    """What signals have asked for; `next` waits for one. Without `installed` none ever comes."""
+    """Signals that came; `next` waits for one. Without `installed` none ever comes."""
 
     def __init__(self) -> None:
         self._arrived: dict[int, FrameType | None] = {}  # and not yet dealt with, in order

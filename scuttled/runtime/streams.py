@@ -110,7 +110,7 @@ def _is_numeric(host: str) -> bool:
 
 
 def has_address(host: str) -> bool:
-    """Whether an address is one of this machine's own: only such a one can be bound to."""
+    """True if an address is one of this machine's own: only such a one can be bound to."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -163,7 +163,7 @@ def keep_alive(stream: trio.SocketStream) -> None:
 
 
 def remote_name(stream: trio.abc.Stream) -> str:
-    """Who is at the other end, for a log line."""
+    """The other end of a stream, for a log line."""
     if not isinstance(stream, trio.SocketStream):
         return str(stream)
     try:
@@ -177,7 +177,7 @@ def remote_name(stream: trio.abc.Stream) -> str:
 
 
 def bytes_unread(stream: trio.abc.Stream) -> int:
-    """How much has come that was not yet received; 0 if the stream is closed, or is no socket."""
+    """Bytes that came and were not yet received; 0 if the stream is closed, or is no socket."""
     descriptor = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else -1
     if descriptor < 0:
         return 0
@@ -186,7 +186,7 @@ def bytes_unread(stream: trio.abc.Stream) -> int:
 
 
 def has_hung_up(stream: trio.abc.Stream) -> bool:
-    """Whether nobody is there any more to read an answer; False if the stream is no socket."""
+    """True once nobody is there any more to read an answer; False if the stream is no socket."""
     descriptor = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else -1
     if descriptor < 0:
         return isinstance(stream, trio.SocketStream)
@@ -196,7 +196,7 @@ def has_hung_up(stream: trio.abc.Stream) -> bool:
 
 
 def bound_address(listener: trio.abc.Listener[trio.abc.Stream]) -> str:
-    """Where a listener listens, port included (it may have been 0)."""
+    """Address at which a listener listens, port included (it may have been 0)."""
     if not isinstance(listener, trio.SocketListener):
         return str(listener)
     name = listener.socket.getsockname()

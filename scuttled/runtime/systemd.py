@@ -41,7 +41,7 @@ def notify(fields: str, environ: Mapping[str, str]) -> bool:
 
 
 def watchdog_interval_s(environ: Mapping[str, str], pid: int) -> float | None:
-    """How often to send WATCHDOG=1: twice in the time systemd allows. None: no watchdog for us."""
+    """Interval between WATCHDOG=1: half the time systemd allows. None: no watchdog for us."""
     allowed_us = _number(environ, "WATCHDOG_USEC")
     ours = _number(environ, "WATCHDOG_PID") in (None, pid)
     return max(allowed_us / 2_000_000, WATCHDOG_S_MIN) if allowed_us and ours else None
@@ -96,7 +96,8 @@ def _adopt(fd: int, *, local: bool) -> socket.socket:
 
 
 def _unused(name: str, taken: Mapping[str, object]) -> str:
-    number, candidate = 1, name
+    number = 1
+    candidate = name
     while candidate in taken:
         number += 1
         candidate = f"{name}.{number}"

@@ -67,7 +67,7 @@ def _bound(path: str, mode: int, group: str) -> Iterator[socket.socket]:
 
 
 def _behind_links(path: str) -> str:
-    """Where callers who connect to `path` get to: a link stays, and its target is our socket.
+    """Path to which callers who connect to `path` get: a link stays, and its target is our socket.
 
     Raises CantCreate: where somebody else has it lead to, nothing is made but the socket.
     """
