@@ -3,9 +3,9 @@
     record:  | timestamp u64 BE | change, known only to the data type |
     source:  | node id 8 bytes | life u32 BE |
 
-A record is the same bytes in memory, in the database and on the wire (DESIGN 4, "one
-encoding"). The timestamp stands first and big-endian, so comparing the first eight bytes of two
-records compares their times, and `max(records)` finds the newest of a batch.
+A record is the same bytes in memory, in the database and on the wire. The timestamp stands first
+and big-endian, so comparing the first eight bytes of two records compares their times, and
+`max(records)` finds the newest of a batch.
 
 The source is not in the record: updates travel in runs of one source, and the log holds a
 reference to one shared object.
