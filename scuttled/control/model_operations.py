@@ -86,8 +86,8 @@ def model_info(context: Context, request: InfoRequest, now: Instant) -> Answer:
     return Answer(
         {
             **model_row(model),
-            "ttl_ms": model.option_ms("ttl_ms"),
-            "keep_ms": model.option_ms("keep_ms"),
+            "ttl_ms": model.option_ms("ttl_ms") if isinstance(model, Slots) else 0,
+            "keep_ms": model.option_ms("keep_ms") if isinstance(model, Slots) else 0,
             "sources": len(model.clock),
             "log": {"first": log.segments[0].first, "end": log.end, "live": log.live},
             "clock": {source_text(source): time for source, time in model.clock.items()},
@@ -113,7 +113,7 @@ def model_drop(context: Context, request: DropRequest, now: Instant) -> Answer:
     known = node.model(name)
     if name == DEFAULT_MODEL:
         raise Refused("model 'default' is always there", hint="scuttled del --prefix ''")
-    if known.cleared:
+    if isinstance(known, Slots) and known.cleared:
         raise Refused(f"no model '{name}'")
     model = node.model_to_write(name, known.data_type)
     if not isinstance(model, Slots):

@@ -20,5 +20,5 @@ def model_row(model: Scuttlebutt) -> dict[str, Any]:
 
 def model_rows(node: Node) -> list[dict[str, Any]]:
     """The users' models, but for dropped ones."""
-    models = sorted(node.user_models(), key=lambda model: model.name)
-    return [model_row(model) for model in models if not model.cleared]
+    models = (m for m in node.user_models() if not (isinstance(m, Slots) and m.cleared))
+    return [model_row(model) for model in sorted(models, key=lambda model: model.name)]

@@ -177,12 +177,12 @@ class Node(Host[Link]):
     def expire(self, wall_ms: int) -> None:
         """Let keys go whose time is over."""
         for model in self.models.values():
-            if model.expire(wall_ms):
+            if isinstance(model, Slots) and model.expire(wall_ms):
                 self.accepted(model)
 
     def next_expiry_ms(self) -> int | None:
-        dues = [model.next_expiry_ms() for model in self.models.values()]
-        return min((due for due in dues if due), default=None)
+        slots = (model for model in self.models.values() if isinstance(model, Slots))
+        return min((due for model in slots if (due := model.next_expiry_ms())), default=None)
 
     # --- as time passes ---
 

@@ -371,35 +371,6 @@ class Scuttlebutt(ABC):
         for end in (*observed.closers, *observed.clones):
             end()
 
-    # --- hooks of types whose changes fill slots (`Slots`); any other has none of this ---
-
-    @property
-    def cleared(self) -> bool:
-        """Dropped, and not written to since."""
-        return False
-
-    @property
-    def grave_count(self) -> int:
-        """How many deleted or expired slots wait to be collected."""
-        return 0
-
-    @property
-    def keeps_deleted(self) -> bool:
-        """Deletions are never forgotten."""
-        return False
-
-    def option_ms(self, name: str) -> int:
-        """An option of the model, in milliseconds; 0 if it is not set."""
-        return 0
-
-    def expire(self, wall_ms: int) -> int:
-        """Let go of what has expired; how many slots."""
-        return 0
-
-    def next_expiry_ms(self) -> int | None:
-        """When `expire` has something to do."""
-        return None
-
     # --- rejoining ---
 
     def blank(self) -> "Scuttlebutt":
