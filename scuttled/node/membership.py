@@ -28,8 +28,9 @@ from scuttled.protocol.link import Link
 from scuttled.replica.change import BYTES, DELETED, JSON, Slot, parse
 from scuttled.replica.hlc import Author
 from scuttled.replica.rejoin import Rejoin
-from scuttled.replica.scuttlebutt import IsStable, Scuttlebutt
+from scuttled.replica.scuttlebutt import Scuttlebutt
 from scuttled.replica.slots import Slots
+from scuttled.replica.tombstones import IsStable
 from scuttled.replica.update import (
     NODE_ID_BYTES,
     SOURCE_BYTES,

@@ -271,9 +271,11 @@ class ArrivalLog:
 
         `heir` is where that will stand, if it is of the same slot.
         """
+        # What storage is to write as one: a hole and what made it (I5), which comes next.
         self.replaced = self.tail.first + len(self.tail.records)
         segment = self._segment(position)
         at = segment.index(position)
+        # With the stamp that it had: a reader keeps the place in line that the key had by it.
         if heir >= 0 and segment.first >= self._heirs_from:
             segment.heirs[position] = Heir(Stamp((segment.records[at] or b"")[:STAMP_BYTES]), heir)
         if self.removed is not None and (record := segment.records[at]) is not None:
@@ -281,7 +283,7 @@ class ArrivalLog:
         segment.records[at] = None
         segment.live -= 1
         self.live -= 1
-        if self.stored and position < self.taken:
+        if self.stored and position < self.taken:  # else it was never on disk
             self.freed.append(position)
         if segment is not self.tail and segment.live * 4 < len(segment.records):
             self._squeeze(segment)
@@ -300,6 +302,7 @@ class ArrivalLog:
         """Where that stands which by now fills the slot of a hole; -1 if it is not known."""
         passed = []
         segment = self._segment(position)
+        # An heir may be a hole by now, too: a key that is written often leaves a chain of them.
         while (link := segment.heirs.get(position)) is not None:
             passed.append((segment, position, link))
             position = link.position

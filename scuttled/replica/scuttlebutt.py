@@ -15,7 +15,7 @@ the clock moves last, and only by `commit` or by a write of this node's own.
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
@@ -51,8 +51,6 @@ from scuttled.replica.version_vector import Clock
 COMPACT_ENTRIES_MIN = 1024
 RESET_GAP = 1 << 24  # positions: more than anybody writes while a state is gathered
 DOUBT_AGAIN_TICKS = 60_000 * TICKS_PER_MS  # until what was not believed is asked for again
-
-IsStable = Callable[[Source, int], bool]  # whether every member covers that source so far
 
 
 class Received(NamedTuple):

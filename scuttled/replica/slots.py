@@ -14,7 +14,6 @@ which keeps clocks truthful: what CLEAR dominates is dominated by something in t
 import json
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
-from itertools import islice
 from operator import itemgetter
 from typing import Any, ClassVar
 
@@ -40,10 +39,10 @@ from scuttled.replica.change import (
 )
 from scuttled.replica.hlc import Author
 from scuttled.replica.observers import GONE
-from scuttled.replica.scuttlebutt import IsStable, Scuttlebutt
+from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.tombstones import IsStable, Tombstones
 from scuttled.replica.update import (
     STAMP_BYTES,
-    TICKS_PER_MS,
     Source,
     Update,
     outranks,
@@ -53,7 +52,6 @@ from scuttled.replica.update import (
 from scuttled.replica.version_vector import Clock
 
 OPTION_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
-GRAVES_PER_CALL_MAX = 2048  # likewise, of deletions to be forgotten
 EXPIRED_PER_CALL_MAX = 2048  # so that a million keys that expire together do not stall the loop
 
 
@@ -75,12 +73,9 @@ class Slots(Scuttlebutt):
         self._expiries: list[tuple[int, bytes, int]] = []  # heap of (when, slot, position)
         self._expired: set[bytes] = set()  # slots whose expiry was announced
         self._expired_ms = 0  # what was due by then was announced, if it was here
-        self._graves: dict[bytes, int] = {}  # deleted or expired slots, in order of arrival
+        self._tombstones = Tombstones()
         self._void: tuple[bytes, Source] | None = None  # rank of CLEAR
-        self._cleared_by: Source | None = (
-            None  # a CLEAR that was just accepted, and is not yet in force
-        )
-        self.tombstones = 0
+        self._cleared_by: Source | None = None  # of a CLEAR just accepted, and not yet in force
         self.bytes = 0  # of records held
 
     # --- reading ---
@@ -89,7 +84,7 @@ class Slots(Scuttlebutt):
     def count(self) -> int:
         """How many slots are filled; those whose expiry was announced are no longer."""
         own = (CLEAR in self._slots) + (OPTIONS in self._slots)
-        return len(self._slots) - self.tombstones - own - len(self._expired)
+        return len(self._slots) - self._tombstones.deleted - own - len(self._expired)
 
     def count_shown(self) -> int:
         """How many slots a reader sees now."""
@@ -229,7 +224,9 @@ class Slots(Scuttlebutt):
             if self._slots.get(slot) == position:
                 record, source = self.log.entry(position)
                 self.log.free(position)
-                self._slots[slot] = self._graves[slot] = self.log.append(record, source)
+                position = self.log.append(record, source)
+                self._slots[slot] = position
+                self._tombstones.expire(slot, position)
                 self._expired.add(slot)
                 count += 1
         if count:
@@ -264,32 +261,30 @@ class Slots(Scuttlebutt):
 
         What went raises the floor: who lies below it may hold what a tombstone had deleted; if we
         were always `alone`, nobody can. Only what was deleted (or expired) before `before_ms`, so
-        that watchers meet it first. Looks at the GRAVES_PER_CALL_MAX oldest.
+        that watchers meet it first. Looks at the oldest of them (`tombstones`).
         """
         gone = 0
-        for slot, position in list(islice(self._graves.items(), GRAVES_PER_CALL_MAX)):
-            grave = parse(*self.log.entry(position))
-            if self._died_ms(grave) <= before_ms and is_stable(grave.source, grave.timestamp):
-                if not alone:
-                    self.floor.rise(grave.source, grave.timestamp)
-                del self._slots[slot]
-                self._forget(slot, position, self.log.entry(position).record, collected=True)
-                gone += 1
+        for slot, position, grave in self._tombstones.stable(self.log, is_stable, before_ms):
+            if not alone:
+                self.floor.rise(grave.source, grave.timestamp)
+            del self._slots[slot]
+            self._forget(slot, position, self.log.entry(position).record, collected=True)
+            gone += 1
         return gone
-
-    @staticmethod
-    def _died_ms(grave: Slot) -> int:
-        return grave.expires_ms or grave.timestamp // TICKS_PER_MS
 
     def graves(self) -> list[Slot]:
         """The oldest of what waits to be collected."""
-        oldest = islice(self._graves.values(), GRAVES_PER_CALL_MAX)
-        return [parse(*self.log.entry(position)) for position in oldest]
+        return self._tombstones.oldest(self.log)
 
     @property
     def grave_count(self) -> int:
-        """How many deleted or expired slots wait to be collected."""
-        return len(self._graves)
+        """Deleted or expired slots that wait to be collected."""
+        return len(self._tombstones)
+
+    @property
+    def tombstones(self) -> int:
+        """Deletions among them."""
+        return self._tombstones.deleted
 
     # --- the doorway ---
 
@@ -307,16 +302,22 @@ class Slots(Scuttlebutt):
         if self._void is not None:
             void = self._void
             records = [record for record in records if (record[:STAMP_BYTES], source) >= void]
-        done, total = 0, len(records)
+        done = 0
+        total = len(records)
         while done < total:
             upto = min(total, done + self.log.room())
             self._accept_stretch(source, records[done:upto] if upto - done < total else records)
             done = upto
 
     def _accept_stretch(self, source: Source, records: Sequence[bytes]) -> None:
-        log, slots, strict = self.log, self._slots, self.strict
-        put_record, put_source = log.tail.records.append, log.tail.sources.append
-        first = end = log.end
+        """Records that fit the tail. One that is wrong leaves those before it, and nothing else."""
+        log = self.log
+        slots = self._slots
+        strict = self.strict
+        put_record = log.tail.records.append
+        put_source = log.tail.sources.append
+        first = log.end
+        end = first  # the position of the next one; the log is told at the end how many came
         size = 0
         try:
             for record in records:
@@ -324,14 +325,17 @@ class Slots(Scuttlebutt):
                 slot = record[SLOT_AT : SLOT_AT + length]
                 if not length == len(slot) <= SLOT_BYTES_MAX:
                     raise RemoteProtocolError(_odd_slot(length, len(slot)))
+                # Not signed, no deletion, no expiry, no slot of the model's own: nearly all are so.
                 plain = DELETED < record[KIND_AT] < OWN
                 if strict or not plain or not slot.isascii() or slot < b"\x01":
                     self._check(record, slot)
                 position = slots.get(slot)
                 if position is not None:
                     old = log.entry(position)
+                    # The higher rank stands, whichever came first (I2).
                     if not outranks(record, source, *old):
                         continue
+                    # A hole in the log; a reader who was to come by finds what fills the slot (I6).
                     self._forget(slot, position, old.record, heir=end)
                 elif not plain and self._was_collected(record, source):
                     continue
@@ -344,7 +348,7 @@ class Slots(Scuttlebutt):
                 end += 1
         except IndexError:
             raise RemoteProtocolError("an update too short to name its slot") from None
-        finally:
+        finally:  # also before an error: slots and log must agree on what was taken
             log.added(end - first)
             self.bytes += size
             if self._cleared_by is not None:
@@ -356,7 +360,8 @@ class Slots(Scuttlebutt):
 
     def _check(self, record: bytes, slot: bytes) -> None:
         """What a record that is not plain must be. Raises RemoteProtocolError, nothing changed."""
-        bits, kind = record[KIND_AT], record[KIND_AT] & KIND_BITS
+        bits = record[KIND_AT]
+        kind = bits & KIND_BITS
         if bits & EXPIRES if kind in (DELETED, OWN) else kind not in KINDS:
             raise RemoteProtocolError(f"an update of the unknown kind {bits}")
         if slot not in (CLEAR, OPTIONS) if kind == OWN else slot[:1] == b"\x00":
@@ -383,18 +388,16 @@ class Slots(Scuttlebutt):
         self.bytes -= len(record)
         kind = record[KIND_AT]
         if kind & KIND_BITS == DELETED:
-            self.tombstones -= 1
-            self._graves.pop(slot, None)
+            self._tombstones.outranked(slot, deleted=True)
         elif kind & EXPIRES:
             self._expired.discard(slot)
-            self._graves.pop(slot, None)
+            self._tombstones.outranked(slot, deleted=False)
 
     def _note(self, record: bytes, slot: bytes, position: int) -> None:
         """A deletion, a time of expiry or a slot of the model's own has come in."""
         kind = record[KIND_AT]
         if kind & KIND_BITS == DELETED:
-            self.tombstones += 1
-            self._graves[slot] = position
+            self._tombstones.delete(slot, position)
         elif kind & EXPIRES:
             at = SLOT_AT + len(slot)
             when = int.from_bytes(record[at : at + EXPIRY_BYTES], "big")
@@ -442,6 +445,6 @@ class Slots(Scuttlebutt):
             expires_ms = parse(record, self.author.source).expires_ms
         if 0 < expires_ms <= self._expired_ms:
             self._expired.add(slot)
-            self._graves[slot] = position
+            self._tombstones.expire(slot, position)
         else:
             self._note(record, slot, position)

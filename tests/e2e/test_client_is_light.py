@@ -29,6 +29,7 @@ ROOMS_OF_GET = {
     "scuttled.client.client",
     "scuttled.client.protocol",
     "scuttled.errors",
+    "scuttled.length_prefixed",
     "scuttled.printable",
     "scuttled.version",
 }

@@ -17,7 +17,7 @@ from scuttled.node.node import Node
 from scuttled.protocol import in_flight, link, session
 from scuttled.protocol.messages import Delta
 from scuttled.protocol.session import Session
-from scuttled.replica import arrival_log, checkpoint, slots
+from scuttled.replica import arrival_log, checkpoint, slots, tombstones
 from scuttled.replica.arrival_log import ArrivalLog
 from scuttled.replica.hlc import Hlc
 from scuttled.replica.scuttlebutt import Received, Scuttlebutt
@@ -41,7 +41,7 @@ CRAMPED = [
     (in_flight, "FLIGHT_MAX", 2),
     (in_flight, "WINDOW_BYTES", 400),
     (checkpoint, "SAVE_ENTRIES_MAX", 3),
-    (slots, "GRAVES_PER_CALL_MAX", 2),
+    (tombstones, "GRAVES_PER_CALL_MAX", 2),
     (slots, "EXPIRED_PER_CALL_MAX", 2),
     (network, "PIPE_BYTES", 300),
 ]

@@ -18,6 +18,7 @@ from support.scenes import (
 from scuttled.errors import RemoteProtocolError
 from scuttled.models.map import Map
 from scuttled.replica import slots as room
+from scuttled.replica import tombstones
 from scuttled.replica.change import (
     BYTES,
     CLEAR,
@@ -398,10 +399,10 @@ def test_a_grave_that_was_written_over_is_none() -> None:
 
 def test_one_call_collects_a_bounded_part() -> None:
     model = a_map()
-    for n in range(room.GRAVES_PER_CALL_MAX + 5):
+    for n in range(tombstones.GRAVES_PER_CALL_MAX + 5):
         put(model, f"k{n}")
         model.discard(f"k{n}", WALL)
-    assert model.collect(always, WALL + 99) == room.GRAVES_PER_CALL_MAX
+    assert model.collect(always, WALL + 99) == tombstones.GRAVES_PER_CALL_MAX
     assert model.collect(always, WALL + 99) == 5
 
 
