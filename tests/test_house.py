@@ -78,8 +78,8 @@ IMPURE_FOR_A_REASON = {
     ("client.client", "time"),  # it blocks in a command's process, never in the daemon
 }
 
-# Classes of one name: one thing in both simulators, and a connection is one wherever it is.
-TWINS = {"World", "Machine", "Disk", "Network", "Pipe", "Connection"}
+# Classes of one name that are one thing on both sides of something.
+TWINS: set[str] = set()
 
 # Tests in tests/unit/<room> that are about more than one file of it.
 TOPICS = {

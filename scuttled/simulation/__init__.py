@@ -11,11 +11,17 @@ any process.
     faults     what can go wrong, a field each       nemesis    does it
     disk       a directory that a cut may tear       network    streams that wait, trickle, break
     machine    a daemon on a disk, with a clock      workload   what writes and watches
-    world      time, chance, the trace               history    what was written, what must hold
+    world      chance and trace of a run             history    what was written, what must hold
+    trio_world virtual time for its tasks
     trial      one run: safety, then liveness        campaign   thousands of them
 
-*Nodes alone.* `nodes` runs nodes and links without a shell, under a heap of events: some ten times
-as fast, with limits so small that every one of them is met all the time.
+*Nodes alone.* `nodes` runs nodes and links without a shell, under a heap of events.
+
+Why two: whole daemons are the proof, for what awaits, reads clocks and writes files is in it, and a
+fault there is found nowhere else. Nodes alone are some ten times as fast, and their limits are so
+small that each is met all the time: there the rules of replication are searched for a hole, run by
+run, and nothing that a shell does can hide one. They share world and history; a disk is a real
+directory here and a dict there, and a network is trio's streams here and chunks there.
 """
 
 from scuttled.simulation.campaign import Plan, Summary, run_many, run_one

@@ -24,7 +24,8 @@ from scuttled.runtime.signals import Signals
 from scuttled.simulation.disk import Contents, Disk, torn
 from scuttled.simulation.history import Witness
 from scuttled.simulation.network import SimulatedListener
-from scuttled.simulation.world import EPOCH_MS, World
+from scuttled.simulation.trio_world import TrioWorld
+from scuttled.simulation.world import EPOCH_MS
 
 MAX_SKEW_S = 1.0  # between two clocks that may be linked
 KEEP_DELETED_S = 2.0
@@ -38,7 +39,7 @@ class Machine:
 
     def __init__(
         self,
-        world: World,
+        world: TrioWorld,
         name: str,
         path: Path,
         *,

@@ -15,7 +15,7 @@ from scuttled.simulation.disk import Disk
 from scuttled.simulation.faults import Faults
 from scuttled.simulation.machine import Machine
 from scuttled.simulation.network import Way
-from scuttled.simulation.world import World
+from scuttled.simulation.trio_world import TrioWorld
 
 OFFSET_MS = 900.0  # two clocks may differ by more than may be linked, and be linked by a third
 DRIFT = 0.01
@@ -33,7 +33,7 @@ class Mischief:
 
     def __init__(
         self,
-        world: World,
+        world: TrioWorld,
         machines: list[Machine],
         faults: Faults,
         nursery: trio.Nursery,

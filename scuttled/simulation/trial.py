@@ -37,8 +37,8 @@ from scuttled.simulation.history import Violation, Written
 from scuttled.simulation.machine import Machine
 from scuttled.simulation.nemesis import Mischief
 from scuttled.simulation.network import PIPE_BYTES
+from scuttled.simulation.trio_world import TrioWorld, run
 from scuttled.simulation.workload import CLASH, Hungup, Watcher, Writer, calling
-from scuttled.simulation.world import World, run
 
 NODES = (3, 3, 3, 4, 4, 5, 6, 8)
 SAFETY_S = 8.0
@@ -94,7 +94,7 @@ class Trial:
         rate = rng.choice((1.0, 4.0, 10.0)) if for_s < LONG_S else LONG_RATE
         self.rate = rate / self.count  # of each writer
         self.keys = rng.choice((2, 8, 60))
-        self.world = World(rng.getrandbits(64))
+        self.world = TrioWorld(rng.getrandbits(64))
         self.world.history.seen = self._is_held
         self.tree = rng.random() < TREES  # else a ring, and more
         self.look_s = LOOK_S if for_s < LONG_S else 4 * LOOK_S

@@ -18,7 +18,7 @@ from scuttled.errors import RemoteProtocolError
 from scuttled.node.node import Node
 from scuttled.protocol import link as link_room
 from scuttled.protocol.messages import Ask
-from scuttled.simulation.nodes import Disk
+from scuttled.simulation.nodes import MemoryDisk
 
 FRIEND = 0xCC  # of the one in between, it does not know that
 STEPS_MAX = 150
@@ -42,7 +42,7 @@ class FlightDoor(Door):
         line, time = Line(friend, victim, NOW), Settled(rng)
         liar, door = Mutator(rng), LinkDoor()
         liar.known = tuple(door._words())
-        disk = Disk(node_id(VICTIM))
+        disk = MemoryDisk(node_id(VICTIM))
         for step in data[:STEPS_MAX]:
             self._step(step, line, time, door, liar, disk)
             if any(link.ended for link in line.links):
@@ -57,7 +57,7 @@ class FlightDoor(Door):
         read_as_npm(victim, time.now)
 
     def _step(
-        self, step: int, line: Line, time: Settled, door: LinkDoor, liar: Mutator, disk: Disk
+        self, step: int, line: Line, time: Settled, door: LinkDoor, liar: Mutator, disk: MemoryDisk
     ) -> None:
         end, what = step & 1, step >> 1
         victim = next(node for node in line.nodes if node.author.node_id == node_id(VICTIM))

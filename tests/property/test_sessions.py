@@ -18,7 +18,7 @@ from scuttled.replica.change import CLEAR, OWN, TEXT, slot_of
 from scuttled.replica.hlc import Author
 from scuttled.replica.update import Instant, NodeId, Update
 from scuttled.simulation.history import History
-from scuttled.simulation.nodes import Disk
+from scuttled.simulation.nodes import MemoryDisk
 
 NAMES = "abc"
 PAIRS = ["ab", "ac", "bc"]
@@ -56,7 +56,7 @@ class Fleet(RuleBasedStateMachine):
         self.history = History()
         self.nodes: dict[str, Node] = {}
         self.pipes: dict[str, Pipe] = {}
-        self.disks = {name: Disk(NodeId(name.encode() * 8)) for name in NAMES}
+        self.disks = {name: MemoryDisk(NodeId(name.encode() * 8)) for name in NAMES}
         self.starts = 0
         for name in NAMES:
             self.start(name)

@@ -29,7 +29,7 @@ from scuttled.replica.hlc import Author
 from scuttled.replica.signatures import Verifier
 from scuttled.replica.update import TICKS_PER_MS, Instant, timestamp_of
 from scuttled.runtime.keys import check_with_ed25519
-from scuttled.simulation.nodes import Disk
+from scuttled.simulation.nodes import MemoryDisk
 from support.doors import CORPUS, Door, check_words
 from support.mutate import Mutator
 from support.scenes import Line, default, node_id, save, state
@@ -177,7 +177,7 @@ class LinkDoor(Door):
 
     def take(self, data: bytes, rng: random.Random) -> None:
         signed = rng.random() < 0.1
-        disk = Disk(node_id(VICTIM))
+        disk = MemoryDisk(node_id(VICTIM))
         node = a_node(VICTIM, signed=signed)
         write(node, "mine", WHEN_MS)
         node.create("tags", "map" if rng.random() < 0.1 else "set")
@@ -192,7 +192,7 @@ class LinkDoor(Door):
             self._meets_another(node, time.now)
         read_as_npm(node, time.now)
 
-    def _converse(self, link: Link, data: bytes, time: Settled, disk: Disk) -> None:
+    def _converse(self, link: Link, data: bytes, time: Settled, disk: MemoryDisk) -> None:
         node = link.host
         rng = time.rng
         assert isinstance(node, Node)
@@ -216,7 +216,7 @@ class LinkDoor(Door):
             check_link(link)
         link.draw(time.now)
 
-    def _meanwhile(self, node: Node, time: Settled, disk: Disk) -> None:
+    def _meanwhile(self, node: Node, time: Settled, disk: MemoryDisk) -> None:
         match time.rng.randrange(12):
             case 0:
                 save(node, disk)
@@ -237,7 +237,7 @@ class LinkDoor(Door):
                 assert isinstance(node.notices.warnings, list)
                 node.notices.clear()
 
-    def _restarts_the_same(self, node: Node, disk: Disk) -> None:
+    def _restarts_the_same(self, node: Node, disk: MemoryDisk) -> None:
         """What was accepted can be saved, and taken up again."""
         save(node, disk)
         again = Node(Author(node_id(VICTIM), disk.life), node.settings, stored=True)

@@ -16,7 +16,7 @@ from scuttled.replica.hlc import Author
 from scuttled.replica.scuttlebutt import Scuttlebutt
 from scuttled.replica.update import Instant, NodeId, Source, Update, make_source
 from scuttled.replica.version_vector import Clock
-from scuttled.simulation.nodes import Disk
+from scuttled.simulation.nodes import MemoryDisk
 
 WALL = 1_700_000_000_000
 NOW = Instant(0.0, WALL)
@@ -153,7 +153,7 @@ def a_node(
     number: int = 1,
     *,
     stored: bool = False,
-    disk: Disk | None = None,
+    disk: MemoryDisk | None = None,
     wall_ms: int = WALL,
     incarnation: bytes = b"",
     cluster: str = "test",
@@ -166,7 +166,7 @@ def a_node(
     return node
 
 
-def save(node: Node, disk: Disk | None = None) -> None:
+def save(node: Node, disk: MemoryDisk | None = None) -> None:
     """Storage writes until there is nothing left."""
     while (batch := node.durability.unsaved(clocks=True)) is not None:
         if disk is not None:

@@ -16,12 +16,13 @@ against a history of all that was ever written. The seed decides everything: the
 the same trace, byte for byte. Which faults a run has at all is drawn first, since a run with few
 of them comes to places that one with all of them never reaches.
 
-The rooms, from below: history (what must hold), world (time and chance), machine (a node on its
-disk and its clock), network (connections that break), cluster (what happens).
+From below: history (what must hold) and world (chance, the trace), which whole daemons have, too;
+queue_world (what happens next), machine (a node on a disk in memory, with a clock), network (cables
+that break), cluster (what happens). `meetings` and `futures` try two rules alone, on real nodes.
 """
 
 from scuttled.simulation.history import Violation
 from scuttled.simulation.nodes.cluster import FAULTS, Cluster
-from scuttled.simulation.nodes.machine import Disk, Machine
+from scuttled.simulation.nodes.machine import MemoryDisk, NodeMachine
 
-__all__ = ["FAULTS", "Cluster", "Disk", "Machine", "Violation"]
+__all__ = ["FAULTS", "Cluster", "MemoryDisk", "NodeMachine", "Violation"]

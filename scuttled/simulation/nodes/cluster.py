@@ -12,9 +12,9 @@ from scuttled.replica.slots import Slots
 from scuttled.replica.update import Update
 from scuttled.replica.version_vector import Clock
 from scuttled.simulation.history import Violation, Written
-from scuttled.simulation.nodes.machine import SAVE_RATES, Machine
-from scuttled.simulation.nodes.network import Network
-from scuttled.simulation.nodes.world import World
+from scuttled.simulation.nodes.machine import SAVE_RATES, NodeMachine
+from scuttled.simulation.nodes.network import Topology
+from scuttled.simulation.nodes.queue_world import QueueWorld
 
 FAULTS = ("cut", "part", "kill", "slow", "skew", "step")
 FAULT_RATE = 2.0  # a second
@@ -45,18 +45,20 @@ class Cluster:
     ) -> None:
         """Of `nodes` machines, `memory` keep nothing on disk."""
         self.seed = seed
-        self.world = world = World(seed)
-        self.network = Network(world)
+        self.world = world = QueueWorld(seed)
+        self.network = Topology(world)
         rng = world.rng
         drawn = [fault for fault in FAULTS if rng.random() < 0.5]
         self.faults = drawn if faults is None else list(faults)
         self.write_rate = rng.choice((2, 8, 25))
         self.keys = rng.choice((2, 6, 60))
-        self.machines = [Machine(world, number, stored=number >= memory) for number in range(nodes)]
+        self.machines = [
+            NodeMachine(world, number, stored=number >= memory) for number in range(nodes)
+        ]
         world.history.seen = self._is_held
         for machine in self.machines:
             machine.save_rate = SAVE_RATES[seed % 4 == 3]
-        self.peers: dict[str, list[Machine]] = {machine.name: [] for machine in self.machines}
+        self.peers: dict[str, list[NodeMachine]] = {machine.name: [] for machine in self.machines}
         self._connect()
         if "skew" in self.faults:
             for machine in self.machines:
@@ -107,12 +109,12 @@ class Cluster:
 
     # --- what happens ---
 
-    def _start(self, machine: Machine) -> None:
+    def _start(self, machine: NodeMachine) -> None:
         machine.start()
         for peer in self.peers[machine.name]:
             self._keep_dialling(machine, peer)
 
-    def _keep_dialling(self, machine: Machine, peer: Machine) -> None:
+    def _keep_dialling(self, machine: NodeMachine, peer: NodeMachine) -> None:
         def dial() -> None:
             self.network.dial(machine, peer)
             self._keep_dialling(machine, peer)
@@ -129,7 +131,7 @@ class Cluster:
                 self._write(machine)
         self.world.later(rng.expovariate(self.write_rate), self._next_write)
 
-    def _write(self, machine: Machine) -> None:
+    def _write(self, machine: NodeMachine) -> None:
         rng, node = self.world.rng, machine.up
         if rng.random() < TYPED_SHARE:
             self._write_typed(machine)
@@ -143,7 +145,7 @@ class Cluster:
             self.world.note(f"{machine.name} {update.timestamp}".encode())
         node.accepted(model)
 
-    def _write_typed(self, machine: Machine) -> None:
+    def _write_typed(self, machine: NodeMachine) -> None:
         """One operation on a model of another type; what it wrote is noted when it is saved."""
         rng, node = self.world.rng, machine.up
         data_type = rng.choice(sorted(OPERATIONS))
@@ -189,7 +191,7 @@ class Cluster:
             machine.kill()
             self.world.later(self.world.rng.uniform(0, 2), lambda: self._restart(machine))
 
-    def _restart(self, machine: Machine) -> None:
+    def _restart(self, machine: NodeMachine) -> None:
         if machine.node is None:
             self._start(machine)
 

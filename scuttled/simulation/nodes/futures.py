@@ -27,7 +27,7 @@ from scuttled.replica.rejoin import Rejoin
 from scuttled.replica.update import TICKS_PER_MS, Instant
 from scuttled.simulation.history import History, Violation, Witness
 from scuttled.simulation.nodes.meetings import KEYS, Pair, Walker, Wire
-from scuttled.simulation.nodes.world import EPOCH_MS
+from scuttled.simulation.world import EPOCH_MS
 
 HOUR_MS = 3_600_000
 SPANS_MS = (HOUR_MS, 24 * HOUR_MS, 365 * 24 * HOUR_MS, 10 * 365 * 24 * HOUR_MS)

@@ -8,7 +8,8 @@ from scuttled.replica.arrival_log import Marks
 from scuttled.replica.hlc import Author
 from scuttled.replica.update import Instant, NodeId, Source
 from scuttled.simulation.history import Witness
-from scuttled.simulation.nodes.world import EPOCH_MS, Call, World
+from scuttled.simulation.nodes.queue_world import Call, QueueWorld
+from scuttled.simulation.world import EPOCH_MS
 from scuttled.storage.storage import Batch, SavedModel
 
 MAX_SKEW_MS = 1000
@@ -17,7 +18,7 @@ KEEP_S = 0.2  # between looks at what expires and what clocks are to be saved
 SAVE_RATES = (100.0, 4.0)  # writes to a disk a second, if one follows the other: usual, slow
 
 
-class Disk:
+class MemoryDisk:
     """What storage holds; survives kills. The same contents as `storage.Storage`, in memory."""
 
     def __init__(self, node_id: NodeId, life: int = 1) -> None:
@@ -64,14 +65,14 @@ class Disk:
             )
 
 
-class Machine:
+class NodeMachine:
     """One member of the cluster; `node` while it runs."""
 
-    def __init__(self, world: World, number: int, *, stored: bool) -> None:
+    def __init__(self, world: QueueWorld, number: int, *, stored: bool) -> None:
         self.world = world
         self.stored = stored  # else each start is that of a new node
         self.name = f"n{number}"
-        self.disk = Disk(NodeId(world.rng.randbytes(8)))
+        self.disk = MemoryDisk(NodeId(world.rng.randbytes(8)))
         self.offset_ms = 0  # how wrong its wall clock is
         self.save_rate = SAVE_RATES[0]
         self.slow_s = 0.0  # how long it takes to look at what has come
@@ -95,7 +96,7 @@ class Machine:
         """Begin with what the disk has; the node may find that it has to live anew."""
         self._starts += 1
         if self._starts > 1 and not self.stored:
-            self.disk = Disk(NodeId(self.world.rng.randbytes(8)))
+            self.disk = MemoryDisk(NodeId(self.world.rng.randbytes(8)))
         incarnation = self.world.rng.randbytes(8)
         settings = NodeSettings(
             self.name,

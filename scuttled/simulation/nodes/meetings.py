@@ -30,8 +30,8 @@ from scuttled.replica.hlc import Author
 from scuttled.replica.rejoin import Rejoin
 from scuttled.replica.update import Instant, NodeId
 from scuttled.simulation.history import Violation
-from scuttled.simulation.nodes.machine import Disk
-from scuttled.simulation.nodes.world import EPOCH_MS
+from scuttled.simulation.nodes.machine import MemoryDisk
+from scuttled.simulation.world import EPOCH_MS
 
 KEYS = "jkl"
 SKEW_MS = 2000  # between clocks, at most
@@ -52,7 +52,7 @@ class Walker:
         self.rng = rng
         self.stored = stored
         self.mode = mode
-        self.disk = Disk(NodeId(bytes([number]) * 8))
+        self.disk = MemoryDisk(NodeId(bytes([number]) * 8))
         self.offset_ms = rng.randint(-SKEW_MS, SKEW_MS)
         self.resets = 0  # in earlier runs
         self.unsaved: list[bytes] = []  # values replaced by writes that a kill would take back

@@ -8,37 +8,37 @@ from scuttled.protocol.host import End as Ended
 from scuttled.protocol.link import Link
 from scuttled.protocol.messages import Code
 from scuttled.simulation.history import Violation
-from scuttled.simulation.nodes.machine import Machine
-from scuttled.simulation.nodes.world import World
+from scuttled.simulation.nodes.machine import NodeMachine
+from scuttled.simulation.nodes.queue_world import QueueWorld
 
 PIPE_BYTES = 128 << 10  # in flight one way, before its sender has to wait
 PARTED_S = 0.2  # between looks whether a parted network has healed
 
 
-class Network:
+class Topology:
     """Who is connected with whom, and who can reach whom."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: QueueWorld) -> None:
         self.world = world
-        self.connections: dict[Connection, None] = {}  # in order, for the trace
+        self.connections: dict[Cable, None] = {}  # in order, for the trace
         self.parted: set[frozenset[str]] = set()  # pairs; their bytes wait, unless they are cut
 
-    def reaches(self, a: Machine, b: Machine) -> bool:
+    def reaches(self, a: NodeMachine, b: NodeMachine) -> bool:
         return frozenset((a.name, b.name)) not in self.parted
 
-    def dial(self, dialler: Machine, listener: Machine) -> None:
+    def dial(self, dialler: NodeMachine, listener: NodeMachine) -> None:
         """What a daemon's dialling task does once: connect, unless there is a link."""
         open_already = any(c.is_dialled(dialler, listener) for c in self.connections)
         linked = listener.disk.node_id in dialler.up.links
         if listener.node is not None and not (open_already or linked):
             if self.reaches(dialler, listener):
-                self.connections[Connection(self, dialler, listener)] = None
+                self.connections[Cable(self, dialler, listener)] = None
 
 
-class Pipe:
+class OneWay:
     """One direction of a connection."""
 
-    def __init__(self, network: Network, source: "Endpoint", target: "Endpoint") -> None:
+    def __init__(self, network: Topology, source: "Endpoint", target: "Endpoint") -> None:
         self.network = network
         self.source = source
         self.target = target
@@ -91,11 +91,11 @@ class Pipe:
 class Endpoint:
     """One end of a connection: does with its link what the gossip shell does."""
 
-    def __init__(self, connection: "Connection", machine: Machine, dialled: str) -> None:
+    def __init__(self, connection: "Cable", machine: NodeMachine, dialled: str) -> None:
         self.connection = connection
         self.machine = machine
         self.link = Link(machine.up, dialled=dialled, now=machine.now)
-        self.out: Pipe  # set by the connection
+        self.out: OneWay  # set by the connection
         self.closed = False
         self._armed_s = inf
         self._turning = False
@@ -162,18 +162,18 @@ class Endpoint:
             self.connection.closed()
 
 
-class Connection:
+class Cable:
     """Two ends and the pipes between them."""
 
-    def __init__(self, network: Network, dialler: Machine, listener: Machine) -> None:
+    def __init__(self, network: Topology, dialler: NodeMachine, listener: NodeMachine) -> None:
         self.network = network
         self.ends = Endpoint(self, dialler, listener.name), Endpoint(self, listener, "")
         first, second = self.ends
-        first.out, second.out = Pipe(network, first, second), Pipe(network, second, first)
+        first.out, second.out = OneWay(network, first, second), OneWay(network, second, first)
         first.begin()
         second.begin()
 
-    def is_dialled(self, dialler: Machine, listener: Machine) -> bool:
+    def is_dialled(self, dialler: NodeMachine, listener: NodeMachine) -> bool:
         """Whether it was `dialler` that made it, and has not given it up."""
         first, second = self.ends
         return first.machine is dialler and second.machine is listener and not first.closed

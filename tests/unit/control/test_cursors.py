@@ -36,7 +36,7 @@ from scuttled.replica.change import TEXT
 from scuttled.replica.scuttlebutt import Scuttlebutt
 from scuttled.replica.update import Instant, Update, source_text, stamp
 from scuttled.replica.version_vector import Clock
-from scuttled.simulation.nodes import Disk
+from scuttled.simulation.nodes import MemoryDisk
 
 LOG = "9f3ac21b44d0e713.1.3610a686"
 
@@ -93,12 +93,12 @@ def reading(node: Node) -> Reader:
     return reader
 
 
-def a_stored(number: int = 1) -> tuple[Node, Disk]:
-    disk = Disk(node_id(number))
+def a_stored(number: int = 1) -> tuple[Node, MemoryDisk]:
+    disk = MemoryDisk(node_id(number))
     return a_node(number, disk=disk), disk
 
 
-def again(disk: Disk) -> Node:
+def again(disk: MemoryDisk) -> Node:
     """The same node after a restart. What was not saved was never there."""
     return a_node(disk.node_id[0], disk=disk, incarnation=b"restart!")
 

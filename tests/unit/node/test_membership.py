@@ -37,7 +37,7 @@ from scuttled.replica.change import BYTES, DELETED, JSON, make_change
 from scuttled.replica.hlc import Author
 from scuttled.replica.update import NodeId, Stamp, Update, stamp
 from scuttled.replica.version_vector import Clock
-from scuttled.simulation.nodes import Disk
+from scuttled.simulation.nodes import MemoryDisk
 from scuttled.version import __version__
 
 EVER = Stamp(stamp(2**62))
@@ -338,7 +338,7 @@ def test_a_new_life_writes_all_rows_anew() -> None:
 
 def test_the_rows_of_an_earlier_life_are_written_anew_though_the_clock_stands() -> None:
     """The clock may have gone back since (a RESET, a restored disk): the row may claim too much."""
-    disk = Disk(node_id(1))
+    disk = MemoryDisk(node_id(1))
     node = a_node(1, disk=disk)
     write(node, "k")
     save(node, disk)
@@ -698,7 +698,7 @@ def test_a_node_that_was_linked_once_is_not_alone() -> None:
 
 
 def test_nor_is_one_that_was_loaded_from_disk() -> None:
-    disk = Disk(node_id(1))
+    disk = MemoryDisk(node_id(1))
     save(a_node(1, disk=disk), disk)
     node = a_node(1, disk=disk)
     a_grave(node)

@@ -31,7 +31,7 @@ from scuttled.replica.change import JSON, TEXT, make_change
 from scuttled.replica.slots import Slots
 from scuttled.replica.update import Instant, make_source, stamp
 from scuttled.replica.version_vector import Clock
-from scuttled.simulation.nodes import Disk
+from scuttled.simulation.nodes import MemoryDisk
 
 DEEP = b"[" * 100_000
 
@@ -237,7 +237,7 @@ def test_what_is_no_longer_there_goes_to_disk_with_what_replaced_it(
 ) -> None:
     """Else a kill between two parts would take a saved value and leave neither."""
     monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 4)
-    disk = Disk(node_id(1))
+    disk = MemoryDisk(node_id(1))
     node = a_node(1, disk=disk)
     write(node, "k", "saved")
     save(node, disk)
@@ -255,7 +255,7 @@ def test_what_was_acknowledged_is_on_disk_even_if_it_was_overwritten_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 4)
-    disk = Disk(node_id(1))
+    disk = MemoryDisk(node_id(1))
     node = a_node(1, disk=disk)
     write(node, "k", "first")
     until = default(node).log.end
@@ -272,7 +272,7 @@ def test_what_was_acknowledged_is_on_disk_even_if_it_was_overwritten_meanwhile(
 
 
 def test_what_came_while_a_batch_was_written_is_in_the_next() -> None:
-    disk = Disk(node_id(1))
+    disk = MemoryDisk(node_id(1))
     node = a_node(1, disk=disk)
     write(node, "k", "1")
     batch, _ = part(node)
@@ -286,7 +286,7 @@ def test_what_came_while_a_batch_was_written_is_in_the_next() -> None:
 
 
 def test_a_node_that_was_killed_goes_on_where_its_disk_is() -> None:
-    disk = Disk(node_id(1))
+    disk = MemoryDisk(node_id(1))
     node = a_node(1, disk=disk)
     write(node, "kept")
     save(node, disk)
@@ -300,7 +300,7 @@ def test_a_node_that_was_killed_goes_on_where_its_disk_is() -> None:
 
 
 def test_a_node_whose_clock_was_not_saved_still_covers_what_it_wrote_itself() -> None:
-    disk = Disk(node_id(1))
+    disk = MemoryDisk(node_id(1))
     node = a_node(1, disk=disk)
     update = write(node, "k")
     batch = node.durability.unsaved(clocks=False)
@@ -311,7 +311,7 @@ def test_a_node_whose_clock_was_not_saved_still_covers_what_it_wrote_itself() ->
 
 
 def test_a_node_that_starts_again_unchanged_says_nothing_new_of_itself() -> None:
-    disk = Disk(node_id(1))
+    disk = MemoryDisk(node_id(1))
     save(a_node(1, disk=disk), disk)
     again = a_node(1, disk=disk)
     log = again.models[MEMBERS].log
@@ -322,7 +322,7 @@ def test_a_node_that_starts_again_unchanged_says_nothing_new_of_itself() -> None
 
 
 def test_a_node_of_which_a_peer_knows_more_than_itself_goes_on_under_a_new_source() -> None:
-    backup, disk = Disk(node_id(1)), Disk(node_id(1))
+    backup, disk = MemoryDisk(node_id(1)), MemoryDisk(node_id(1))
     node, peer = a_node(1, disk=disk), a_node(2)
     write(node, "old")
     save(node, backup)
@@ -345,7 +345,7 @@ def test_a_node_of_which_a_peer_knows_more_than_itself_goes_on_under_a_new_sourc
 
 
 def test_a_new_life_is_on_disk_before_anybody_sees_an_update_of_it() -> None:
-    disk = Disk(node_id(1))
+    disk = MemoryDisk(node_id(1))
     node = a_node(1, disk=disk)
     node.peer_clock(default(node), {node.author.source: TICKS}, NOW)
     assert node.author.life == 2

@@ -9,13 +9,13 @@ from scuttled.node.node import Node
 from scuttled.node.timekeeping import SETTLE_S
 from scuttled.protocol.messages import Code
 from scuttled.replica.update import Instant
-from scuttled.simulation.nodes import Disk
+from scuttled.simulation.nodes import MemoryDisk
 
 DAY = 86_400_000
 AGREED = at(SETTLE_S + 0.1)
 
 
-def ahead(number: int = 1, *, disk: Disk | None = None) -> Node:
+def ahead(number: int = 1, *, disk: MemoryDisk | None = None) -> Node:
     """One that wrote when its clock was a day ahead, and whose clock is right now."""
     node = a_node(number, disk=disk)
     write(node, "k", "ahead", WALL + DAY)
@@ -84,7 +84,7 @@ def test_not_while_the_peers_clock_differs(off_ms: int) -> None:
 
 def test_what_is_taken_back_is_on_disk_as_a_whole_or_not_at_all() -> None:
     """Killed before: it is ahead again. Killed after: it is not, and its hlc neither (I5)."""
-    disk = Disk(a_node(1).author.node_id)
+    disk = MemoryDisk(a_node(1).author.node_id)
     one = ahead(disk=disk)
     line = Line(one, a_node(2))
     for end in (0, 1, 0, 1):
@@ -104,7 +104,7 @@ def test_what_is_taken_back_is_on_disk_as_a_whole_or_not_at_all() -> None:
 
 
 def test_a_save_that_was_under_way_does_not_bring_the_old_hlc_back() -> None:
-    disk = Disk(a_node(1).author.node_id)
+    disk = MemoryDisk(a_node(1).author.node_id)
     one = ahead(disk=disk)
     line = Line(one, a_node(2))
     for end in (0, 1, 0, 1):

@@ -36,7 +36,7 @@ from scuttled.replica.change import CLEAR, TEXT, slot_of
 from scuttled.replica.rejoin import KEYS_BYTES_MAX, KEYS_MAX, NAMED_MAX, Rejoin, Rejoined, rejoin
 from scuttled.replica.scuttlebutt import Scuttlebutt
 from scuttled.replica.update import Instant, Stamp, stamp
-from scuttled.simulation.nodes import Disk
+from scuttled.simulation.nodes import MemoryDisk
 
 EVER = Stamp(stamp(2**62))
 LATER = WALL + 1000  # when the RESET comes
@@ -553,7 +553,7 @@ def test_storage_gets_the_whole_in_one_batch_and_links_see_nothing_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("scuttled.replica.checkpoint.SAVE_ENTRIES_MAX", 2)
-    disk = Disk(node_id(1))
+    disk = MemoryDisk(node_id(1))
     one, two = a_node(1, disk=disk), a_node(2)
     write(one, "mine")
     save(one, disk)

@@ -26,7 +26,7 @@ from support.stores import ME, RNG, begun, kept, opened
 from scuttled.errors import CantCreate, StorageError
 from scuttled.node.node import DEFAULT_MODEL
 from scuttled.replica.change import TEXT
-from scuttled.simulation.nodes import Disk
+from scuttled.simulation.nodes import MemoryDisk
 from scuttled.storage.directory import PEERS_BYTES_MAX
 from scuttled.storage.storage import FILE, SCHEMA, Batch, Identity, ModelBatch, Storage
 
@@ -310,7 +310,7 @@ def test_after_a_failed_write_the_next_one_is_right(tmp_path: Path) -> None:
 
 
 def test_the_disk_of_the_simulation_keeps_what_storage_keeps(tmp_path: Path) -> None:
-    storage, disk = opened(tmp_path), Disk(node_id(1))
+    storage, disk = opened(tmp_path), MemoryDisk(node_id(1))
     node = begun(storage)
     for n in range(30):
         write(node, f"k{n % 7}", str(n))
