@@ -88,14 +88,14 @@ class State:
         def renew_key() -> NodeId:
             """Another live node has ours: sign with another one. Raises StorageError."""
             self.signer = keys.make_seal(self._make_seed())
-            author.seal = self.signer
+            author.signer = self.signer
             return keys.node_id(self.signer)
 
         trusted = [NodeId(bytes.fromhex(node)) for node in self._trust]
         mine = [author.node_id] if trusted else []
-        author.seal = self.signer
+        author.signer = self.signer
         author.another_id = renew_key
-        author.doubt = Verifier(keys.check_with_ed25519(), frozenset([*trusted, *mine]))
+        author.verifier = Verifier(keys.check_with_ed25519(), frozenset([*trusted, *mine]))
         return author
 
     # --- what is held ---

@@ -114,7 +114,7 @@ def load(model: Scuttlebutt, file: str | os.PathLike[str] | IO[bytes]) -> int:
         with Path(file).open("rb") as opened:
             return load(model, opened)
     gathered = type(model)(model.name, Author(model.author.node_id, now_ms=wall_ms))
-    gathered.author.doubt = model.author.doubt
+    gathered.author.verifier = model.author.verifier
     try:
         _gather(gathered, file)
     except RemoteProtocolError as error:

@@ -1,4 +1,4 @@
-"""What a log and events share: entries that each have a place of their own, in order of rank.
+"""Entries of logs and events: each has a place of its own, in order of rank.
 
     slot:  | "." | timestamp u64 BE | source 12 bytes |       as the entry was made
 

@@ -1,4 +1,4 @@
-"""What a value may be, for all data types: text, bytes or JSON, kept as the exact bytes.
+"""Payloads of all data types: text, bytes or JSON, kept as the exact bytes.
 
 Within the JSON of a whole model each value stands so that it can be told from every other:
 

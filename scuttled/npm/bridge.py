@@ -1,4 +1,4 @@
-"""What all conversations at one address share: the models meant, and what each peer has sent."""
+"""Bridge at one address: the models meant, and what each npm peer has sent."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping

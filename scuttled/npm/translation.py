@@ -1,4 +1,4 @@
-"""How a change reads in npm's types and in ours.
+"""Changes in npm's types and in ours: how each reads in the other.
 
 map      Model, expiry-model       ["key", value], a null deletes
 value    r-value                   the bare value

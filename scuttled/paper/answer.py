@@ -1,4 +1,4 @@
-"""What an experiment has to say, in each of the three forms that a command's answer can have."""
+"""Findings of an experiment, in each of the three forms that a command's answer can have."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is measured on every node at the end of each second of an experiment."""
+"""Measurements on every node at the end of each second of an experiment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

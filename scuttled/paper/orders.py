@@ -1,4 +1,4 @@
-"""What to send first, if a message can't hold all that the other one lacks.
+"""Orders of sending, if a message can't hold all that the other one lacks.
 
 The paper has four orders. Two know key by key what the peer holds (precise reconciliation), and
 go by the time of the write; two know the greatest version of each source (scuttlebutt), and so

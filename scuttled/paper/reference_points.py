@@ -1,4 +1,4 @@
-"""What can be read off the paper's own two figures, and what a run of ours has in its place.
+"""Points read off the paper's own two figures, and what a run of ours has in their place.
 
 The figures were read off published images of them, by eye; some are known to five per cent, some
 hardly to ten. The paper does not say whose staleness its curves show. They have the steps and the

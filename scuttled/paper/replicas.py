@@ -1,4 +1,4 @@
-"""What every node holds of every key, as numbers.
+"""Copies of every key on every node, as numbers.
 
 A write has a number, and a later write a greater one. So a row of numbers is all that a node
 holds: which write of each key. All else is told of a write once: when it was made, and when

@@ -1,4 +1,4 @@
-"""What came out of the paper's experiments, in every form."""
+"""Report of the paper's experiments, in every form."""
 
 from collections.abc import Iterator
 from statistics import fmean

@@ -1,4 +1,4 @@
-"""When who writes which key, and when who meets whom: the same for every order.
+"""Schedule of writes and meetings: who writes which key when, the same for every order.
 
 Each node gossips once a second, at a moment of its own, with one of the others at random. It
 writes at random moments of the second, so many times as a Poisson draw says, each time one of its

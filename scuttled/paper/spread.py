@@ -1,4 +1,4 @@
-"""How fast and at what cost a write reaches everybody: real replicas that meet at random.
+"""Spread of a write to everybody, and its cost: real replicas that meet at random.
 
 Each of n nodes writes once. Then there are rounds: in each, every node opens a session with one
 other node at random, both ends say their CLOCK, draw what the other lacks, and commit. All draw

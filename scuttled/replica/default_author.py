@@ -24,20 +24,21 @@ def wall_ms() -> int:
 
 
 def new_author(
-    seal: Signer | None = None, doubt: Callable[[str, Source, bytes], str] | None = None
+    signer: Signer | None = None, verifier: Callable[[str, Source, bytes], str] | None = None
 ) -> Author:
     """Somebody who never wrote before.
 
     A program that starts again and loads what it had is somebody new as well: so what it may have
-    forgotten can't be mixed up with what it writes now (I5). With a `seal` all that is written is
-    signed, and the id is that of the key, so that only the life is new; `doubt` says why an update
-    is not to be believed.
+    forgotten can't be mixed up with what it writes now (I5). With a `signer` all that is written is
+    signed, and the id is that of the key, so that only the life is new; `verifier` says why an
+    update is not to be believed.
     """
-    if seal is None:
+    if signer is None:
         author = same_author(NodeId(secrets.token_bytes(NODE_ID_BYTES)), 1)
     else:
-        author = same_author(id_of_key(seal.key), 1 + secrets.randbelow(LIFE_MAX))
-    author.seal, author.doubt = seal, doubt
+        author = same_author(id_of_key(signer.key), 1 + secrets.randbelow(LIFE_MAX))
+    author.signer = signer
+    author.verifier = verifier
     return author
 
 

@@ -1,4 +1,4 @@
-"""What a model holds, as a hash that does not depend on the order in which it came.
+"""Fingerprint of a model: a hash that does not depend on the order in which it all came.
 
 Only what readers see counts: not tombstones, which one node may have collected earlier than
 another, nor keys that have expired by a given time. The sum is kept by BUCKETS of keys, so that two

@@ -1,4 +1,4 @@
-"""What makes timestamps: a hybrid logical clock, and the author who signs with it (I1).
+"""Hybrid logical clock, which makes timestamps, and the author who signs with it (I1).
 
 A timestamp is the wall clock's milliseconds shifted by twelve bits of counter, but never at or
 below one that this node has made or accepted. So a write beats whatever its writer could see,
@@ -50,14 +50,14 @@ class Author:
     __slots__ = (
         "__weakref__",
         "another_id",
-        "doubt",
         "hlc",
         "is_guest",
         "life",
         "node_id",
         "now_ms",
-        "seal",
+        "signer",
         "source",
+        "verifier",
     )
 
     def __init__(
@@ -78,9 +78,9 @@ class Author:
         self.node_id = node_id
         self.is_guest = is_guest  # a program, not a daemon: see sources.GUEST_SOURCES_MAX
         self.hlc = Hlc(last)
-        # How its writes are signed, and why others' are not believed: see security. None: not.
-        self.seal: Callable[[str, Source, bytes], bytes] | None = None
-        self.doubt: Callable[[str, Source, bytes], str] | None = None
+        # How its writes are signed, and why others' are not believed: see signatures. None: not.
+        self.signer: Callable[[str, Source, bytes], bytes] | None = None
+        self.verifier: Callable[[str, Source, bytes], str] | None = None
         self.another_id: Callable[[], NodeId] | None = None  # if ours is taken; None: any will do
         # What time it is for operations called by name; without a wall clock, that of the newest
         # timestamp it knows.

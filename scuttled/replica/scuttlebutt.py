@@ -184,7 +184,7 @@ class Scuttlebutt(ABC):
         if not self.clock[author.source]:
             check_author(self.clock, author, self.name)
         update = Update(change, author.hlc.next(wall_ms), author.source)
-        if author.seal is not None:
+        if author.signer is not None:
             update = self._sealed(update)
         self._accept(author.source, [update.record])
         self.clock.rise(author.source, update.timestamp)
@@ -211,8 +211,10 @@ class Scuttlebutt(ABC):
         return True
 
     def _sealed(self, update: Update) -> Update:
-        seal, source = self.author.seal, update.source
-        return update if seal is None else Update.of(seal(self.name, source, update.record), source)
+        sign = self.author.signer
+        if sign is None:
+            return update
+        return Update.of(sign(self.name, update.source, update.record), update.source)
 
     def receive(self, runs: Iterable[Run], limit: Stamp) -> Received:
         """Merge a peer's updates, in any order. The clock does not move; that is `commit` (I3).
@@ -225,8 +227,8 @@ class Scuttlebutt(ABC):
         future: dict[Source, Stamp] = {}
         refused, doubted = 0, Counter[str]()
         told = runs = runs if self.observers is None else list(runs)
-        if self.author.doubt is not None:
-            runs, doubted, sources = believed(self.author.doubt, self.name, runs)
+        if self.author.verifier is not None:
+            runs, doubted, sources = believed(self.author.verifier, self.name, runs)
             # As of the future: no commit is heeded, and it is asked for again later (I4).
             later = stamp(timestamp_of(limit) + DOUBT_AGAIN_TICKS)
             future.update(dict.fromkeys(sources, later))

@@ -1,4 +1,4 @@
-"""Who may speak for a source: what a signature covers, and what is believed.
+"""Signatures: what one covers, who may speak for a source, and what is believed.
 
     sealed record:  | timestamp | kind, with SIGNED | ... | public key 32 | signature 64 |
     signed:         | "scuttled 1" | length u16 BE | model name | source | record up to the key |

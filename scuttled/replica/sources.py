@@ -1,4 +1,4 @@
-"""How many sources a model has at most, and what happens near that bound (I7).
+"""Bound on the sources of a model, and what happens near it (I7).
 
 Each life of a node, each npm id and each program that ever wrote is a source in the clock, and none
 leaves it again. Two clocks, of what is held and of the floor, must fit in a frame. So every door

@@ -1,1 +1,1 @@
-"""What a daemon takes from the machine: streams, sockets, clocks, signals, systemd, logs, keys."""
+"""The machine under a daemon: streams, sockets, clocks, signals, systemd, logs, keys."""

@@ -1,4 +1,4 @@
-"""What can go wrong in a run: a switch each, and the sentence that says what it does."""
+"""Faults of a run: a switch each, and the sentence that says what it does."""
 
 import random
 from collections.abc import Iterable

@@ -66,7 +66,7 @@ class Settled:
 def a_node(number: int, *, signed: bool) -> Node:
     author = Author(node_id(number), now_ms=lambda: WHEN_MS)
     if signed:
-        author.doubt = Verifier(check_with_ed25519())
+        author.verifier = Verifier(check_with_ed25519())
     settings = NodeSettings(f"n{number}", "default", bytes([number]) * 8)
     node = Node(author, settings, stored=True)
     node.begin((), WHEN_MS)

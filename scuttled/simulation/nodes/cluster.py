@@ -1,4 +1,4 @@
-"""What happens to a cluster: writes, faults, healing; and what must come of it."""
+"""Cluster of nodes alone: writes, faults, healing; and what must come of it."""
 
 from collections.abc import Iterable
 from itertools import combinations

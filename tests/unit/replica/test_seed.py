@@ -266,9 +266,9 @@ def test_secure_what_is_signed_can_be_verified_and_the_id_is_that_of_the_key() -
     events = Events("e", author)
     events.emit("msg", "hello")
     (update,) = history(events)
-    assert author.doubt is not None
-    assert author.doubt("e", update.source, update.record) == ""
-    assert author.doubt("e", update.source, update.record[:-1] + b"x") == "with a bad signature"
+    assert author.verifier is not None
+    assert author.verifier("e", update.source, update.record) == ""
+    assert author.verifier("e", update.source, update.record[:-1] + b"x") == "with a bad signature"
 
 
 async def test_secure_who_is_trusted_is_heard_and_of_others_is_told_once() -> None:

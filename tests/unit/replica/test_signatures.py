@@ -32,7 +32,7 @@ def signer(number: int) -> tuple[Author, Signer]:
     """Somebody whose id is that of a key."""
     seal = make_seal(bytes([number]) * 32)
     author = Author(id_of_key(seal.key), now_ms=lambda: WALL)
-    author.seal, author.doubt = seal, Verifier(CHECK)
+    author.signer, author.verifier = seal, Verifier(CHECK)
     return author, seal
 
 
@@ -131,7 +131,7 @@ def test_a_forged_update_from_far_ahead_does_not_silence_its_source() -> None:
 
 def test_only_those_that_are_trusted_are_believed() -> None:
     one, two, three = a_map(1), a_map(2), a_map(3)
-    two.author.doubt = Verifier(CHECK, frozenset([one.author.node_id]))
+    two.author.verifier = Verifier(CHECK, frozenset([one.author.node_id]))
     one.set("k", "one")
     three.set("k", "three")
     two.receive([only(one)], LIMIT)
