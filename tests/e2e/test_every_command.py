@@ -13,6 +13,8 @@ from support.commands import clean_environ, run_on_terminal, run_scuttled
 from support.control_caller import RawCaller, request
 from support.fleet import PATIENCE_S, Daemon, Fleet, until
 
+from scuttled.cli import cli
+
 HANGS_S = 600  # nothing here takes so long; some 10 s of work, on a machine with much else to do
 
 # Every command that answers, in an order in which each finds what it needs.
@@ -56,6 +58,8 @@ COMMANDS = [
     ["simulate", "--nodes", "3", "--for", "1s"],
     ["del", "svc/web"],
 ]
+# Those that end a daemon, start some, or need more of them: tests of their own.
+ELSEWHERE = {"serve", "leave", "demo", "forget", "members", "verify"}
 TABLES = {
     "ls": ["KEY"],
     "ls -l": ["KEY", "VALUE", "REV", "NODE", "AGE"],
@@ -68,6 +72,11 @@ TABLES = {
     "simulate --nodes 3 --for 1s": ["KIND", "TIMES", "FAULT", "WHAT"],
 }
 HEADERS = {header for headers in TABLES.values() for header in headers}
+
+
+def test_every_command_is_tried_here_or_elsewhere() -> None:
+    missing = cli.COMMANDS.keys() - {command[0] for command in COMMANDS} - ELSEWHERE
+    assert not missing, f"add {sorted(missing)} to COMMANDS, so that all forms of output are tried"
 
 
 @pytest.fixture(scope="module")

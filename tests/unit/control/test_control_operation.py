@@ -104,4 +104,7 @@ def test_who_takes_in_a_write_has_declared_it(op: str) -> None:
     module = inspect.getmodule(found.carry_out)
     assert module is not None
     writes = TAKES_IN in set(reached(module, found.carry_out.__name__))
-    assert writes == (found.writes != NOTHING), f"@control_operation of {op}: writes=..."
+    if writes:
+        assert found.writes != NOTHING, f"{op} takes in a write: say its data type in writes=..."
+    else:
+        assert found.writes == NOTHING, f"{op} takes in no write: writes=NOTHING"

@@ -62,6 +62,11 @@ WRITES: dict[str, tuple[str, list[Any]]] = {
 
 
 @pytest.mark.parametrize("data_type", OTHERS)
+def test_every_data_type_says_here_how_it_is_written_to(data_type: str) -> None:
+    assert data_type in WRITES, f"add {data_type} to WRITES: an operation that changes it, and args"
+
+
+@pytest.mark.parametrize("data_type", OTHERS)
 def test_a_model_that_was_dropped_is_empty_and_can_be_used_again(data_type: str) -> None:
     model = make(MODELS[data_type])
     name, args = WRITES[data_type]
