@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from support import house
 from support.house import House, is_of
 
+from scuttled.cli import import_models
 from scuttled.cli.cli import COMMANDS, cli
 from scuttled.models.registry import MODELS
 
@@ -238,7 +239,8 @@ def test_every_command_loads_and_its_help_has_examples(name: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_in_the_readme(name: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert re.search(rf"\bscuttled {re.escape(name)}\b", readme), f"README.md: scuttled {name}"
+    told = re.search(rf"\bscuttled {re.escape(name)}\b", readme) is not None
+    assert told, f"README.md, section Commands, tells nothing of `scuttled {name}`"
 
 
 @pytest.mark.parametrize(
@@ -276,4 +278,8 @@ def test_every_data_type_has_its_file_and_is_documented(data_type: str) -> None:
     home = PACKAGE / "models" / f"{data_type}.py"
     assert Path(inspect.getfile(model)) == home, f"{data_type} is not in models/{data_type}.py"
     docs = "".join(page.read_text("utf-8") for page in (PACKAGE / "docs").glob("*.md"))
-    assert f"`{data_type}`" in docs, f"no page of scuttled/docs tells of `{data_type}`"
+    assert f"`{data_type}`" in docs, f"docs/data-types.md tells nothing of `{data_type}`"
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert f"`{data_type}`" in readme, f"README.md names the types, but not `{data_type}`"
+    own = import_models.is_own_type(data_type)
+    assert not own, f"cli/import_models.py does not say how to import a {data_type}"

@@ -1,14 +1,14 @@
 """Control operation: one request that the daemon knows. Where one is added, and all it has to say.
 
-    class TouchRequest(NamedTuple):                      its fields, as docs/control.md has them
+    class PokeRequest(NamedTuple):                       its fields, as docs/control.md has them
         key: str
 
         @classmethod
-        def read(cls, fields: Fields) -> "TouchRequest":
+        def read(cls, fields: Fields) -> "PokeRequest":
             return cls(key=text(fields, "key"))
 
-    @control_operation(TouchRequest, writes=Map.data_type)
-    def touch(context: Context, request: TouchRequest, now: Instant) -> Answer:
+    @control_operation(PokeRequest, writes=Map.data_type)
+    def poke(context: Context, request: PokeRequest, now: Instant) -> Answer:
         ...
 
 That is all of it: `operations` gathers these into its table, from which requests are carried out

@@ -53,7 +53,7 @@ class Listener:
         return self._follower.given
 
     def has_something(self) -> bool:
-        """Whether `next` may have news. Cheap."""
+        """True while `next` may have news. Cheap."""
         return self._follower.has_something()
 
     def next(self, most: int) -> list[Heard]:
@@ -72,7 +72,7 @@ class Listener:
         return found
 
     def _knows(self, slot: Slot) -> bool:
-        """Whether it was heard as its author first wrote it, and has been issued anew since."""
+        """True if it was heard as its author first wrote it, and has been issued anew since."""
         author = made_by(slot)
         return slot.source != author and self.heard.get(author, 0) >= made_at(slot)
 

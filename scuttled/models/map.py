@@ -247,7 +247,7 @@ class Map(Slots, MutableMapping[str, Any]):
 
     @reading
     def has(self, key: str) -> bool:
-        """Whether a key is there."""
+        """True if a key is there."""
         return self.find(key, self.now_ms()) is not None
 
     @reading

@@ -22,7 +22,7 @@ _MIDDLE = 1 << 31
 
 
 def is_position(data: bytes) -> bool:
-    """Whether that is one; a peer may say anything."""
+    """True if that is one; a peer may say anything."""
     sides = set(data[:-1:WAYPOINT_BYTES])
     return (
         len(data) % WAYPOINT_BYTES == 1
@@ -75,7 +75,7 @@ def _lies_between(left: bytes | None, position: bytes, right: bytes | None) -> b
 
 
 def _is_below(position: bytes, other: bytes) -> bool:
-    """Whether it is in the tree that hangs on the other: what follows in a run hangs on it, too."""
+    """True if it is in the tree that hangs on the other: what follows in a run hangs on it, too."""
     if position.startswith(other[:-1]):
         return True
     head, number = _split(other)

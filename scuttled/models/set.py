@@ -76,7 +76,7 @@ class Set(Groups):
 
     @reading
     def has(self, element: Any) -> bool:
-        """Whether an element is there."""
+        """True if an element is there."""
         return bool(self.filled(element_bytes(element)))
 
     @reading

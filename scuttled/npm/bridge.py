@@ -71,7 +71,7 @@ class GuestMemory:
     others: frozenset[str]  # ids that it has from elsewhere, too
 
     def has_arrived(self, clock: Mapping[str, int]) -> bool:
-        """Whether a peer of that clock has all of it: nothing was lost, nothing forgotten."""
+        """True if a peer of that clock has all of it: nothing was lost, nothing forgotten."""
         return all(clock.get(npm, 0) >= time for npm, time in self.sent.items())
 
     def from_us_alone(self, clock: Mapping[str, int]) -> set[str]:
@@ -162,7 +162,7 @@ class Bridge:
                 yield part, held
 
     def _is_used(self, part: str, model: Slots) -> bool:
-        """Whether an npm peer has written to it, here or at another node."""
+        """True if an npm peer has written to it, here or at another node."""
         looked = self._used.get(part)
         if looked is not None and looked in (-1, model.clock.revision):
             return looked == -1
@@ -191,7 +191,7 @@ class Bridge:
             raise Unsayable(error.message) from None
 
     def has_part(self, name: str) -> bool:
-        """Whether it has a type by now."""
+        """True if it has a type by now."""
         return f"{self.bucket}{name}" in self.node.models
 
     # --- sources ---

@@ -109,7 +109,7 @@ def write_line(message: Any) -> bytes:
 
 
 def is_id(value: object) -> bool:
-    """Whether npm would take it for the name of a source; ours are bounded, and command no
+    """True if npm would take it for the name of a source; ours are bounded, and command no
     terminal.
     """
     named = isinstance(value, str) and 0 < len(value) <= ID_CHARS_MAX and value != "__proto__"

@@ -253,7 +253,7 @@ class Talk:
         return None if self._said_header else self._began_s + HEADER_S
 
     def wants_to_send(self, now: Instant) -> bool:
-        """Whether `draw` may have something. Cheap."""
+        """True while `draw` may have something. Cheap."""
         if not self._said_header:
             return bool(self.peer) or now.mono_s >= self._began_s + HEADER_S
         if not self.peer:
@@ -353,7 +353,7 @@ class Talk:
         return line
 
     def _is_there(self, npm: str, part: str, slot: Slot) -> bool:
-        """Whether the peer has it: it said so in its header, or it crossed a connection."""
+        """True if the peer has it: it said so in its header, or it crossed a connection."""
         at, base = slot.timestamp, base_id(npm)
         if self._claimed.get(npm, 0) >= at:
             # Its clock of an id that it has from us alone says no more than what we told it.
@@ -435,12 +435,12 @@ def _count(causes: Counter[str], why: str) -> None:
 
 
 def _is_same(found: Slot | None, ticks: int, base: str) -> bool:
-    """Whether that update stands there, whoever has heard of it and under which name."""
+    """True if that update stands there, whoever has heard of it and under which name."""
     return found is not None and found.timestamp == ticks and base_id(npm_id(found)) == base
 
 
 def _is_renamed(model: Slots, change: Any) -> bool:
-    """Whether the key, or the event, has a name that we keep in another form."""
+    """True if the key, or the event, has a name that we keep in another form."""
     named = model.data_type in ("map", "events")
     return named and isinstance(change, list) and bool(change) and not isinstance(change[0], str)
 

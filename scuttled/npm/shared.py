@@ -26,9 +26,9 @@ class Shared:
             self._forgotten[gone] = max(upto, self._forgotten.get(gone, 0))
 
     def has(self, npm: str, ticks: int, slot: bytes, part: str) -> bool:
-        """Whether it has crossed for certain."""
+        """True if it has crossed for certain."""
         return hash((npm, ticks, slot, part)) in self._recent
 
     def may_have(self, npm: str, ticks: int) -> bool:
-        """Whether it may have crossed so long ago that nobody knows any more."""
+        """True if it may have crossed so long ago that nobody knows any more."""
         return ticks <= self._forgotten.get(npm, 0)

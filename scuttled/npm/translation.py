@@ -113,7 +113,7 @@ def _say_log_entry(slot: Slot, now_ms: int) -> Any:
 
 
 def is_ours(slot: Slot) -> bool:
-    """Whether a node of this cluster wrote it, and not an npm peer."""
+    """True if a node of this cluster wrote it, and not an npm peer."""
     if life_of(slot.source) or not slot.origin:
         return True
     return parse_source(Origin.of(slot).id) is not None

@@ -127,7 +127,7 @@ class Segment:
         self.tops = self.printed = None
 
     def known_to(self, peer: Mapping[Source, Stamp]) -> bool:
-        """Whether a peer that covers that has all of this full segment. May say no when it has."""
+        """True if a peer that covers that has all of this full segment. May say no when it has."""
         if self.tops is None:
             self.tops = self.newest()
         if not self.tops:

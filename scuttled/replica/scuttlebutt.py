@@ -269,7 +269,7 @@ class Scuttlebutt(ABC):
 
     @property
     def has_room(self) -> bool:
-        """Whether its author may write: as one of its sources, or as a new one (I7)."""
+        """True if its author may write: as one of its sources, or as a new one (I7)."""
         return has_room(self.clock, self.author)
 
     @property
@@ -389,7 +389,7 @@ class Scuttlebutt(ABC):
         What this was is handed out, to be let go of piece by piece.
         """
         husk = Husk([], [*self.log.segments])
-        husk.dicts.extend(held for held in vars(self).values() if type(held) is dict)
+        husk.dicts.extend(held for held in vars(self).values() if isinstance(held, dict))
         assert self.log.end <= whole.log.forgotten + 1, "more was written than fits in the gap"
         whole.log.replace(self.log)
         whole.saved = SavedMarks(self.saved.clock, replaced=whole.log.stored)
@@ -410,7 +410,7 @@ class Scuttlebutt(ABC):
 
     @property
     def is_system(self) -> bool:
-        """Whether it is the cluster's own, like the rows of members: names with _ in front are."""
+        """True if it is the cluster's own, like the rows of members: names with _ in front are."""
         return self.name.startswith("_")
 
     @property
@@ -469,7 +469,7 @@ class Scuttlebutt(ABC):
 
     @property
     def is_saved(self) -> bool:
-        """Whether all of this model, clock included, is on disk (or needs no disk)."""
+        """True if all of this model, clock included, is on disk (or needs no disk)."""
         log = self.log
         return not log.stored or (
             log.saved == log.end and not log.freed and self.saved.are_of(self.clock, self.floor)

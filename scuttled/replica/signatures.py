@@ -81,7 +81,7 @@ class Verifier:
         return "" if self.check(key, seal[KEY_BYTES:], message) else "with a bad signature"
 
     def _bridges(self, node: NodeId, source: Source, record: bytes) -> bool:
-        """Whether that node writes under the source for another: the origin begins with the life
+        """True if that node writes under the source for another: the origin begins with the life
         it did so in, and what the source was made of."""
         if life_of(source) or not record[KIND_AT] & ORIGIN:
             return False

@@ -104,7 +104,7 @@ class Slots(Scuttlebutt):
         return KINDS[slot.kind], slot.payload
 
     def is_gone(self, slot: Slot) -> bool:
-        """Whether what was deleted there is gone for a reader, too."""
+        """True if what was deleted there is gone for a reader, too."""
         return True
 
     def find_label(self, label: bytes) -> Slot | None:
@@ -148,7 +148,7 @@ class Slots(Scuttlebutt):
 
     @property
     def keeps_deleted(self) -> bool:
-        """Whether deletions are never forgotten, for the sake of replicas that are no members."""
+        """True if deletions are never forgotten, for the sake of replicas that are no members."""
         return self.options.get("keep_deleted") is True
 
     def option_ms(self, name: str) -> int:
@@ -168,7 +168,7 @@ class Slots(Scuttlebutt):
         return list(self._slots)
 
     def dominates(self, other: Slot) -> bool:
-        """Whether what is here outranks that: in its very slot, or by having dropped all."""
+        """True if what is here outranks that: in its very slot, or by having dropped all."""
         void, found = self._void, self.lookup(other.slot)
         if void is not None and (stamp(other.timestamp), other.source) < void:
             return True
@@ -241,7 +241,7 @@ class Slots(Scuttlebutt):
         return min(self._expired_ms, due_ms - 1)
 
     def has_expired(self, slot: bytes) -> bool:
-        """Whether `expire` has announced it."""
+        """True if `expire` has announced it."""
         return slot in self._expired
 
     def next_expiry_ms(self) -> int | None:
@@ -355,7 +355,7 @@ class Slots(Scuttlebutt):
                 self._wipe()
 
     def _was_collected(self, record: bytes, source: Source) -> bool:
-        """Whether it is a deletion that was under way to us when all had it, and we forgot it."""
+        """True if it is a deletion that was under way to us when all had it, and we forgot it."""
         return record[KIND_AT] & KIND_BITS == DELETED and self.floor[source] >= timestamp_of(record)
 
     def _check(self, record: bytes, slot: bytes) -> None:

@@ -36,7 +36,7 @@ def check_together(one: Clock, other: Mapping[Source, int], model: str) -> None:
 
 
 def has_room(clock: Clock, author: Author) -> bool:
-    """Whether an author may write: as one of the sources, or as a new one."""
+    """True if an author may write: as one of the sources, or as a new one."""
     return clock[author.source] > 0 or len(clock) < _most_for(author)
 
 

@@ -31,7 +31,7 @@ class Follower:
         self._looked = (-1, -1)  # revision of the clock and durable position, the last time
 
     def has_something(self) -> bool:
-        """Whether `next_slot` may have news. Cheap."""
+        """True while `next_slot` may have news. Cheap."""
         log = self.model.log
         if log is not self._log or self._cursor < log.end:
             return True

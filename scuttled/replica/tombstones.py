@@ -18,33 +18,34 @@ GRAVES_PER_CALL_MAX = 2048  # looked at in one call, of a million that were dele
 IsStable = Callable[[Source, int], bool]  # whether every member covers that source so far
 
 
-class Tombstones:
-    """Where in the log the update of each such slot stands, oldest first."""
+class Tombstones(dict[bytes, int]):
+    """Where in the log the update of each such slot stands, oldest first.
+
+    Positions ascend: a slot that is buried anew was taken out before. It is a dict, so that what a
+    model was before a RESET lets go of it in pieces, as of the model's other dicts.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self.deleted = 0  # of them by a deletion; the others expired
-        self._positions: dict[bytes, int] = {}  # ascending: a slot that is buried anew goes last
-
-    def __len__(self) -> int:
-        return len(self._positions)
 
     def delete(self, slot: bytes, position: int) -> None:
         """A deletion fills that slot now."""
         self.deleted += 1
-        self._positions[slot] = position
+        self[slot] = position
 
     def expire(self, slot: bytes, position: int) -> None:
         """The time of what fills that slot is over."""
-        self._positions[slot] = position
+        self[slot] = position
 
     def outranked(self, slot: bytes, *, deleted: bool) -> None:
         """Another update fills that slot, or it is collected; nothing if it had not expired yet."""
         self.deleted -= deleted
-        self._positions.pop(slot, None)
+        self.pop(slot, None)
 
     def oldest(self, log: ArrivalLog) -> list[Slot]:
         """GRAVES_PER_CALL_MAX of them at most."""
-        positions = islice(self._positions.values(), GRAVES_PER_CALL_MAX)
+        positions = islice(self.values(), GRAVES_PER_CALL_MAX)
         return [parse(*log.entry(position)) for position in positions]
 
     def stable(
@@ -54,7 +55,7 @@ class Tombstones:
 
         Of those that were deleted, or expired, before `before_ms`: watchers shall meet them first.
         """
-        for slot, position in list(islice(self._positions.items(), GRAVES_PER_CALL_MAX)):
+        for slot, position in list(islice(self.items(), GRAVES_PER_CALL_MAX)):
             grave = parse(*log.entry(position))
             died_ms = grave.expires_ms or grave.timestamp // TICKS_PER_MS
             if died_ms <= before_ms and is_stable(grave.source, grave.timestamp):

@@ -71,7 +71,7 @@ def timestamp_of(record: bytes) -> int:
 
 
 def outranks(record: bytes, source: Source, other: bytes, other_source: Source) -> bool:
-    """Whether the first update beats the second: later, or as late and of the greater source (I2).
+    """True if the first update beats the second: later, or as late and of the greater source (I2).
 
     npm's model lets the last arrival win a tie, so its replicas differ for ever. One rank with two
     changes should not be; where damage makes it so, the greater bytes win, everywhere the same.

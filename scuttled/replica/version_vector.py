@@ -49,11 +49,11 @@ class Clock:
         return dict(self._times)
 
     def covers(self, source: Source, timestamp: int) -> bool:
-        """Whether what that source wrote then is in the state, or outranked there."""
+        """True if what that source wrote then is in the state, or outranked there."""
         return self._times.get(source, 0) >= timestamp
 
     def covers_all(self, times: Iterable[tuple[Source, int]]) -> bool:
-        """Whether it covers each of these."""
+        """True if it covers each of these."""
         mine = self._times
         return all(mine.get(source, 0) >= timestamp for source, timestamp in times)
 

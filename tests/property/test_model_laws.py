@@ -5,18 +5,22 @@ to it.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scuttled.errors import RemoteProtocolError, ScuttledError
 from scuttled.models.map import Map
-from scuttled.models.operations import call
+from scuttled.models.operations import call, operations
 from scuttled.models.registry import MODELS
-from scuttled.replica.change import TEXT
+from scuttled.models.whole import whole
+from scuttled.replica.change import BYTES, JSON, TEXT, make_change, parse
 from scuttled.replica.hlc import Author
 from scuttled.replica.scuttlebutt import Scuttlebutt
+from scuttled.replica.slots import Slots
 from scuttled.replica.update import NodeId, Source, Update, make_source, stamp
 from scuttled.replica.version_vector import Clock
 
@@ -162,6 +166,50 @@ def test_what_storage_gives_back_is_the_same_model(data_type: str, data: Any) ->
     receive(model, [later])
     receive(again, [later])
     assert state(again) == state(model)
+
+
+ODD = [
+    b"",
+    b"--5",
+    b"9" * 5000,
+    b"[",
+    b"1e999",
+    b"null",
+    b"{}",
+    b'"\xff',
+    b"[" * 5000,
+    b"-0",
+    b"\x00",
+]
+
+
+@pytest.mark.parametrize("data_type", MODELS)
+@given(data=st.data())
+def test_whatever_a_peer_puts_into_a_slot_the_model_can_be_read(data_type: str, data: Any) -> None:
+    """Of a payload only its author knows that it is sane (I8)."""
+    model = fresh(data_type)
+    for number, (source, record) in enumerate(data.draw(histories(data_type))):
+        slot = parse(record, source)
+        if slot.kind in (TEXT, BYTES, JSON):
+            payload = data.draw(st.sampled_from(ODD))
+            kind = data.draw(st.sampled_from([TEXT, BYTES, JSON]))
+            change = make_change(slot.slot, kind, payload)
+            record = Update(change, number + 1, source).record
+        try:
+            receive(model, [(source, record)])
+        except RemoteProtocolError:
+            continue
+    for operation in operations(type(model)):
+        if not operation.writes and not operation.args:
+            with suppress(ScuttledError):
+                call(model, operation.name, [])
+    for update in state(model):
+        model.told(update)
+    assert isinstance(model, Slots)
+    for held in model.shown():
+        model.label(held)
+        model.value(held)
+    whole(model)
 
 
 @given(data=st.data())
