@@ -51,7 +51,7 @@ Fields = dict[str, Any]
 
 
 def socket_paths(explicit: str | None, environ: Mapping[str, str]) -> list[str]:
-    """Where a daemon's socket may be, in the order in which to try.
+    """Paths where a daemon's socket may be, in the order in which to try.
 
     A path that was given (`--socket`, then `$SCUTTLED_SOCKET`) stands alone: who names a daemon
     does not want to talk to another one.

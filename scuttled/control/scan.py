@@ -84,6 +84,6 @@ class Scan:
         return KeyRow(text_of(label), kind, told_value, slot.rev, name, slot.expires_ms)
 
     def cursor(self) -> str:
-        """Where a watch is to go on; before a drop or a RESET, so that it says that all is void."""
+        """Cursor of a watch that goes on; before a drop or RESET, so that it says all is void."""
         at = self._cursor if self._dropped is None else self._dropped
         return cursor_text(log_of(self.node), {self.model.name: at})

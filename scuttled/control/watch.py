@@ -150,7 +150,7 @@ class Watch:
 
     @property
     def patient_until_s(self) -> float:
-        """When `lose_patience` is due."""
+        """Monotonic seconds at which `lose_patience` is due."""
         return self._patient_until_s if self._passed else math.inf
 
     def lose_patience(self, now: Instant) -> None:

@@ -34,7 +34,7 @@ class Counter(Slots):
         return source_text(Source(slot.slot[len(_MARK) :])).encode()
 
     def to_json(self) -> int:
-        """What all have added."""
+        """Sum of what all have added."""
         return sum(_number(slot) for slot in self.shown())
 
     @operation
@@ -57,7 +57,7 @@ class Counter(Slots):
 
 
 def _number(slot: Slot) -> int:
-    """What a source has added; 0 if a peer wrote something else."""
+    """Sum that a source has added; 0 if a peer wrote something else."""
     try:
         number = json.loads(slot.payload)
     except (ValueError, RecursionError):

@@ -31,12 +31,12 @@ def entry_slot(time: int, source: Source) -> bytes:
 
 
 def made_at(slot: Slot) -> int:
-    """When an entry was made, by its name."""
+    """Time at which an entry was made, by its name."""
     return timestamp_of(slot.slot[len(MARK) :])
 
 
 def made_by(slot: Slot) -> Source:
-    """Who made it."""
+    """Source that made it."""
     return Source(slot.slot[len(MARK) + STAMP_BYTES :])
 
 
@@ -88,5 +88,5 @@ class Entries(Slots):
 
 
 def entry_name(slot: bytes) -> str:
-    """What people call it."""
+    """Name that people see."""
     return slot[len(MARK) :].hex()

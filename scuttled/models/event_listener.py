@@ -77,12 +77,12 @@ class Listener:
         return slot.source != author and self.heard.get(author, 0) >= made_at(slot)
 
     def cursor(self) -> str:
-        """What was heard, as text; `read_cursor` reads it, on any node."""
+        """Cursor: all that was heard, as text; `read_cursor` reads it, on any node."""
         return ",".join(f"{source_text(source)}={time}" for source, time in self.heard.items())
 
 
 def read_cursor(text: str) -> dict[Source, int]:
-    """What a listener's cursor says. Raises UsageError."""
+    """Clock that a listener's cursor stands for. Raises UsageError."""
     heard: dict[Source, int] = {}
     try:
         for part in text.split(",") if text else ():

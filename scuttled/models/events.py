@@ -31,7 +31,7 @@ def check_name(name: object) -> bytes:
 
 
 def event_payload(name: object, kind: int, payload: bytes) -> bytes:
-    """What stands in the slot of an event. Raises UsageError, DataError."""
+    """Payload of the slot of an event. Raises UsageError, DataError."""
     data = check_name(name)
     return bytes((kind,)) + len(data).to_bytes(2, "big") + data + payload
 

@@ -99,11 +99,11 @@ class Map(Slots, MutableMapping[str, Any]):
         super().check_slot(slot)
 
     def find_label(self, label: bytes) -> Slot | None:
-        """What a reader sees under that key."""
+        """Slot that a reader sees under that key."""
         return self.live(label, self.now_ms())
 
     def find(self, key: str, wall_ms: int) -> Slot | None:
-        """What stands under a key at that time. Raises UsageError, DataError at what is no key."""
+        """Slot of a key at that time. Raises UsageError, DataError at what is no key."""
         return self.live(key_slot(key), wall_ms)
 
     @property
@@ -169,7 +169,7 @@ class Map(Slots, MutableMapping[str, Any]):
             self.put(key, kind, data, self.now_ms())
 
     def _find(self, key: object) -> Slot | None:
-        """What is there under a key; None, too, under what can be no key."""
+        """Slot of a key; None, too, for what can be no key."""
         try:
             return self.live(key_slot(key), self.now_ms())
         except (UsageError, DataError):

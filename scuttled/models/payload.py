@@ -126,7 +126,7 @@ def _looks_wrapped(value: object) -> bool:
 
 
 def exact(told: Any) -> Any:
-    """What a model or an operation told of values, with each so that it can be told from others.
+    """Values that a model or an operation told, each so that it can be told from others.
 
     In place: lists and dicts, nested as deep as they like, are those of the caller.
     """
@@ -147,5 +147,5 @@ def exact(told: Any) -> Any:
 
 
 def plain_value(slot: Slot) -> Any:
-    """What stands in a slot, as JSON can say it."""
+    """Value of a slot, as JSON can say it."""
     return unpack(slot.kind, slot.payload)

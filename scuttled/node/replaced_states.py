@@ -16,7 +16,7 @@ SHED_PER_CALL = 40_000  # updates: some 5 ms
 
 
 class ReplacedStates:
-    """What a node tells of models that are others now."""
+    """Reports of models that are others now."""
 
     def __init__(self) -> None:
         # The latest REPORTS_MAX, oldest first. Lists are replaced, so a reader may keep one.

@@ -24,7 +24,7 @@ class Later(Unsayable):
 
 
 class BridgeTarget(NamedTuple):
-    """What stands behind `ADDR=`."""
+    """Target of a bridge: what stands behind `ADDR=`."""
 
     kind: str  # of DIALECTS, BUCKET, or "": as the model is, else a map
     name: str  # of a model; of a bucket, the prefix of its parts' models
@@ -64,7 +64,7 @@ class BridgeTarget(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GuestMemory:
-    """What a peer was told by this node, up to the end of its last conversation."""
+    """Memory of one peer: what this node told it, up to the end of its last conversation."""
 
     given: dict[str, dict[Source, int]]  # by part: of our sources, up to when
     sent: dict[str, int]  # by npm id, or alias: the last one
@@ -201,7 +201,7 @@ class Bridge:
         return bridged_source(self.node.author.source, id_bytes(npm_id))
 
     def own_clock(self, model: Scuttlebutt) -> dict[str, int]:
-        """What our own sources have written, as far as this node has all of it."""
+        """Clock of our own sources, as far as this node has all of it."""
         return {source_text(s): time for s, time in model.clock.items() if life_of(s)}
 
     # --- what peers have sent ---

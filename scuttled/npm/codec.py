@@ -73,7 +73,7 @@ def _read_or_leave_out(line: bytes) -> Any:
 
 
 def read_line(line: bytes) -> Any:
-    """What a line says. Raises RemoteProtocolError."""
+    """Message of a line. Raises RemoteProtocolError."""
     message = _read_or_leave_out(line)
     if isinstance(message, LeftOut):
         raise RemoteProtocolError(message.why)

@@ -84,7 +84,7 @@ class Guests:
         return [*map(_row, self.here), *down, *map(_row, self._told_of(now))]
 
     def problems(self, now: Instant) -> list[Problem]:
-        """What an npm peer and this node don't have in common, though they should."""
+        """Problems: what an npm peer and this node don't have in common, though they should."""
         found = []
         for dialled in self.dialled:
             if dialled.is_down:
@@ -98,7 +98,7 @@ class Guests:
         return found
 
     def _told_of(self, now: Instant) -> list[Guest]:
-        """Who is gone, and was here not long ago."""
+        """Peers that are gone, and were here not long ago."""
         return [
             guest
             for guest in self._gone.values()
@@ -117,7 +117,7 @@ def left_out_words(causes: Mapping[str, int], what: str = "left out") -> str:
 
 
 def guest_words(talk: Talk) -> str:
-    """What did not pass, either way."""
+    """Words for what did not pass, either way."""
     words = [left_out_words(talk.left_out), left_out_words(talk.not_sent, "not sent")]
     words += [f"part {part!r:.80} not sent: no npm peer uses it" for part in talk.bridge.untold()]
     return "; ".join(filter(None, words))

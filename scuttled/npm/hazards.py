@@ -66,7 +66,7 @@ def check_nesting(payload: bytes) -> None:
 
 
 def nesting(text: bytes) -> tuple[int, int]:
-    """How deep brackets stand in each other at most, and how many are open at the end."""
+    """Depth at which brackets stand in each other at most, and how many are open at the end."""
     deepest = depth = 0
     in_string = escaped = False
     for byte in text:

@@ -24,6 +24,6 @@ def namesake(npm: str) -> Source:
 
 
 def npm_id(slot: Slot) -> str:
-    """Who made it, as npm is told."""
+    """Id of who made it, as npm is told."""
     bridged = slot.origin and not life_of(slot.source)
     return (Origin.of(slot).id if bridged else "") or source_text(slot.source)

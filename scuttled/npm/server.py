@@ -60,7 +60,7 @@ class NpmDoor:
             self.dials.append((dialled, self.bridge(target)))
 
     def bridge(self, target: str) -> Bridge:
-        """What `ADDR=target` means; one for all that name it. Raises ScuttledError."""
+        """Bridge that `ADDR=target` means; one for all that name it. Raises ScuttledError."""
         if target not in self._bridges:
             self._bridges[target] = Bridge(self.node, target)
         return self._bridges[target]

@@ -249,7 +249,7 @@ class Talk:
     # --- out ---
 
     def due_s(self) -> float | None:
-        """When `draw` has something although nothing has happened."""
+        """Monotonic seconds at which `draw` has something although nothing has happened."""
         return None if self._said_header else self._began_s + HEADER_S
 
     def wants_to_send(self, now: Instant) -> bool:
@@ -308,7 +308,7 @@ class Talk:
         return found
 
     def _known_of_ours(self) -> Mapping[Source, int]:
-        """What a peer with a model of its own has of our sources; a bucket's clock says less."""
+        """Clock of our sources at a peer with a model of its own; a bucket's clock says less."""
         if self.bridge.bucket is not None:
             return {}
         ours = ((parse_source(name), ticks) for name, ticks in self._claimed.items())
@@ -446,7 +446,7 @@ def _is_renamed(model: Slots, change: Any) -> bool:
 
 
 def _expiry_ms(model: Slots, said: Translated, ticks: int) -> int:
-    """When it goes by itself, as what is written here does by the model's option; 0: never."""
+    """Time at which it goes by itself, as by the model's option what is written here; 0: never."""
     option = model.settings[0] if model.settings else ""
     lifetime_ms = model.option_ms(option) if option else 0
     if not lifetime_ms or said.kind == DELETED:

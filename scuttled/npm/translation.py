@@ -172,7 +172,7 @@ def id_bytes(npm_id: str) -> bytes:
 
 
 class Origin(NamedTuple):
-    """What is kept of an npm update beside its change.
+    """Origin of an npm update: what is kept of it beside its change.
 
     origin:  | life of the bridging node u32 BE | length u16 BE | id | [signature, arguments] |
     """

@@ -20,7 +20,7 @@ PROCESSES_MAX = 8  # as many runs as there are at once
 
 @dataclass(frozen=True)
 class Experiment:
-    """What came out."""
+    """One experiment, and what came out."""
 
     name: str  # fig2 or flow
     seed: int

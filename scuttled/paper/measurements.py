@@ -40,10 +40,10 @@ class Measurements:
 
 
 def at(rows: Sequence[Sequence[float]], second: int) -> list[float]:
-    """What each node saw at the end of that many seconds."""
+    """Row of what each node saw at the end of that many seconds."""
     return list(rows[second - 1])
 
 
 def means_between(rows: Sequence[Sequence[float]], start_s: int, stop_s: int) -> list[float]:
-    """What each node saw on average."""
+    """Averages, by node."""
     return [fmean(values) for values in zip(*rows[start_s:stop_s], strict=True)]

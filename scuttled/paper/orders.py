@@ -22,14 +22,14 @@ Order = Callable[[Copies, int, int, Numbers, int, Generator], Numbers]
 def newest(
     copies: Copies, giver: int, taker: int, keys: Numbers, budget: int, rng: Generator
 ) -> Numbers:
-    """What was written last. May starve a key for as long as more is written than fits."""
+    """Order by the last write. May starve a key for as long as more is written than fits."""
     return keys[np.argsort(-copies.held[giver, keys])[:budget]]
 
 
 def oldest(
     copies: Copies, giver: int, taker: int, keys: Numbers, budget: int, rng: Generator
 ) -> Numbers:
-    """What was written first."""
+    """Order by the first write."""
     return keys[np.argsort(copies.held[giver, keys])[:budget]]
 
 
@@ -81,7 +81,7 @@ BY_VECTOR = {"breadth", "depth"}  # these know what the peer has from a version 
 def choose(
     name: str, copies: Copies, giver: int, taker: int, budget: int, rng: Generator
 ) -> tuple[Numbers, int]:
-    """What the giver sends, at most `budget` keys, and how many it wanted to send."""
+    """Keys that the giver sends, at most `budget`, and how many it wanted to send."""
     find = copies.unseen if name in BY_VECTOR else copies.missing
     keys = find(giver, taker)
     if len(keys) <= budget:

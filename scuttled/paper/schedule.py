@@ -31,7 +31,7 @@ class Event(NamedTuple):
 
 
 def rate_per_s(second: int) -> float:
-    """How often each node writes in the paper's first experiment."""
+    """Writes a second of each node in the paper's first experiment."""
     return next((rate for until_s, rate in RATES if second < until_s), 0.0)
 
 
@@ -44,7 +44,7 @@ class Timetable:
         self._phases = self._rng.random(nodes)
 
     def second(self, second: int, rates: Sequence[float]) -> list[Event]:
-        """What happens from `second` on, in order; `rates` are the nodes' own, in updates/s."""
+        """Events from `second` on, in order; `rates` are the nodes' own, in updates/s."""
         rng, events = self._rng, []
         for node, count in enumerate(rng.poisson(rates)):
             moments, keys = rng.random(count), rng.integers(self.keys, size=count)

@@ -38,7 +38,7 @@ HASH_BYTES = 16
 
 @dataclass
 class Spread:
-    """What came out."""
+    """Figures of a spread."""
 
     nodes: int
     seed: int
@@ -126,7 +126,7 @@ class Crowd:
 
     @property
     def agree(self) -> bool:
-        """Whether all clocks are the same: each then covers all, and is truthful (I3)."""
+        """True once all clocks are the same: each then covers all, and is truthful (I3)."""
         first = self.models[0].clock
         return all(len(m.clock) == len(self.models) and m.clock == first for m in self.models)
 
@@ -164,7 +164,7 @@ class Crowd:
         return len(frame)
 
     def _count(self, model: Scuttlebutt, start: int, end: int, number: int) -> None:
-        """Who wrote what the doorway has accepted; what comes twice is not."""
+        """Note who wrote what the doorway has accepted; what comes twice is not."""
         while start < end:
             piece = model.log.piece(start, end)
             start = piece.next

@@ -54,7 +54,7 @@ class Heartbeat:
         self._unequal = 0
 
     def due_s(self) -> float | None:
-        """When an idle link is to be pinged; None while a PONG is awaited."""
+        """Monotonic seconds at which an idle link is to be pinged; None while a PONG is awaited."""
         if self._asked_s is not None:
             return None
         shares = self.sharing is not None and self.sharing.active

@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
 
 class Heir(NamedTuple):
-    """What is remembered of a hole."""
+    """Heir of a hole: what took its slot."""
 
     stamp: Stamp  # of what stood there
     position: int  # of what took its slot; a hole by now, maybe
@@ -57,7 +57,7 @@ class Piece(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What storage keeps of a log beside its entries, so that a reader's place outlives the daemon.
+    """Marks that storage keeps of a log, so that a reader's place outlives the daemon.
 
     Entries alone do not tell it: the last positions may be holes by now, and a hole has no row.
     """
@@ -146,7 +146,7 @@ class Segment:
 
 
 class ArrivalLog:
-    """What a model holds, in order of arrival.
+    """Arrival log: all that a model holds, in order of arrival.
 
     `end` is the next position. While `stored`, storage is a reader with two marks: it has taken
     what stands below `taken` and written what stands below `saved`; `freed` lists what became a
@@ -235,7 +235,7 @@ class ArrivalLog:
     # --- adding, and making holes ---
 
     def room(self) -> int:
-        """How many entries the tail still takes, at least one; a full tail is sealed first."""
+        """Entries that the tail still takes, at least one; a full tail is sealed first."""
         left = SEGMENT_ENTRIES - len(self.tail.records)
         if left > 0:
             return left
@@ -299,7 +299,7 @@ class ArrivalLog:
         self.forgotten = max(self.forgotten, position)
 
     def heir(self, position: int) -> int:
-        """Where that stands which by now fills the slot of a hole; -1 if it is not known."""
+        """Position of what by now fills the slot of a hole; -1 if it is not known."""
         passed = []
         segment = self._segment(position)
         # An heir may be a hole by now, too: a key that is written often leaves a chain of them.
@@ -315,7 +315,7 @@ class ArrivalLog:
         return position if there else -1
 
     def piece(self, cursor: int, stop: int) -> Piece:
-        """What stands from `cursor` up to `stop`, as far as one segment goes; maybe nothing."""
+        """Entries from `cursor` up to `stop`, as far as one segment goes; maybe none."""
         at = max(bisect_right(self._firsts, cursor) - 1, 0)
         segment = self.segments[at]
         if segment.end <= cursor and at + 1 < len(self.segments):
@@ -357,7 +357,7 @@ class ArrivalLog:
         return cursor
 
     def count_between(self, start: int, stop: int) -> int:
-        """How many entries stand there; looks into the segments at the two ends only."""
+        """Count of entries there; looks into the segments at the two ends only."""
         if start >= stop:
             return 0
         count = 0
@@ -382,7 +382,7 @@ class ArrivalLog:
         return at + 1
 
     def count_missing(self, peer: Mapping[Source, Stamp]) -> int:
-        """How many entries a peer that covers `peer` lacks; full segments it has cost one look."""
+        """Entries lacking at one that covers `peer`; full segments that it has cost one look."""
         cursor, count = 0, 0
         while (cursor := self.step_over(cursor, self.end, peer)) < self.end:
             piece = self.piece(cursor, self.end)

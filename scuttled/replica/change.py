@@ -41,7 +41,7 @@ SEAL_BYTES = 32 + 64
 
 
 class Slot(NamedTuple):
-    """What stands in a slot, as a reader sees it."""
+    """Slot, and what fills it, as a reader sees it."""
 
     slot: bytes
     kind: int  # DELETED, TEXT, BYTES, JSON or OWN

@@ -41,7 +41,7 @@ class Hlc:
 
 
 class Author:
-    """Who writes on this node: one life of one node id, with the clock they share.
+    """Author of what is written on this node: one life of one node id, with the clock they share.
 
     Every model of a node has the same author; a new life shows in all at once. `last` is the
     highest timestamp that it knows of. Raises UsageError at arguments that can't be.

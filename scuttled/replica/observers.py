@@ -68,7 +68,7 @@ class UpdateEvent(NamedTuple):
 
     @property
     def timestamp(self) -> int:
-        """When it was written: ticks of 1/4096 ms since the epoch."""
+        """Time of the write: ticks of 1/4096 ms since the epoch."""
         return self.update.timestamp
 
     @property
@@ -78,7 +78,7 @@ class UpdateEvent(NamedTuple):
 
 
 class Observed(Protocol):
-    """What is observed: a Scuttlebutt, which stands above this room."""
+    """Model that is observed: a Scuttlebutt, which stands above this file."""
 
     clock: Clock
     log: ArrivalLog
@@ -102,7 +102,7 @@ def _by_parts(callback: Callback) -> Callback:
 
 
 def entries_from(log: ArrivalLog, cursor: int) -> Iterator[tuple[bytes, Source]]:
-    """What stands there from a position on, up to the end as it is when that is reached."""
+    """Entries from a position on, up to the end as it is when that is reached."""
     while cursor < log.end:
         piece = log.piece(cursor, log.end)
         cursor = piece.next
@@ -179,7 +179,7 @@ class Observers:
             raise first
 
     def doubted(self, runs: Iterable[Run], kept: Iterable[Run]) -> None:
-        """What of these was not believed: unverified."""
+        """Tell of those that were not believed: unverified."""
         for (source, records), (_, taken) in zip(runs, kept, strict=True):
             believed = set(taken)
             for record in records:
@@ -187,7 +187,7 @@ class Observers:
                     self._fire("unverified", Update.of(record, source))
 
     def heard(self, runs: Iterable[Run], start: int) -> None:
-        """What of these is not in the log from `start` on was known, or is outranked: stale."""
+        """Tell of those not in the log from `start` on: known, or outranked, which is stale."""
         if not self._callbacks.get("stale"):
             return
         taken = set(entries_from(self.model.log, start))

@@ -54,7 +54,7 @@ DOUBT_AGAIN_TICKS = 60_000 * TICKS_PER_MS  # until what was not believed is aske
 
 
 class Received(NamedTuple):
-    """What became of a batch: the log positions it took, and what was left out."""
+    """Outcome of a batch: the log positions it took, and what was left out."""
 
     start: int
     end: int
@@ -64,7 +64,7 @@ class Received(NamedTuple):
 
 
 class Husk(NamedTuple):
-    """What a model held before a RESET. To free a million updates at once takes 0.1 s."""
+    """Husk of a model before a RESET. To free a million updates at once takes 0.1 s."""
 
     dicts: list[dict[Any, Any]]
     segments: list[Segment]
@@ -279,7 +279,7 @@ class Scuttlebutt(ABC):
 
     @property
     def crowding(self) -> Crowding | None:
-        """How near the bound of sources it is; None below half of it."""
+        """Distance to the bound of sources; None below half of it."""
         return crowding(self.clock, self.name, self.author)
 
     def _admit(self) -> None:
@@ -339,7 +339,7 @@ class Scuttlebutt(ABC):
 
     @property
     def observed(self) -> Observers:
-        """Who watches it; a model that nobody asks of has none."""
+        """Observers of it; a model that nobody asks of has none."""
         if self.observers is None:
             self.observers = Observers(self)
         return self.observers
@@ -350,7 +350,7 @@ class Scuttlebutt(ABC):
 
     @property
     def streams(self) -> int:
-        """How many streams replicate it now."""
+        """Number of streams that replicate it now."""
         return len(self.observed.closers)
 
     def clone(self) -> Self:
@@ -415,12 +415,12 @@ class Scuttlebutt(ABC):
 
     @property
     def expired_ms(self) -> int:
-        """What expired by then stands where its readers meet it; 0 where nothing expires."""
+        """Time up to which what expired stands where readers meet it; 0 where nothing expires."""
         return 0
 
     @property
     def durable_clock(self) -> Clock:
-        """What is covered by what is on disk (or needs no disk)."""
+        """Clock of what is on disk (or needs no disk)."""
         return self.saved.clock if self.log.stored else self.clock
 
     # --- storage ---

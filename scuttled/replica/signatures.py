@@ -42,7 +42,7 @@ def bridged_source(node: Source, outer: bytes) -> Source:
 
 
 def signed_bytes(model: str, source: Source, record: bytes) -> bytes:
-    """What a signature of that record, which has no seal yet, is made over."""
+    """Bytes that a signature of that record, which has no seal yet, is made over."""
     name = model.encode()
     return b"scuttled 1" + len(name).to_bytes(2, "big") + name + source + record
 
@@ -93,7 +93,7 @@ class Verifier:
 def believed(
     doubt: Callable[[str, Source, bytes], str], model: str, runs: Iterable[Run]
 ) -> tuple[list[Run], Counter[str], list[Source]]:
-    """What is signed as it should be; why the rest is not, and whose it says it is."""
+    """Runs that are signed as they should be; why the rest is not, and whose it says it is."""
     kept_runs: list[Run] = []
     why_not: Counter[str] = Counter()
     sources: list[Source] = []

@@ -82,12 +82,12 @@ class Slots(Scuttlebutt):
 
     @property
     def count(self) -> int:
-        """How many slots are filled; those whose expiry was announced are no longer."""
+        """Number of filled slots; those whose expiry was announced are no longer."""
         own = (CLEAR in self._slots) + (OPTIONS in self._slots)
         return len(self._slots) - self._tombstones.deleted - own - len(self._expired)
 
     def count_shown(self) -> int:
-        """How many slots a reader sees now."""
+        """Number of slots that a reader sees now."""
         now_ms = self.now_ms()
         unannounced = sum(
             when <= now_ms and self._slots.get(slot) == position
@@ -96,11 +96,11 @@ class Slots(Scuttlebutt):
         return self.count - unannounced
 
     def label(self, slot: Slot) -> bytes:
-        """What stands for the slot where keys are shown and matched; here its name."""
+        """Label of a slot where keys are shown and matched; here its name."""
         return slot.slot
 
     def value(self, slot: Slot) -> tuple[str, bytes]:
-        """What a filled slot shows as its value: text, bytes or json, and the bytes."""
+        """Value that a filled slot shows: text, bytes or json, and the bytes."""
         return KINDS[slot.kind], slot.payload
 
     def is_gone(self, slot: Slot) -> bool:
@@ -108,7 +108,7 @@ class Slots(Scuttlebutt):
         return True
 
     def find_label(self, label: bytes) -> Slot | None:
-        """What a reader sees under that label; looks at all there is."""
+        """Slot that a reader sees under that label; looks at all there is."""
         return next((slot for slot in self.shown() if self.label(slot) == label), None)
 
     def shown(self) -> Iterable[Slot]:
@@ -159,7 +159,7 @@ class Slots(Scuttlebutt):
         return min(max(found, 0), OPTION_MS_MAX) if type(found) is int else 0
 
     def lookup(self, slot: bytes) -> Slot | None:
-        """What stands in a slot, be it deleted or expired."""
+        """Slot by its name, be it deleted or expired."""
         position = self._slots.get(slot)
         return None if position is None else parse(*self.log.entry(position))
 
@@ -178,7 +178,7 @@ class Slots(Scuttlebutt):
         )
 
     def live(self, slot: bytes, wall_ms: int) -> Slot | None:
-        """What a reader sees in a slot at that time."""
+        """Slot as a reader sees it at that time."""
         found = self.lookup(slot)
         return found if found is not None and found.shown(wall_ms) else None
 
@@ -245,11 +245,11 @@ class Slots(Scuttlebutt):
         return slot in self._expired
 
     def next_expiry_ms(self) -> int | None:
-        """When `expire` has something to do."""
+        """Milliseconds at which `expire` has something to do."""
         return self._expiries[0][0] if self._expiries else None
 
     def leases(self) -> Iterable[tuple[int, Slot]]:
-        """What is to expire and has not, and where in the log it stands."""
+        """Slots that are to expire and have not, and where in the log they stand."""
         for _, slot, position in self._expiries:
             if self._slots.get(slot) == position:
                 yield position, parse(*self.log.entry(position))
@@ -359,7 +359,7 @@ class Slots(Scuttlebutt):
         return record[KIND_AT] & KIND_BITS == DELETED and self.floor[source] >= timestamp_of(record)
 
     def _check(self, record: bytes, slot: bytes) -> None:
-        """What a record that is not plain must be. Raises RemoteProtocolError, nothing changed."""
+        """Demand on a record that is not plain. Raises RemoteProtocolError, nothing changed."""
         bits = record[KIND_AT]
         kind = bits & KIND_BITS
         if bits & EXPIRES if kind in (DELETED, OWN) else kind not in KINDS:
@@ -380,7 +380,7 @@ class Slots(Scuttlebutt):
     def _forget(
         self, slot: bytes, position: int, record: bytes, *, collected: bool = False, heir: int = -1
     ) -> None:
-        """What stood in a slot is outranked: a hole in the log, and one less in the counts."""
+        """Let go of what stood in a slot: a hole in the log, and one less in the counts."""
         if collected:
             self.log.forget(position)
         else:

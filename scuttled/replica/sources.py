@@ -71,7 +71,7 @@ def overfull(clock: Clock, model: str) -> str:
 
 
 class Crowding(NamedTuple):
-    """How near the bound a model is."""
+    """Distance of a model to the bound."""
 
     step: str  # many, bridged, full, over: each changes what can be done with it
     words: str

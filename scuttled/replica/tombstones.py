@@ -19,7 +19,7 @@ IsStable = Callable[[Source, int], bool]  # whether every member covers that sou
 
 
 class Tombstones(dict[bytes, int]):
-    """Where in the log the update of each such slot stands, oldest first.
+    """Tombstones by slot: where in the log the update of each stands, oldest first.
 
     Positions ascend: a slot that is buried anew was taken out before. It is a dict, so that what a
     model was before a RESET lets go of it in pieces, as of the model's other dicts.

@@ -33,7 +33,7 @@ CHANGE_BYTES_MAX = RECORD_BYTES_MAX - 128  # a stamp and a signature come to it
 
 
 class Instant(NamedTuple):
-    """What time it is, handed in by whoever has a clock."""
+    """Instant of time, handed in by whoever has a clock."""
 
     mono_s: float  # rises steadily; for intervals
     wall_ms: int  # since the epoch; may jump either way

@@ -75,7 +75,7 @@ class Clock:
         return self.revision > before
 
     def since(self, revision: int) -> Iterator[tuple[Source, int]]:
-        """What rose after `revision`, latest first; walks only over that."""
+        """Sources that rose after `revision`, latest first; walks only over those."""
         for source in reversed(self._risen):
             if self._risen[source] <= revision:
                 return

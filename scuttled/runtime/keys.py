@@ -46,7 +46,7 @@ def check_with_ed25519() -> Check:
 
 
 def make_seal(seed: bytes) -> Signer:
-    """What signs with the key of that seed. Raises Unavailable."""
+    """Signer with the key of that seed. Raises Unavailable."""
     private = _ed25519().Ed25519PrivateKey.from_private_bytes(seed)
     return Signer(private.public_key().public_bytes_raw(), private.sign)
 
@@ -74,7 +74,7 @@ def read_key(directory: Path) -> bytes | None:
 
 
 def has_check(directory: Path) -> bool:
-    """Whether a key there can be checked; one that an older version wrote can't."""
+    """True if a key there can be checked; one that an older version wrote can't."""
     return (directory / CHECK_FILE).exists()
 
 

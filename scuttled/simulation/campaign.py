@@ -19,7 +19,7 @@ _ENDING = frozenset((signal.SIGTERM, signal.SIGHUP))
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What all runs have in common. `nodes` 0 and `faults` None: drawn for each."""
+    """Plan of all runs. `nodes` 0 and `faults` None: drawn for each."""
 
     nodes: int = 0
     for_s: float = SAFETY_S
@@ -28,7 +28,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Summary:
-    """What many runs came to."""
+    """Summary of many runs."""
 
     runs: int = 0
     updates: int = 0
@@ -50,7 +50,7 @@ class Summary:
 
 
 def run_one(plan: Plan, seed: int) -> Outcome:
-    """What a run came to; a Violation is told in it."""
+    """Outcome of a run; a Violation is told in it."""
     trial = Trial(seed, nodes=plan.nodes, for_s=plan.for_s, faults=plan.faults)
     try:
         return trial.run()

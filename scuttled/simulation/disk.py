@@ -26,7 +26,7 @@ class Disk:
         path.mkdir(parents=True, exist_ok=True)
 
     def contents(self) -> Contents:
-        """What is on it, but for SQLite's shared memory, which no machine takes along."""
+        """Files on it, but for SQLite's shared memory, which no machine takes along."""
         files = (path for path in self.path.iterdir() if not path.name.endswith("-shm"))
         return {path.name: path.read_bytes() for path in sorted(files)}
 
@@ -57,7 +57,7 @@ class Disk:
 
 
 def torn(contents: Contents, rng: random.Random, synced: int) -> Contents:
-    """What a power cut leaves: of the write-ahead log behind `synced` bytes, any part."""
+    """Contents that a power cut leaves: of the write-ahead log behind `synced` bytes, any part."""
     log = contents.get(WAL, b"")
     kept, loose = log[:synced], bytearray(log[synced:])
     if loose and rng.random() < 0.7:

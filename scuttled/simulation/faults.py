@@ -62,7 +62,7 @@ class Faults:
 
     @property
     def calm(self) -> bool:
-        """Whether nothing ends a connection or a daemon."""
+        """True if nothing ends a connection or a daemon."""
         return not any(getattr(self, name) for name in set(WORDS) - CALM)
 
     @property

@@ -54,7 +54,7 @@ class History:
         return known[at] if at < len(known) and known[at].update.timestamp == time else None
 
     def holds(self, model: Scuttlebutt, written: Written) -> bool:
-        """Whether an update is in the state, or dominated there, or was by what was collected."""
+        """True if an update is in the state, or dominated there, or was by what was collected."""
         assert isinstance(model, Slots)
         rank = (written.update.timestamp, written.update.source)
         found = (model.lookup(written.slot), model.lookup(CLEAR))
@@ -82,7 +82,7 @@ class History:
             raise Violation(f"{update} in {model} is not above {known[-1].update}")
 
     def check_truthful(self, model: Scuttlebutt, checked: dict[Source, int]) -> None:
-        """What the clock covers is held (I3). `checked` counts what was looked at before."""
+        """Check that all is held that the clock covers (I3). `checked`: what was seen before."""
         for source, time in model.clock.items():
             known = self.models.get(model.name, {}).get(source, [])
             at = checked.get(source, 0)
@@ -175,7 +175,7 @@ class Witness:
         self.check()
 
     def read(self) -> None:
-        """What is new in the logs."""
+        """Read what is new in the logs."""
         self.sources.add(self.node.author.source)
         self.history.claim(self.node.author.source, self.name)
         for name, model in self.node.models.items():

@@ -175,7 +175,7 @@ class Machine:
 
 
 class _Virtual(Environment):
-    """What a machine's daemon takes from outside."""
+    """Environment of a machine's daemon."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine

@@ -279,7 +279,7 @@ class Mischief:
             self._mend_clock(machine)
 
     async def break_for_good(self, machines: list[Machine]) -> None:
-        """What is not of the core stays dead, deaf, dumb or slow."""
+        """Leave what is not of the core dead, deaf, dumb or slow."""
         for machine in machines:
             network = self.world.network
             others = [other.name for other in self.machines if other is not machine]

@@ -73,7 +73,7 @@ class Pipe:
 
     @property
     def room(self) -> int:
-        """How much more can be sent off now; a slow way has small buffers, too."""
+        """Bytes that can be sent off now; a slow way has small buffers, too."""
         rate = self.way.bytes_per_s
         most = min(PIPE_BYTES, max(SLOW_BYTES_MIN, int(SLOW_S * rate))) if rate else PIPE_BYTES
         return most - self.size
@@ -117,7 +117,7 @@ class Pipe:
                 await self.readable.heard()
 
     def _due_s(self) -> float | None:
-        """When the next piece arrives; None if there is none, or its way is blocked."""
+        """Time at which the next piece arrives; None if there is none, or its way is blocked."""
         return self._pieces[0][0] if self._pieces and not self.way.blocks else None
 
     def _arrived(self) -> bytes:
@@ -203,7 +203,7 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
 
 
 class SimulatedListener(trio.abc.Listener[trio.abc.Stream]):
-    """Where a machine takes connections."""
+    """Listener of a machine."""
 
     def __init__(self, network: "Network", name: str) -> None:
         self.network = network

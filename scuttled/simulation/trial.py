@@ -57,7 +57,7 @@ EQUAL = "equal clocks, equal contents"
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run came to. `trace` is the same for the same seed."""
+    """Outcome of a run. `trace` is the same for the same seed."""
 
     seed: int
     nodes: int
@@ -187,7 +187,7 @@ class Trial:
         return copy
 
     def _connect(self) -> None:
-        """Who dials whom is drawn."""
+        """Draw who dials whom."""
         rng, names = self.world.rng, [machine.name for machine in self.machines]
         dials: dict[str, list[str]] = {name: [] for name in names}
         for a, b in self._edges(names):
@@ -213,7 +213,7 @@ class Trial:
         return ring + [pair for pair in others if rng.random() < 1 / len(names)]
 
     def _is_held(self, name: str, written: Written) -> bool:
-        """Whether some node holds that very update."""
+        """True if some node holds that very update."""
         nodes = [machine.node for machine in self.machines if machine.is_up]
         found = [model for node in nodes if isinstance(model := node.models.get(name), Slots)]
         slots = [model.lookup(written.slot) for model in found]
@@ -344,7 +344,7 @@ class Trial:
 
 
 def _state(machine: Machine, at_ms: int) -> dict[str, Any]:
-    """What a node has: its clock, and a hash over all that readers see, by model.
+    """State of a node: its clock, and a hash over all that readers see, by model.
 
     Deletions are not seen: one node may have forgotten earlier than another.
     """
@@ -387,6 +387,6 @@ def _within(what: str, seen: int, most: int) -> None:
 
 
 def _fast_place() -> str | None:
-    """Where files are memory, if this machine has such a place."""
+    """Folder where files are memory, if this machine has such a place."""
     shm = Path("/dev/shm")  # noqa: S108  (a directory of one's own is made in it)
     return str(shm) if shm.is_dir() else None

@@ -106,7 +106,7 @@ def _stepping_clock() -> MockClock:
 
 @contextmanager
 def _garbage_left() -> Iterator[None]:
-    """What daemons hold makes few cycles, and to look for them is a sixth of a long run."""
+    """Collect garbage seldom: daemons make few cycles, and the search is a sixth of a long run."""
     before = gc.get_threshold()
     gc.set_threshold(*GC_THRESHOLDS)
     try:

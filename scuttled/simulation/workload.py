@@ -152,7 +152,7 @@ class Writer:
         return answer
 
     def _check_set(self, model: str, rev: str) -> None:
-        """Who is told ok has a write that is on disk, and that no peer saw before (I5)."""
+        """Check that a write told as ok is on disk, and that no peer saw it before (I5)."""
         time, source = rank_of(rev)
         if self.machine.world.history.find(model, source, time) is None:
             raise Violation(f"{rev} of {model} was acknowledged, and never written")

@@ -61,7 +61,7 @@ COMMIT;
 
 
 def seed(source: bytes, model: str) -> int:
-    """Where the checks of that source's rows in that model begin."""
+    """Value at which the checks of that source's rows in that model begin."""
     return crc32(source, crc32(model.encode()))
 
 

@@ -101,7 +101,7 @@ class Cluster:
         return self
 
     def _is_held(self, name: str, written: Written) -> bool:
-        """Whether some node holds that very update."""
+        """True if some node holds that very update."""
         models = [machine.node.models.get(name) for machine in self.machines if machine.node]
         found = [model.lookup(written.slot) for model in models if isinstance(model, Slots)]
         rank = (written.update.timestamp, written.update.source)
@@ -216,7 +216,7 @@ class Cluster:
     # --- what must come of it ---
 
     def _states(self) -> list[dict[str, Any]]:
-        """What each node has: all updates and the clock, by model."""
+        """State of each node: all updates and the clock, by model."""
         return [
             {
                 name: (list(model.history(EMPTY)), model.clock.copy_times())

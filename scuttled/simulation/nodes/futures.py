@@ -323,7 +323,7 @@ class Futures:
         self._check_what_shows()
 
     def differences(self) -> list[str]:
-        """Who does not show, or know, what the first one does."""
+        """Nodes that do not show, or know, what the first one does."""
         first, *others = self._living()
         shown = first.shown(self._now(first).wall_ms)
         found = []
@@ -336,7 +336,7 @@ class Futures:
         return found + [f"n{w.number} is ahead" for w in self._living() if not self._is_sane(w)]
 
     def _is_sane(self, walker: Walker) -> bool:
-        """Whether no clock or floor of a node lies in the future."""
+        """True if no clock or floor of a node lies in the future."""
         most = (self._now(walker).wall_ms + walker.node.max_skew_ms) * TICKS_PER_MS
         models = walker.node.models.values()
         times = [time for m in models for kept in (m.clock, m.floor) for _, time in kept.items()]

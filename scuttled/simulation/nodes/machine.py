@@ -19,7 +19,7 @@ SAVE_RATES = (100.0, 4.0)  # writes to a disk a second, if one follows the other
 
 
 class MemoryDisk:
-    """What storage holds; survives kills. The same contents as `storage.Storage`, in memory."""
+    """Disk in memory; survives kills. Holds what `storage.Storage` does."""
 
     def __init__(self, node_id: NodeId, life: int = 1) -> None:
         self.node_id = node_id

@@ -108,7 +108,7 @@ class Wire:
         self.under_way = [b"", b""]  # from each end
 
     def move(self, end: int, now: Instant, *, most: int) -> bool:
-        """What `end` has sent comes to the other one, as far as `most` bytes; whether any did."""
+        """Hand what `end` has sent to the other one, as far as `most` bytes; True if any came."""
         data, self.under_way[end] = self.under_way[end][:most], self.under_way[end][most:]
         if data:
             self.links[1 - end].receive(data, now)
@@ -326,7 +326,7 @@ class Meetings:
         self._check_what_came_back()
 
     def differences(self) -> list[str]:
-        """Who does not show, or know, what the first one does; and what is left to collect."""
+        """Nodes that do not show, or know, what the first one does; and what is left to collect."""
         first = self.walkers[0]
         shown = first.shown(self._now(first).wall_ms)
         found = []

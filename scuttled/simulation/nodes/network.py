@@ -16,7 +16,7 @@ PARTED_S = 0.2  # between looks whether a parted network has healed
 
 
 class Topology:
-    """Who is connected with whom, and who can reach whom."""
+    """Topology: who is connected with whom, and who can reach whom."""
 
     def __init__(self, world: QueueWorld) -> None:
         self.world = world
@@ -27,7 +27,7 @@ class Topology:
         return frozenset((a.name, b.name)) not in self.parted
 
     def dial(self, dialler: NodeMachine, listener: NodeMachine) -> None:
-        """What a daemon's dialling task does once: connect, unless there is a link."""
+        """Do once what a daemon's dialling task does: connect, unless there is a link."""
         open_already = any(c.is_dialled(dialler, listener) for c in self.connections)
         linked = listener.disk.node_id in dialler.up.links
         if listener.node is not None and not (open_already or linked):
@@ -174,7 +174,7 @@ class Cable:
         second.begin()
 
     def is_dialled(self, dialler: NodeMachine, listener: NodeMachine) -> bool:
-        """Whether it was `dialler` that made it, and has not given it up."""
+        """True if it was `dialler` that made it, and has not given it up."""
         first, second = self.ends
         return first.machine is dialler and second.machine is listener and not first.closed
 
