@@ -18,7 +18,8 @@ def answer_frame(i: object, answer: dict[str, Any]) -> bytes:
     frame = protocol.encode({"id": i, **answer})
     if len(frame) <= protocol.FRAME_BYTES_MAX:
         return frame
-    size, most = len(frame), protocol.FRAME_BYTES_MAX
+    size = len(frame)
+    most = protocol.FRAME_BYTES_MAX
     error = DataError(f"what was asked is done, but the answer is {size:,} bytes, at most {most:,}")
     return protocol.encode({"id": i, "error": error_fields(error)})
 

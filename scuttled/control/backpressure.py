@@ -94,7 +94,8 @@ class Ticket:
             self._gate.granted += self._cost
 
     def _too_late(self, now: Instant) -> TimedOut:
-        held_s, per_s = now.mono_s - self._began_s, self._gate.type_flow.per_s
+        held_s = now.mono_s - self._began_s
+        per_s = self._gate.type_flow.per_s
         return TimedOut(
             f"not written: held back for {held_s:.1f} s, "
             f"flow control allows {per_s:,.1f} updates/s here",

@@ -77,7 +77,8 @@ class MergeRequest(NamedTuple):
 
     @classmethod
     def read(cls, fields: Fields) -> "MergeRequest":
-        name, data_type = text(fields, "model"), text(fields, "type")
+        name = text(fields, "model")
+        data_type = text(fields, "type")
         if data_type not in MODELS:
             raise Refused(
                 f"this daemon knows no data type '{data_type:.40}'",

@@ -62,7 +62,8 @@ class Load:
 
 def read_load(request: Mapping[str, Any]) -> Load:
     """Raises UsageError, DataError."""
-    pairs, mode = request.get("pairs"), request.get("mode", "set")
+    pairs = request.get("pairs")
+    mode = request.get("mode", "set")
     if not isinstance(pairs, list) or len(pairs) % 2:
         raise UsageError("load wants pairs: [key, value, key, value, ...]")
     if mode not in MODES:

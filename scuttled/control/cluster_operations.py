@@ -48,7 +48,8 @@ class JoinRequest(NamedTuple):
 
 @control_operation(JoinRequest, writes=NOTHING)
 def join(context: Context, request: JoinRequest, now: Instant) -> Answer | Waiting:
-    daemon, addresses = context.daemon, request.addresses
+    daemon = context.daemon
+    addresses = request.addresses
     done = daemon.join(addresses, request.save)
 
     def answer(_: Instant) -> dict[str, Any]:
@@ -97,8 +98,10 @@ class WaitRequest(NamedTuple):
 
     @classmethod
     def read(cls, fields: Fields) -> "WaitRequest":
-        peers, synced = number(fields, "peers", 0), flag(fields, "synced")
-        key, model = text(fields, "key", ""), text(fields, "model", DEFAULT_MODEL)
+        peers = number(fields, "peers", 0)
+        synced = flag(fields, "synced")
+        key = text(fields, "key", "")
+        model = text(fields, "model", DEFAULT_MODEL)
         wanted = fields.get("value")
         if isinstance(wanted, str):
             wanted = wanted.encode("utf-8", "surrogateescape")
@@ -115,7 +118,8 @@ class WaitRequest(NamedTuple):
 @control_operation(WaitRequest, writes=NOTHING)
 def wait(context: Context, request: WaitRequest, now: Instant) -> Waiting:
     """Answered when all hold; after `wait_ms`, if it is given, with what is missing."""
-    node, daemon = context.node, context.daemon
+    node = context.node
+    daemon = context.daemon
     conditions: list[Condition] = []
     if request.peers:
         conditions.append(PeersUp(node, daemon, request.peers))
@@ -207,7 +211,8 @@ class VerifyRequest(NamedTuple):
 @control_operation(VerifyRequest, writes=NOTHING)
 def verify(context: Context, request: VerifyRequest, now: Instant) -> Waiting:
     """Compare with every linked peer; or, with `repair`, have all sent both ways."""
-    node, name = context.node, request.model
+    node = context.node
+    name = request.model
     if name:
         node.model(name)
     chosen = [m for m in node.user_models() if m.name == name or not name]

@@ -63,7 +63,8 @@ class KeyIs:
         return found.payload if found is not None else None
 
     def missing(self, now: Instant) -> str:
-        model, found = self.node.models.get(self.model), self._found(now)
+        model = self.node.models.get(self.model)
+        found = self._found(now)
         if model is None:
             return f"there is no model '{self.model:.80}'"
         if not isinstance(model, Map):

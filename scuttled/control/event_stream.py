@@ -44,7 +44,8 @@ class EventStream:
 
     def rows(self, now: Instant) -> list[ChangeRow]:
         """The next rows; maybe none although `has_something`."""
-        rows, self._first = self._first, []
+        rows = self._first
+        self._first = []
         most = min(ROWS_MAX, 1 + ROWS_BYTES // (_SOURCE_CHARS * (1 + len(self._listener.heard))))
         size = 0
         while len(rows) < most and size < ROWS_BYTES:

@@ -42,7 +42,8 @@ class GetRequest(NamedTuple):
 
 @control_operation(GetRequest, writes=NOTHING)
 def get(context: Context, request: GetRequest, now: Instant) -> Answer:
-    node, key = context.node, request.key
+    node = context.node
+    key = request.key
     if key is None:
         return _get_whole(node.model(request.model))
     model = _slots(node, request.model)
@@ -67,7 +68,8 @@ def get(context: Context, request: GetRequest, now: Instant) -> Answer:
 def _get_whole(model: Scuttlebutt) -> Answer:
     kind, value = whole(model)
     if len(value) > WHOLE_BYTES_MAX:
-        size, most = len(value), WHOLE_BYTES_MAX
+        size = len(value)
+        most = WHOLE_BYTES_MAX
         raise DataError(
             f"model {model.name} is {size:,} bytes as JSON, at most {most:,} are got at once",
             hint=f"scuttled -m {model.name} ls -l",
@@ -93,7 +95,8 @@ class SetRequest(NamedTuple):
         kind, value = check_value(fields.get("kind"), fields.get("value"))
         ttl_ms = number(fields, "ttl_ms", 0, TTL_MS_MAX)
         model = text(fields, "model", DEFAULT_MODEL)
-        if_absent, if_rev = flag(fields, "if_absent"), text(fields, "if_rev", "")
+        if_absent = flag(fields, "if_absent")
+        if_rev = text(fields, "if_rev", "")
         return cls(model, key, kind, value, ttl_ms, if_absent, if_rev, wait)
 
 
@@ -112,7 +115,8 @@ def set_(context: Context, request: SetRequest, now: Instant) -> Answer | Waitin
 
 
 def _check_conditions(request: SetRequest, found: Slot | None) -> None:
-    key, rev = request.key, request.if_rev
+    key = request.key
+    rev = request.if_rev
     if request.if_absent and found is not None:
         raise Refused(f"{key:.200} not written: it is there, at rev {found.rev}")
     if rev and (found is None or found.rev != rev):
@@ -144,7 +148,8 @@ def _a_pair(fields: Fields) -> int:
 
 @control_operation(LoadRequest, writes=_unless_tried, cost=_a_pair)
 def load(context: Context, request: LoadRequest, now: Instant) -> Answer:
-    node, name = context.node, request.model
+    node = context.node
+    name = request.model
     if request.load.dry_run:
         is_there = name in node.models or name.startswith("_")
         tried = _map_to_write(node, name) if is_there else None

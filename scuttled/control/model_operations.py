@@ -34,7 +34,8 @@ class CreateRequest(NamedTuple):
 
     @classmethod
     def read(cls, fields: Fields) -> "CreateRequest":
-        name, data_type = text(fields, "model"), text(fields, "type", Map.data_type)
+        name = text(fields, "model")
+        data_type = text(fields, "type", Map.data_type)
         if data_type not in MODELS:
             raise UsageError(f"data type '{data_type:.40}', allowed are {', '.join(MODELS)}")
         kind = MODELS[data_type]
@@ -58,7 +59,8 @@ class CreateRequest(NamedTuple):
 
 @control_operation(CreateRequest, writes=UNPACED)
 def model_create(context: Context, request: CreateRequest, now: Instant) -> Answer:
-    node, options = context.node, request.options
+    node = context.node
+    options = request.options
     node.durability.check_writable()
     created = node.create(request.model, request.type)
     model = node.models[request.model]
@@ -109,7 +111,8 @@ class DropRequest(NamedTuple):
 
 @control_operation(DropRequest, writes=UNPACED)
 def model_drop(context: Context, request: DropRequest, now: Instant) -> Answer:
-    node, name = context.node, request.model
+    node = context.node
+    name = request.model
     known = node.model(name)
     if name == DEFAULT_MODEL:
         raise Refused("model 'default' is always there", hint="scuttled del --prefix ''")
@@ -151,7 +154,8 @@ def _is_write(data_type: type, name: object) -> bool:
 
 @control_operation(CallRequest, writes=_type_called)
 def call(context: Context, request: CallRequest, now: Instant) -> Answer | Waiting:
-    node, name = context.node, request.model
+    node = context.node
+    name = request.model
     check_can_hold(node, request.wait.level, now.wall_ms)
     model = node.model(name)
     before = model.log.end

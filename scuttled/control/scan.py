@@ -46,7 +46,8 @@ class Scan:
 
     def rows(self, now: Instant) -> list[KeyRow]:
         """The next rows; maybe none although it is not done."""
-        log, size = self.model.log, 0
+        log = self.model.log
+        size = 0
         rows: list[KeyRow] = []
         looked = 0
         if self._dropped is None and log.forgotten >= max(self._cursor, self._began):

@@ -104,7 +104,8 @@ class Watch:
         named = [n for n in cursor.places if n not in models and self._only in ("", n)]
         at: dict[str, int] = {}
         for name in (*models, *named):
-            place, model = cursor.places.get(name), models.get(name)
+            place = cursor.places.get(name)
+            model = models.get(name)
             if place is None or (not place.position and name not in clocks):
                 at[name] = 0  # nothing of it was told
             elif cursor.log == self._log and not place.with_clock:
@@ -198,7 +199,8 @@ class Watch:
         if self.node.author.source != self._source:
             self._source = self.node.author.source
             self._log = log_of(self.node)
-        rows, self._first = self._first, []
+        rows = self._first
+        self._first = []
         size = looked = 0
         for model in self._models():
             name = model.name
@@ -234,7 +236,9 @@ class Watch:
 
     def _read(self, model: Scuttlebutt, rows: list[ChangeRow], now: Instant) -> int:
         """One piece of one log; the bytes of records that became rows."""
-        log, name, size = model.log, model.name, 0
+        log = model.log
+        name = model.name
+        size = 0
         passed = self._passed.get(name)
         start = max(self._at[name], log.first)
         piece = log.piece(start, min(self._end(model), start + ROWS_MAX))
@@ -267,8 +271,10 @@ class Watch:
 
         Its log may hold what its history no longer does; in a snapshot that is left out.
         """
-        name, size = model.name, 0
-        passed, held = self._passed.get(name), self._held.get(name)
+        name = model.name
+        size = 0
+        passed = self._passed.get(name)
+        held = self._held.get(name)
         for at, record, source in zip(piece.positions, piece.records, piece.sources, strict=True):
             if record is None:
                 continue
@@ -315,7 +321,8 @@ class Watch:
 
     def _missed_some(self, model: Scuttlebutt) -> bool:
         """True if something that this watch was still to tell is forgotten."""
-        name, forgotten = model.name, model.log.forgotten
+        name = model.name
+        forgotten = model.log.forgotten
         began = self._until.get(name, 0) if self._until is not None else 0
         return forgotten >= max(self._at[name], began) and forgotten > self._excused.get(name, -1)
 

@@ -99,7 +99,8 @@ class Rise:
             self._note(model)
         if at < self._end:
             return {}
-        noted, self._noted = self._noted, {}
+        noted = self._noted
+        self._noted = {}
         return noted
 
     def _has_risen(self, model: Scuttlebutt) -> bool:
@@ -112,7 +113,8 @@ class Rise:
     def _note(self, model: Scuttlebutt) -> None:
         clock = model.clock
         if self._of is not clock:  # the first one, or a RESET's
-            self._of, self._revision = clock, 0
+            self._of = clock
+            self._revision = 0
         self._noted = {source_text(source): time for source, time in clock.since(self._revision)}
         if self._expired_ms != model.expired_ms:
             self._expired_ms = self._noted[EXPIRED] = model.expired_ms

@@ -16,7 +16,8 @@ from scuttled.replica.scuttlebutt import Scuttlebutt
 from scuttled.replica.update import Instant
 from scuttled.units import format_duration
 
-ALL, MAJORITY = "all", "majority"
+ALL = "all"
+MAJORITY = "majority"
 OTHERS_MAX = 10_000
 WAIT_MS = 5_000  # for others to have a write, if nothing is said
 WAIT_MS_MAX = 7 * 86_400_000
@@ -110,7 +111,8 @@ class WriteConcern:
 
     def too_late(self, wall_ms: int) -> TimedOut:
         """Time is over: how far it came, and on whom it waits."""
-        count, needed = self.count(wall_ms), self.needed(wall_ms)
+        count = self.count(wall_ms)
+        needed = self.needed(wall_ms)
         others = self.node.members.count(wall_ms) - 1
         waits = [m for m in self.node.members.others(wall_ms) if not self._holds(m)]
         names = [self._waits_for(member, wall_ms) for member in waits[:NAMED_MAX]]

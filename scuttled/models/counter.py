@@ -42,7 +42,8 @@ class Counter(Slots):
         """Add a number, which may be negative; the sum as this node knows it."""
         if type(by) is not int:
             raise UsageError(f"to add {by!r:.40}, expected a whole number")
-        slot, now_ms = _MARK + self.author.source, self.now_ms()
+        slot = _MARK + self.author.source
+        now_ms = self.now_ms()
         held = self.live(slot, now_ms)
         total = by + (_number(held) if held is not None else 0)
         if abs(total) > TOTAL_MAX:

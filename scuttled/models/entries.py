@@ -65,7 +65,8 @@ class Entries(Slots):
 
     def enter(self, kind: int, payload: bytes) -> str:
         """Write one; its name. It goes by itself when it was kept as long as the model says."""
-        now_ms, keep_ms = self.now_ms(), self.option_ms("keep_ms")
+        now_ms = self.now_ms()
+        keep_ms = self.option_ms("keep_ms")
         slot = fresh_slot(self.author, now_ms)
         self.fill(slot, kind, payload, now_ms, now_ms + keep_ms if keep_ms else 0)
         return entry_name(slot)

@@ -59,7 +59,8 @@ class Listener:
     def next(self, most: int) -> list[Heard]:
         """At most so many events, by rank; maybe none although `has_something`."""
         found: list[Heard] = []
-        now_ms, looked = self.model.now_ms(), 0
+        now_ms = self.model.now_ms()
+        looked = 0
         while len(found) < most and looked < LOOKED_AT_MAX + most:
             slot = self._follower.next_slot()
             if slot is None:

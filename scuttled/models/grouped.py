@@ -27,7 +27,8 @@ class Groups(Slots):
     def filled(self, group: bytes) -> list[bytes]:
         """The slots of a group in which something stands, sorted."""
         self._follow()
-        slots, now_ms = self._groups.get(group, set()), self.now_ms()
+        slots = self._groups.get(group, set())
+        now_ms = self.now_ms()
         filled = {slot for slot in slots if self.live(slot, now_ms) is not None}
         if filled:
             self._groups[group] = filled
@@ -50,7 +51,8 @@ class Groups(Slots):
     def _follow(self) -> None:
         log, cursor = self._read
         if log is not self.log:  # a RESET
-            log, cursor = self.log, 0
+            log = self.log
+            cursor = 0
             self._groups.clear()
         while cursor < log.end:
             piece = log.piece(cursor, log.end)

@@ -50,7 +50,8 @@ def call(model: Any, name: str, args: Iterable[Any]) -> Any:
         raise Refused(
             f"no operation '{name}' in a {model.data_type}; there is {', '.join(sorted(known))}"
         )
-    op, given = known[name], list(args)
+    op = known[name]
+    given = list(args)
     if not op.least <= len(given) <= len(op.args):
         raise UsageError(
             f"{name} takes {' '.join(op.args) or 'nothing'}, not {len(given)} arguments"

@@ -14,7 +14,9 @@ from hashlib import blake2b
 
 from scuttled.replica.update import Source, stamp
 
-LEFT, RIGHT, END = b"\x01", b"\xff", b"\x80"
+LEFT = b"\x01"
+RIGHT = b"\xff"
+END = b"\x80"
 RUN_BYTES = 8
 WAYPOINT_BYTES = 1 + RUN_BYTES + 4
 POSITION_BYTES_MIN = WAYPOINT_BYTES + len(END)

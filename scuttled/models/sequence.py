@@ -22,7 +22,8 @@ from scuttled.replica.change import BYTES, CLEAR, DELETED, OPTIONS, SLOT_BYTES_M
 from scuttled.replica.hlc import Author
 from scuttled.replica.slots import Slots
 
-_VALUE, _PLACE = b"v", b"p"
+_VALUE = b"v"
+_PLACE = b"p"
 VALUES_MAX = 10_000  # put in by one call
 PAIRS_MAX = 20_000  # of equal lines that are looked at when two texts are compared
 
@@ -72,7 +73,8 @@ class Sequence(Slots):
     def _follow(self) -> None:
         log, cursor = self._read
         if log is not self.log:  # a RESET
-            log, cursor = self.log, 0
+            log = self.log
+            cursor = 0
             self._forget_order()
         while cursor < log.end:
             piece = log.piece(cursor, log.end)
@@ -95,7 +97,8 @@ class Sequence(Slots):
                 if other.slot != CLEAR:
                     self._note_change(other)
             return
-        kind, name = slot.slot[:1], slot.slot[1:]
+        kind = slot.slot[:1]
+        name = slot.slot[1:]
         there = slot.kind != DELETED
         if kind == _PLACE:
             moved = there and is_position(slot.payload)
@@ -267,8 +270,10 @@ def _too_common(old: list[str], new: list[str]) -> set[str]:
 
     To compare costs time with every pair of equal lines, and may be done for each piece anew.
     """
-    before, after = Counter(old), Counter(new)
-    pairs, left = {line: count * before[line] for line, count in after.items()}, PAIRS_MAX
+    before = Counter(old)
+    after = Counter(new)
+    pairs = {line: count * before[line] for line, count in after.items()}
+    left = PAIRS_MAX
     common = set()
     for line in sorted(pairs, key=pairs.__getitem__):
         left -= pairs[line]

@@ -65,7 +65,8 @@ class Set(Groups):
     def add(self, element: Any) -> bool:
         """Have an element in the set; whether it is new."""
         data = element_bytes(element)
-        seen, now_ms = self.empty(data), self.now_ms()
+        seen = self.empty(data)
+        now_ms = self.now_ms()
         self.fill(data + fresh_slot(self.author, now_ms)[1:], JSON, b"", now_ms)
         return not seen
 

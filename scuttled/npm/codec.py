@@ -47,7 +47,8 @@ class LineDecoder:
         *lines, rest = self._rest.split(b"\n")
         self._rest = rest
         for line in lines:
-            dropped, self._dropping = self._dropping, False
+            dropped = self._dropping
+            self._dropping = False
             if not dropped:
                 yield _read_or_leave_out(bytes(line))
         if len(self._rest) > LINE_BYTES_MAX:

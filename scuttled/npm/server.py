@@ -68,7 +68,8 @@ class NpmDoor:
     async def serve(self, bridge: Bridge, stream: trio.SocketStream) -> None:
         """A connection that an npm peer made. Closes the stream."""
         if len(self.guests.here) >= CONNECTIONS_MAX:
-            words, who = "npm peer %s closed: %d are there", remote_name(stream)
+            words = "npm peer %s closed: %d are there"
+            who = remote_name(stream)
             logger.warning(words, who, CONNECTIONS_MAX, extra=FROM_STRANGERS)
             await trio.aclose_forcefully(stream)
             return
@@ -101,8 +102,10 @@ class NpmDoor:
 
     async def run(self, guest: Guest, stream: trio.SocketStream) -> None:
         """A conversation's whole life on a stream, which is closed at the end."""
-        bell, talk = Wakeup(), guest.talk
-        node, reason = self.node, "the connection was closed"
+        bell = Wakeup()
+        talk = guest.talk
+        node = self.node
+        reason = "the connection was closed"
         our_doing = False
         keep_alive(stream)  # npm has no word for it
         self.guests.come(guest)

@@ -354,7 +354,8 @@ class Talk:
 
     def _is_there(self, npm: str, part: str, slot: Slot) -> bool:
         """True if the peer has it: it said so in its header, or it crossed a connection."""
-        at, base = slot.timestamp, base_id(npm)
+        at = slot.timestamp
+        base = base_id(npm)
         if self._claimed.get(npm, 0) >= at:
             # Its clock of an id that it has from us alone says no more than what we told it.
             told = self._before.given.get(part, {})

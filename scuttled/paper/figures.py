@@ -92,7 +92,8 @@ def _draw_fig2(experiment: Experiment, figure: Figure) -> None:
 def _draw_flow(experiment: Experiment, figure: Figure) -> None:
     grid = figure.subplots(2, len(FLOW_NODES), sharex=True, sharey="row")
     for column, nodes in enumerate(FLOW_NODES):
-        rates, ages = grid[0][column], grid[1][column]
+        rates = grid[0][column]
+        ages = grid[1][column]
         for order in FLOW_ORDERS:
             course: Measurements = experiment.courses[order, nodes]
             _line(rates, order, course.rate, NAMES[order])

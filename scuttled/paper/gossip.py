@@ -28,7 +28,8 @@ class Run:
     """One order in one cluster; whoever runs it says how fast nodes write."""
 
     def __init__(self, order: str, seed: int, nodes: int = NODES, keys: int = KEYS) -> None:
-        self.order, self.budget = order, UNLIMITED
+        self.order = order
+        self.budget = UNLIMITED
         self.timetable = Timetable(seed, nodes, keys)
         self.copies = Copies(nodes, keys)
         self.course = Measurements(order, nodes)
@@ -48,7 +49,9 @@ class Run:
         """Push and pull; how many keys the first one wanted to send. Digests go first, both ways,
         so neither answers to what the other is about to say.
         """
-        copies, one, other = self.copies, event.node, event.other
+        copies = self.copies
+        one = event.node
+        other = event.other
         push, wanted = choose(self.order, copies, one, other, self.budget, self._luck)
         pull, _ = choose(self.order, copies, other, one, self.budget, self._luck)
         copies.give(one, other, push)
@@ -78,8 +81,10 @@ class FlowRun(Run):
         """The rates are exchanged, too, and who began counts a round of its own."""
         wanted = super().meet(event)
         if event.at_s >= LIMITED_FROM_S:
-            one, other = self.flows[event.node], self.flows[event.other]
-            mine, theirs = one.rates, other.rates
+            one = self.flows[event.node]
+            other = self.flows[event.other]
+            mine = one.rates
+            theirs = other.rates
             one.meet(mine, theirs)
             other.meet(theirs, mine)
             one.next_round(over=wanted > self.budget)

@@ -37,7 +37,8 @@ def breadth(
     copies: Copies, giver: int, taker: int, keys: Numbers, budget: int, rng: Generator
 ) -> Numbers:
     """Of each source the oldest version, then of each the next; sources at random."""
-    owners, luck = copies.owners[keys], rng.permutation(copies.nodes)
+    owners = copies.owners[keys]
+    luck = rng.permutation(copies.nodes)
     by_owner = np.lexsort((copies.held[giver, keys], owners))
     in_turn = owners[by_owner]
     places = np.arange(len(keys)) - np.searchsorted(in_turn, in_turn)
@@ -49,7 +50,8 @@ def depth(
     copies: Copies, giver: int, taker: int, keys: Numbers, budget: int, rng: Generator
 ) -> Numbers:
     """All of the source of which most is missing, in order of version; then of the next."""
-    owners, luck = copies.owners[keys], rng.permutation(copies.nodes)
+    owners = copies.owners[keys]
+    luck = rng.permutation(copies.nodes)
     counts = np.bincount(owners, minlength=copies.nodes)
     held = copies.held[giver, keys]
     chosen: Numbers = keys[np.lexsort((held, luck[owners], -counts[owners]))[:budget]]
@@ -62,7 +64,8 @@ def ours(
     """Half to what has been stale longest at the taker, half to what was written last."""
     since_s = copies.stale_from_s[copies.held[taker, keys]]
     by_wait = np.argsort(since_s, kind="stable")
-    longest, others = by_wait[: budget // 2], by_wait[budget // 2 :]
+    longest = by_wait[: budget // 2]
+    others = by_wait[budget // 2 :]
     last = others[np.argsort(-copies.held[giver, keys[others]])[: budget - budget // 2]]
     chosen: Numbers = keys[np.concatenate([longest, last])]
     return chosen

@@ -19,7 +19,8 @@ class Copies:
     """All keys on all nodes. At time nought each owner has written all of its own."""
 
     def __init__(self, nodes: int, keys: int) -> None:
-        self.nodes, self.keys = nodes, keys
+        self.nodes = nodes
+        self.keys = keys
         self.held = np.zeros((nodes, nodes * keys), np.int64)
         self.seen = np.zeros((nodes, nodes), np.int64)
         self.latest = np.arange(1, nodes * keys + 1)  # of each key, its owner's
@@ -52,7 +53,8 @@ class Copies:
         """The taker takes what is newer than its own."""
         given = self.held[giver, keys]
         newer = given > self.held[taker, keys]
-        keys, given = keys[newer], given[newer]
+        keys = keys[newer]
+        given = given[newer]
         self.held[taker, keys] = given
         np.maximum.at(self.seen[taker], self.owners[keys], given)
 

@@ -78,7 +78,8 @@ def verdict(experiment: Experiment) -> str:
     points = f"{near} of {len(ratios)} points of the paper's figure"
     met = f"seed {experiment.seed}: {points} met within {NEAR:.0%}"
     if experiment.name == "fig2":
-        ours, depth = experiment.peak_s("ours"), experiment.peak_s("depth")
+        ours = experiment.peak_s("ours")
+        depth = experiment.peak_s("depth")
         less = f"{1 - ours / depth:.0%} below scuttle-depth's {depth:.1f} s"
         return f"{met}; peak staleness of our order {ours:.1f} s, {less}"
     rates = [fmean(course.rate[65:90]) * n for (_, n), course in experiment.courses.items()]

@@ -39,15 +39,18 @@ class Timetable:
     """Draws the events of one second after the other."""
 
     def __init__(self, seed: int, nodes: int = NODES, keys: int = KEYS) -> None:
-        self.nodes, self.keys = nodes, keys
+        self.nodes = nodes
+        self.keys = keys
         self._rng = np.random.default_rng(seed)
         self._phases = self._rng.random(nodes)
 
     def second(self, second: int, rates: Sequence[float]) -> list[Event]:
         """Events from `second` on, in order; `rates` are the nodes' own, in updates/s."""
-        rng, events = self._rng, []
+        rng = self._rng
+        events = []
         for node, count in enumerate(rng.poisson(rates)):
-            moments, keys = rng.random(count), rng.integers(self.keys, size=count)
+            moments = rng.random(count)
+            keys = rng.integers(self.keys, size=count)
             for moment, key in zip(moments.tolist(), keys.tolist(), strict=True):
                 events.append(Event(second + moment, True, node, key))
         for node, drawn in enumerate(rng.integers(self.nodes - 1, size=self.nodes).tolist()):

@@ -86,7 +86,8 @@ class Sessions:
 
     def meet(self, event: Event, budget: int) -> None:
         """Both draw before either takes; what is saved at once is acknowledged at once."""
-        now, ends = _instant(event.at_s), (event.node, event.other)
+        now = _instant(event.at_s)
+        ends = (event.node, event.other)
         sessions = self._sessions(min(ends), max(ends))
         drawn = [session.next_delta(budget * self.update_bytes, now) for session in sessions]
         for session, delta in zip(reversed(sessions), drawn, strict=True):
@@ -120,7 +121,8 @@ class Sessions:
 
     def _book(self, replica: Replica) -> None:
         """Keep the books of what the doorway has numbered since."""
-        log, held = replica.model.log, self.copies.held[replica.node]
+        log = replica.model.log
+        held = self.copies.held[replica.node]
         while replica.booked < log.end:
             piece = log.piece(replica.booked, log.end)
             replica.booked = piece.next
@@ -173,7 +175,8 @@ def run_sessions(
     seconds: Sequence[int] = range(FIG2_S),
 ) -> Measurements:
     """As `gossip.run_fig2`, by the real core."""
-    cluster, course = Sessions(seed, nodes, keys, knows), Measurements(f"sessions, {knows}", nodes)
+    cluster = Sessions(seed, nodes, keys, knows)
+    course = Measurements(f"sessions, {knows}", nodes)
     for second in seconds:
         limited = second >= LIMITED_FROM_S
         cluster.second(second, rate_per_s(second), budget if limited else UNLIMITED)

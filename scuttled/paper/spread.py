@@ -132,7 +132,8 @@ class Crowd:
 
     def _round(self, number: int) -> None:
         self._now = Instant(float(number), EPOCH_MS + number * 1000)
-        nodes, drawn = len(self.models), []
+        nodes = len(self.models)
+        drawn = []
         for one in range(nodes):
             other = self.rng.randrange(nodes - 1)
             ends = self._meet(self.models[one], self.models[other + (other >= one)])
@@ -144,7 +145,8 @@ class Crowd:
 
     def _meet(self, one: Map, other: Map) -> tuple[Session, Session]:
         """A session whose two ends have said their CLOCK."""
-        first, second = Session(one, SKEW_MS), Session(other, SKEW_MS)
+        first = Session(one, SKEW_MS)
+        second = Session(other, SKEW_MS)
         clocks = first.clock_message(), second.clock_message()
         self.found.digest_bytes += sum(map(self._sent, clocks))
         first.receive_clock(clocks[1])

@@ -92,7 +92,8 @@ class Receipts:
         durable = self.model.log.durable
         while self._mark is not None and self._mark[0] <= durable:
             cursor = self._mark[1]
-            self._mark, self._latest = self._latest, None
+            self._mark = self._latest
+            self._latest = None
         times = self._times_to_say()
         return Have(self.model.name, round_, times, cursor) if cursor or times else None
 

@@ -245,7 +245,8 @@ def _records(value: object) -> list[bytes]:
     if not isinstance(value, list) or not set(map(type, value)) <= {bytes}:
         raise RemoteProtocolError("a run of updates that are not all byte strings")
     sizes = list(map(len, value))
-    least, most = min(sizes, default=STAMP_BYTES + 1), max(sizes, default=0)
+    least = min(sizes, default=STAMP_BYTES + 1)
+    most = max(sizes, default=0)
     if least <= STAMP_BYTES:
         raise RemoteProtocolError(f"an update of {least} bytes, shorter than its stamp")
     if most > RECORD_BYTES_MAX:

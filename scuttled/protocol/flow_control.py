@@ -139,7 +139,8 @@ class FlowControl:
     def meet(self, mine: dict[str, FlowReport], theirs: dict[str, FlowReport]) -> None:
         """An exchange: what the peer was told, and what it said."""
         for name in mine.keys() & theirs.keys():
-            one, other = mine[name], theirs[name]
+            one = mine[name]
+            other = theirs[name]
             share = 1 / max(one.peers, other.peers)
             self.courses[name].flow.meet(one.rates, other.rates, share=share)
 

@@ -383,7 +383,8 @@ class ArrivalLog:
 
     def count_missing(self, peer: Mapping[Source, Stamp]) -> int:
         """Entries lacking at one that covers `peer`; full segments that it has cost one look."""
-        cursor, count = 0, 0
+        cursor = 0
+        count = 0
         while (cursor := self.step_over(cursor, self.end, peer)) < self.end:
             piece = self.piece(cursor, self.end)
             cursor = piece.next
@@ -426,7 +427,8 @@ class ArrivalLog:
         if not tail.records:
             tail.first = positions[0]
             self._firsts[-1] = tail.first
-        tail.records, tail.sources = records, sources
+        tail.records = records
+        tail.sources = sources
         tail.positions = None if dense else positions
         tail.live = len(records)
         self.live += len(records)

@@ -83,8 +83,10 @@ def parse(record: bytes, source: Source) -> Slot:
     """Decode a record that was accepted."""
     kind = record[KIND_AT]
     end = SLOT_AT + (record[LENGTH_AT] << 8 | record[LENGTH_AT + 1])
-    expires, origin = 0, b""
-    payload, stop = end, None
+    expires = 0
+    origin = b""
+    payload = end
+    stop = None
     if kind > KIND_BITS:
         if kind & EXPIRES:
             payload = end + EXPIRY_BYTES

@@ -59,7 +59,8 @@ def rows(
 ) -> Generator[None, None, dict[bytes, int]]:
     """The hash of each key in some buckets; looks at everything."""
     found: dict[bytes, int] = {}
-    cursor, log = 0, model.log
+    cursor = 0
+    log = model.log
     while cursor < log.end:
         piece = log.piece(cursor, log.end)
         cursor = piece.next
@@ -92,7 +93,8 @@ def _hash(segment: Segment) -> SegmentPrint:
     for record, source in zip(segment.records, segment.sources, strict=True):
         if record is None or record[8] & KIND_BITS in (DELETED, OWN):
             continue
-        bucket, value = bucket_of(slot_of(record)), hash_of(record, source)
+        bucket = bucket_of(slot_of(record))
+        value = hash_of(record, source)
         if record[8] & EXPIRES:
             expiring.append((parse(record, source).expires_ms, bucket, value))
         else:

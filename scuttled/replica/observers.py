@@ -201,7 +201,8 @@ class Observers:
 
         Called before anything moves. Raises what a guard raises.
         """
-        asked, to_ask = {self}, [self]
+        asked = {self}
+        to_ask = [self]
         while to_ask:
             observers = to_ask.pop()
             for guard in tuple(observers.guards):
@@ -226,8 +227,10 @@ class Observers:
     def _tell_updates(self) -> None:
         log = self.model.log
         while self._callbacks and (self._cursor < log.end or log.removed):
-            removed, log.removed = log.removed, None if log.removed is None else []
-            start, self._cursor = self._cursor, log.end
+            removed = log.removed
+            log.removed = None if log.removed is None else []
+            start = self._cursor
+            self._cursor = log.end
             for record, source in list(entries_from(log, start)):
                 update = Update.of(record, source)
                 key, value = self.model.told(update)
@@ -242,7 +245,8 @@ class Observers:
 
     def join(self, other: "Observers") -> None:
         """From now on what either model has, the other has too, at once."""
-        there, back = _forward(self.model, other.model), _forward(other.model, self.model)
+        there = _forward(self.model, other.model)
+        back = _forward(other.model, self.model)
         self.wakers.add(there)
         other.wakers.add(back)
 
@@ -264,13 +268,16 @@ class Observers:
 
 def _forward(model: Observed, other: Observed) -> Callable[[], None]:
     """Has `other` take over what is new in `model`."""
-    cursor, under_way = 0, False
+    cursor = 0
+    under_way = False
 
     def forward() -> None:
         nonlocal cursor, under_way
         if under_way:
             return  # what it was called for is an echo
-        start, cursor, under_way = cursor, model.log.end, True
+        start = cursor
+        cursor = model.log.end
+        under_way = True
         try:
             runs = [(source, [record]) for record, source in entries_from(model.log, start)]
             if runs:

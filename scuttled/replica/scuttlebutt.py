@@ -225,7 +225,8 @@ class Scuttlebutt(ABC):
         self._admit()
         start = self.log.end
         future: dict[Source, Stamp] = {}
-        refused, doubted = 0, Counter[str]()
+        refused = 0
+        doubted = Counter[str]()
         told = runs = runs if self.observers is None else list(runs)
         if self.author.verifier is not None:
             runs, doubted, sources = believed(self.author.verifier, self.name, runs)
@@ -260,7 +261,8 @@ class Scuttlebutt(ABC):
         Raises TooManySources if it brings more than a clock can have; it has not moved then.
         """
         self._admit()
-        told, clock = dict(times), self.clock
+        told = dict(times)
+        clock = self.clock
         check_together(clock, told, self.name)
         rose = clock.merge(told.items())
         self.author.hlc.observe(clock[self.author.source])  # our next write lies above it (I1)
@@ -301,7 +303,8 @@ class Scuttlebutt(ABC):
     def _compact(self) -> None:
         """Make holes of what `history` no longer holds; amortised over the updates since."""
         held = {(stamp(update.timestamp), update.source) for update in self.history(Clock())}
-        cursor, log = 0, self.log
+        cursor = 0
+        log = self.log
         while cursor < log.end:
             piece = log.piece(cursor, log.end)
             cursor = piece.next

@@ -72,7 +72,8 @@ class Verifier:
         if len(record) < KIND_AT + 1 + SEAL_BYTES or not record[KIND_AT] & SIGNED:
             return "not signed"
         seal = record[-SEAL_BYTES:]
-        key, node = seal[:KEY_BYTES], id_of_key(seal[:KEY_BYTES])
+        key = seal[:KEY_BYTES]
+        node = id_of_key(seal[:KEY_BYTES])
         if not (node == node_of(source) or self._bridges(node, source, record)):
             return "signed with the key of another node"
         if self.nodes and node not in self.nodes:
@@ -86,7 +87,8 @@ class Verifier:
         if life_of(source) or not record[KIND_AT] & ORIGIN:
             return False
         origin = parse(record, source).origin
-        life, size = int.from_bytes(origin[:4], "big"), int.from_bytes(origin[4:6], "big")
+        life = int.from_bytes(origin[:4], "big")
+        size = int.from_bytes(origin[4:6], "big")
         return bridged_source(make_source(node, life), origin[6 : 6 + size]) == source
 
 

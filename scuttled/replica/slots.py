@@ -169,7 +169,8 @@ class Slots(Scuttlebutt):
 
     def dominates(self, other: Slot) -> bool:
         """True if what is here outranks that: in its very slot, or by having dropped all."""
-        void, found = self._void, self.lookup(other.slot)
+        void = self._void
+        found = self.lookup(other.slot)
         if void is not None and (stamp(other.timestamp), other.source) < void:
             return True
         return found is not None and (found.timestamp, found.source) > (
@@ -418,7 +419,8 @@ class Slots(Scuttlebutt):
                 del self._slots[slot]
 
     def _index(self, positions: list[int], records: list[bytes], sources: list[Source]) -> None:
-        slots, log = self._slots, self.log
+        slots = self._slots
+        log = self.log
         self._expired_ms = log.marks.expired_ms
         for position, record, source in zip(positions, records, sources, strict=True):
             slot = slot_of(record)

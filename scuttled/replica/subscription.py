@@ -41,7 +41,8 @@ class Follower:
         """The next update that still stands, be it a deletion; None: look at `has_something`."""
         if not self._gather():
             return None
-        log, clock = self.model.log, self.model.clock
+        log = self.model.log
+        clock = self.model.clock
         kept: list[_Entry] = []
         blocked: set[Source] = set()
         found = None
@@ -64,7 +65,8 @@ class Follower:
         """Take note of what was accepted since; False if there is more of it."""
         log = self.model.log
         if log is not self._log:  # a RESET: what counts is what was given
-            self._log, self._cursor = log, 0
+            self._log = log
+            self._cursor = 0
             self._waiting.clear()
         self._cursor = max(self._cursor, min(log.first, log.end))
         stop = min(log.end, self._cursor + SCAN_ENTRIES_MAX)

@@ -76,7 +76,8 @@ def outranks(record: bytes, source: Source, other: bytes, other_source: Source) 
     npm's model lets the last arrival win a tie, so its replicas differ for ever. One rank with two
     changes should not be; where damage makes it so, the greater bytes win, everywhere the same.
     """
-    mine, theirs = record[:STAMP_BYTES], other[:STAMP_BYTES]
+    mine = record[:STAMP_BYTES]
+    theirs = other[:STAMP_BYTES]
     if mine != theirs:
         return mine > theirs
     return source > other_source or (source == other_source and record > other)

@@ -25,7 +25,8 @@ class Wakeup:
         if self._waiter is not None:
             if get_ident() != self._thread:
                 raise RuntimeError("a bell was rung in a thread in which nobody waits for it")
-            waiter, self._waiter = self._waiter, None
+            waiter = self._waiter
+            self._waiter = None
             trio.lowlevel.reschedule(waiter)
         self._rung = True
 

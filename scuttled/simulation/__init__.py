@@ -18,7 +18,7 @@ any process.
 *Nodes alone.* `nodes` runs nodes and links without a shell, under a heap of events.
 
 Why two: whole daemons are the proof, for what awaits, reads clocks and writes files is in it, and a
-fault there is found nowhere else. Nodes alone are some ten times as fast, and their limits are so
+fault there is found nowhere else. Nodes alone are thirteen times as fast, and their limits are so
 small that each is met all the time: there the rules of replication are searched for a hole, run by
 run, and nothing that a shell does can hide one. They share world and history; a disk is a real
 directory here and a dict there, and a network is trio's streams here and chunks there.

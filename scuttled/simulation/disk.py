@@ -59,7 +59,8 @@ class Disk:
 def torn(contents: Contents, rng: random.Random, synced: int) -> Contents:
     """Contents that a power cut leaves: of the write-ahead log behind `synced` bytes, any part."""
     log = contents.get(WAL, b"")
-    kept, loose = log[:synced], bytearray(log[synced:])
+    kept = log[:synced]
+    loose = bytearray(log[synced:])
     if loose and rng.random() < 0.7:
         del loose[rng.randrange(len(loose)) :]
     for _ in range(rng.randrange(3)):

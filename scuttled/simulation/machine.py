@@ -129,7 +129,8 @@ class Machine:
     def begun(self) -> None:
         """Its node has what the disk had: is it what may not be lost, and who is it now?"""
         assert self.daemon is not None
-        node, history = self.node, self.world.history
+        node = self.node
+        history = self.world.history
         self._synced = self.disk.log_bytes
         node.met_others()  # so that all that was collected can be told by the floor
         source = node.author.source

@@ -50,7 +50,8 @@ class Way:
             pipe.readable.ring()
 
     def heal(self) -> None:
-        self.blocks, self.bytes_per_s = 0, 0.0
+        self.blocks = 0
+        self.bytes_per_s = 0.0
         self.free()
 
 
@@ -271,7 +272,8 @@ class Network:
 
     async def connect(self, source: str, target: str) -> SimulatedStream:
         """Raises OSError if nobody listens there; waits for ever where the way is blocked."""
-        there, back = self.way(source, target), self.way(target, source)
+        there = self.way(source, target)
+        back = self.way(target, source)
         await trio.sleep(self.rng.uniform(0, there.delay_s + back.delay_s))
         if there.blocks or back.blocks:
             await trio.sleep_forever()

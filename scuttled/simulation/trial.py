@@ -125,7 +125,8 @@ class Trial:
         return self.outcome
 
     def _note(self) -> None:
-        outcome, world = self.outcome, self.world
+        outcome = self.outcome
+        world = self.world
         outcome.trace = world.trace
         outcome.counts = {name: world.counts[name] for name in self.faults.names}
         outcome.checks = dict(sorted(world.checks.items()))
@@ -160,7 +161,8 @@ class Trial:
             nursery.cancel_scope.cancel()
 
     def _add(self, name: str, path: Path) -> Machine:
-        rng, faults = self.world.rng, self.faults
+        rng = self.world.rng
+        faults = self.faults
         sync = rng.choice(("normal", "normal", "full", "off"))
         if faults.disk:
             sync = "full"
@@ -188,7 +190,8 @@ class Trial:
 
     def _connect(self) -> None:
         """Draw who dials whom."""
-        rng, names = self.world.rng, [machine.name for machine in self.machines]
+        rng = self.world.rng
+        names = [machine.name for machine in self.machines]
         dials: dict[str, list[str]] = {name: [] for name in names}
         for a, b in self._edges(names):
             ways = ((a, b),), ((b, a),), ((a, b), (b, a))
@@ -302,7 +305,8 @@ class Trial:
     def _check_echo(self) -> None:
         """On a tree in which nothing breaks, an update crosses each edge once, one way."""
         links = [each for machine in self.machines for each in machine.gossip.counted()]
-        came, written = sum(link.updates_in for link in links), self.world.history.count
+        came = sum(link.updates_in for link in links)
+        written = self.world.history.count
         if came > written * (len(self.machines) - 1):
             raise Violation(f"{written} updates came {came} times to {len(self.machines)} nodes")
 

@@ -75,7 +75,8 @@ class _Bugs(logging.Handler):
 @contextmanager
 def _bugs_told(world: TrioWorld) -> Iterator[None]:
     """Nothing is logged but what is a violation."""
-    logger, bugs = logging.getLogger("scuttled"), _Bugs(world)
+    logger = logging.getLogger("scuttled")
+    bugs = _Bugs(world)
     before = logger.level, logger.propagate
     logger.addHandler(bugs)
     logger.setLevel(logging.ERROR)
@@ -117,7 +118,8 @@ def _garbage_left() -> Iterator[None]:
 
 @contextmanager
 def _seeded_scheduling(seed: int) -> Iterator[None]:
-    before, state = internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r.getstate()
+    before = internals._ALLOW_DETERMINISTIC_SCHEDULING
+    state = internals._r.getstate()
     internals._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
     internals._r.seed(seed)
     try:

@@ -116,7 +116,8 @@ class Writer:
         return self.rng.choice((1, 1, 1, 1, 30)) if self.rng.random() < 0.1 else 1
 
     async def _write(self, caller: Caller) -> None:
-        chance, world = self.rng.random(), self.machine.world
+        chance = self.rng.random()
+        world = self.machine.world
         if self.faults.deletes and chance < 0.2:
             asked = await self._delete(caller)
         elif self.faults.models and chance < 0.45:
@@ -137,7 +138,8 @@ class Writer:
 
     async def _set(self, caller: Caller) -> protocol.Message:
         self._number += 1
-        model, key = self.rng.choice(MODELS), f"k{self.rng.randrange(self.keys)}"
+        model = self.rng.choice(MODELS)
+        key = f"k{self.rng.randrange(self.keys)}"
         value = b"%s %d" % (self.machine.name.encode(), self._number)
         if self.rng.random() < 0.02:
             value += bytes(self.rng.randrange(30_000))

@@ -122,7 +122,8 @@ class Directory:
         return None
 
     def write_identity(self, identity: Identity) -> None:
-        node, life = identity.node_id.hex(), str(identity.life)
+        node = identity.node_id.hex()
+        life = str(identity.life)
         self._replace(IDENTITY, f"{node} {life} {_check(node, life)}\n")
 
     def _replace(self, name: str, text: str) -> None:

@@ -66,7 +66,8 @@ class Cluster:
 
     def _connect(self) -> None:
         """A ring at least, often more; who dials whom is drawn."""
-        rng, ring = self.world.rng, set()
+        rng = self.world.rng
+        ring = set()
         for a, b in zip(self.machines, self.machines[1:] + self.machines[:1], strict=True):
             ring.add(frozenset((a.name, b.name)))
         for a, b in combinations(self.machines, 2):
@@ -132,7 +133,8 @@ class Cluster:
         self.world.later(rng.expovariate(self.write_rate), self._next_write)
 
     def _write(self, machine: NodeMachine) -> None:
-        rng, node = self.world.rng, machine.up
+        rng = self.world.rng
+        node = machine.up
         if rng.random() < TYPED_SHARE:
             self._write_typed(machine)
             return
@@ -147,7 +149,8 @@ class Cluster:
 
     def _write_typed(self, machine: NodeMachine) -> None:
         """One operation on a model of another type; what it wrote is noted when it is saved."""
-        rng, node = self.world.rng, machine.up
+        rng = self.world.rng
+        node = machine.up
         data_type = rng.choice(sorted(OPERATIONS))
         model = node.model_to_write(f"a-{data_type}", data_type)
         name, args = rng.choice(OPERATIONS[data_type])
@@ -157,7 +160,8 @@ class Cluster:
 
     def _change(self, model: Map, wall_ms: int) -> Update | None:
         rng = self.world.rng
-        key, chance = f"k{rng.randrange(self.keys)}", rng.random()
+        key = f"k{rng.randrange(self.keys)}"
+        chance = rng.random()
         if chance < 0.2:
             return model.discard(key, wall_ms)
         if chance < 0.21:

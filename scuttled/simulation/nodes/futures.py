@@ -128,7 +128,8 @@ class Futures:
     # --- steps ---
 
     def _step(self) -> None:
-        rng, walker = self.rng, self.rng.choice(self._living())
+        rng = self.rng
+        walker = self.rng.choice(self._living())
         chance = rng.random()
         if chance < 0.3:
             self._write(walker)
@@ -162,7 +163,9 @@ class Futures:
         walker.node.look_at_clock(self._now(walker), self.now_s)
 
     def _write(self, walker: Walker) -> None:
-        rng, now, model = self.rng, self._now(walker), walker.model
+        rng = self.rng
+        now = self._now(walker)
+        model = walker.model
         if not self.rare and rng.random() < 0.03:
             self.drops += 1
             model.drop(now.wall_ms)
@@ -206,7 +209,8 @@ class Futures:
                 self._tend(walker)
 
     def _tend(self, walker: Walker) -> None:
-        now, node = self._now(walker), walker.node
+        now = self._now(walker)
+        node = walker.node
         self._look(walker)
         node.expire(now.wall_ms)
         cures = len(node.replaced.taken_back)
@@ -242,7 +246,8 @@ class Futures:
         if self.rng.random() < 0.5:
             self._settle(pair)
             return
-        wire, end = self.wires[pair], self.rng.randrange(2)
+        wire = self.wires[pair]
+        end = self.rng.randrange(2)
         if self.rng.random() < 0.7:
             wire.draw(end, self._now(wire.ends[end]))
         most = self.rng.choice((60, 300, 1 << 20))

@@ -181,7 +181,8 @@ class Meetings:
     # --- steps ---
 
     def _step(self) -> None:
-        rng, walker = self.rng, self.rng.choice(self.there)
+        rng = self.rng
+        walker = self.rng.choice(self.there)
         chance = rng.random()
         if chance < 0.3:
             self._write(walker)
@@ -199,7 +200,9 @@ class Meetings:
             self._forget(walker)
 
     def _write(self, walker: Walker) -> None:
-        rng, now, model = self.rng, self._now(walker), walker.model
+        rng = self.rng
+        now = self._now(walker)
+        model = walker.model
         key = rng.choice(KEYS)
         seen = model.find(key, now.wall_ms)
         if seen is not None:
@@ -248,7 +251,8 @@ class Meetings:
         if self.rng.random() < 0.5:
             self._settle(pair)
             return
-        wire, end = self.wires[pair], self.rng.randrange(2)
+        wire = self.wires[pair]
+        end = self.rng.randrange(2)
         if self.rng.random() < 0.7:
             wire.draw(end, self._now(wire.ends[end]))
         most = self.rng.choice((60, 300, 1 << 20))

@@ -124,7 +124,8 @@ class Endpoint:
         if self.closed or self._turning:
             return
         self._turning = True
-        link, now = self.link, self.machine.now
+        link = self.link
+        now = self.machine.now
         over = link.ended is not None and link.ended.by_peer
         while not over and self.out.size < PIPE_BYTES and link.wants_to_send(now):
             data = link.draw(now)
@@ -140,7 +141,8 @@ class Endpoint:
     def receive(self, chunk: bytes) -> None:
         if self.closed:
             return
-        machine, link = self.machine, self.link
+        machine = self.machine
+        link = self.link
         machine.world.note(f"{machine.name} {link.dialled} ".encode() + chunk)
         if chunk:
             try:
