@@ -34,7 +34,8 @@ class Signals:
     """Signals that came; `next` waits for one. Without `installed` none ever comes."""
 
     def __init__(self) -> None:
-        self._arrived: dict[int, FrameType | None] = {}  # and not yet dealt with, in order
+        # One that comes takes itself out, by a method that keeps nothing of what it is given.
+        self._awaited: dict[int, FrameType | None] = dict.fromkeys(HEEDED)
         self._stop: int | None = None
         self._woken: int | None = None  # the end of the pipe that is read
 
@@ -42,10 +43,12 @@ class Signals:
     def stop(self) -> int | None:
         """The first signal that asked to stop."""
         if self._stop is None:
-            self._stop = next(
-                (number for number in list(self._arrived) if number in STOPPING), None
-            )
+            self._stop = next((number for number in self._arrived() if number in STOPPING), None)
         return self._stop
+
+    def _arrived(self) -> list[int]:
+        """Those that came and are not yet dealt with; what asks to stop stands first."""
+        return [number for number in HEEDED if number not in self._awaited]
 
     def check(self) -> None:
         """Raises StopAsked if one asked to stop. For work that can be begun again."""
@@ -56,14 +59,13 @@ class Signals:
         """The number of the next one. Of a kind that came twice by now, only once."""
         if self._woken is None:
             await trio.sleep_forever()
-        while not self._arrived:
+        while not self._arrived():
             await trio.lowlevel.wait_readable(self._woken)
             os.read(self._woken, WAKE_BYTES)
-        arrived = list(self._arrived)  # in one step: another may come at any moment
-        number = arrived[0]
+        number = self._arrived()[0]
         if self.stop is not None:
             _ignore()
-        del self._arrived[number]
+        self._awaited[number] = None
         return number
 
     @contextmanager
@@ -79,7 +81,7 @@ class Signals:
             return
         self._woken, waking = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         woken_before = signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
-        before = {number: signal.signal(number, self._arrived.setdefault) for number in HEEDED}
+        before = {number: signal.signal(number, self._awaited.pop) for number in HEEDED}
         try:
             yield self
         except BaseException:

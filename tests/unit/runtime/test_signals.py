@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -78,26 +76,26 @@ async def test_work_that_holds_the_loop_up_sees_that_it_is_to_end() -> None:
         _come(signal.SIGTERM)
         with pytest.raises(StopAsked):
             signals.check()
-        assert await signals.next() == signal.SIGHUP
         assert await signals.next() == signal.SIGTERM
+        assert await signals.next() == signal.SIGHUP
         with pytest.raises(StopAsked):
             signals.check()
 
 
-async def test_signals_that_come_without_end_hide_no_other() -> None:
-    flood = "import os, signal, sys\nwhile True: os.kill(int(sys.argv[1]), signal.SIGHUP)"
+async def test_no_function_of_python_is_called_in_which_the_next_one_could_break() -> None:
+    """A flood of them is sent in tests/e2e/test_interrupted.py."""
+    with Signals().installed():
+        assert not any(hasattr(signal.getsignal(number), "__code__") for number in HEEDED)
+
+
+async def test_one_that_comes_again_and_again_hides_no_other() -> None:
     with Signals().installed() as signals:
-        command = [sys.executable, "-c", flood, str(os.getpid())]
-        sender = subprocess.Popen(command)  # noqa: ASYNC220 - it is begun, not waited for
-        try:
-            for _ in range(100):
-                assert await signals.next() == signal.SIGHUP
-            _come(signal.SIGTERM)
-            while await signals.next() != signal.SIGTERM:
-                pass
-        finally:
-            sender.kill()
-            sender.wait()
+        for _ in range(100):
+            _come(signal.SIGHUP)
+            assert await signals.next() == signal.SIGHUP
+        _come(signal.SIGHUP)
+        _come(signal.SIGTERM)
+        assert await signals.next() == signal.SIGTERM
 
 
 def test_beside_the_main_thread_there_are_none() -> None:
