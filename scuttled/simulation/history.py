@@ -134,7 +134,7 @@ class History:
             self.models[name][source] = kept
 
     def _came_through(self, model: Scuttlebutt, written: Written) -> bool:
-        """Whether a kill has left it. That something outranks it is no sign of that, if it was not
+        """True if a kill has left it. That something outranks it is no sign of that, if it was not
         acknowledged: a node that begins writes rows of its own."""
         assert isinstance(model, Slots)
         slot = model.lookup(written.slot)

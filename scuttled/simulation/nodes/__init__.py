@@ -18,7 +18,7 @@ of them comes to places that one with all of them never reaches.
 
 From below: history (what must hold) and world (chance, the trace), which whole daemons have, too;
 queue_world (what happens next), machine (a node on a disk in memory, with a clock), network (cables
-that break), cluster (what happens). `meetings` and `futures` try two rules alone, on real nodes.
+that break), cluster (what happens). `meetings` and `futures` try two rules alone, in `encounters`.
 """
 
 from scuttled.simulation.history import Violation

@@ -16,7 +16,6 @@ the end all that live are mended and meet, and then
 All along clocks are truthful (I3), and what is on disk after a kill is what was acknowledged.
 """
 
-import random
 from itertools import combinations
 from typing import NamedTuple
 
@@ -26,7 +25,7 @@ from scuttled.replica.hlc import Author
 from scuttled.replica.rejoin import Rejoin
 from scuttled.replica.update import TICKS_PER_MS, Instant
 from scuttled.simulation.history import History, Violation, Witness
-from scuttled.simulation.nodes.meetings import KEYS, Pair, Walker, Wire
+from scuttled.simulation.nodes.encounters import KEYS, Encounters, Walker
 from scuttled.simulation.world import EPOCH_MS
 
 HOUR_MS = 3_600_000
@@ -58,13 +57,12 @@ class Traveller(Walker):
         return Author(self.disk.node_id, self.disk.life, self.disk.last)
 
 
-class Futures:
+class Futures(Encounters):
     """A few nodes, and what becomes of their clocks."""
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.rng = rng = random.Random(seed)  # noqa: S311  (a simulation)
-        self.now_s = 0.0
+        super().__init__(seed)
+        rng = self.rng
         self.history = History()
         self.history.seen = lambda model, written: False
         self.stored = rng.random() < 0.7
@@ -77,7 +75,6 @@ class Futures:
         self.cures = self.resets = 0
         self.over = False  # nothing goes wrong any more
         self._values = 0
-        self.wires: dict[Pair, Wire] = {}
         self.dead: set[int] = set()
         self.walkers = [
             Traveller(number, rng, stored=self.stored, mode=Rejoin.OWN)
@@ -198,6 +195,9 @@ class Futures:
         walker.save(clocks=self.rng.random() < 0.7)
         self.unsaved.pop(walker.number, None)
 
+    def _save_some(self, walker: Walker) -> None:
+        self._save(walker)
+
     def _pass_time(self) -> None:
         silence_s = self.rng.choice(SILENCES_S)
         self.now_s += silence_s
@@ -232,54 +232,6 @@ class Futures:
             self.said = [
                 one._replace(spoilt=one.spoilt or one.writer == walker.number) for one in self.said
             ]
-
-    def _connect(self, i: int, j: int) -> None:
-        pair = (min(i, j), max(i, j))
-        if pair not in self.wires:
-            ends = self.walkers[i], self.walkers[j]
-            self.wires[pair] = Wire(ends, (self._now(ends[0]), self._now(ends[1])))
-
-    def _move_some(self) -> None:
-        if not self.wires:
-            return
-        pair = self.rng.choice(list(self.wires))
-        if self.rng.random() < 0.5:
-            self._settle(pair)
-            return
-        wire = self.wires[pair]
-        end = self.rng.randrange(2)
-        if self.rng.random() < 0.7:
-            wire.draw(end, self._now(wire.ends[end]))
-        most = self.rng.choice((60, 300, 1 << 20))
-        wire.move(end, self._now(wire.ends[1 - end]), most=most)
-        if self.rng.random() < 0.7:
-            self._save(wire.ends[1 - end])
-        self._drop_ended()
-
-    def _settle(self, pair: Pair) -> None:
-        """Let two talk until nothing moves, or their link is over."""
-        wire = self.wires[pair]
-        for _ in range(40):
-            moved = False
-            for end in (0, 1):
-                self._save(wire.ends[end])
-                wire.draw(end, self._now(wire.ends[end]))
-                moved |= wire.move(end, self._now(wire.ends[1 - end]), most=1 << 30)
-            if not moved or wire.over:
-                break
-        self._drop_ended()
-
-    def _drop_ended(self) -> None:
-        for pair, wire in list(self.wires.items()):
-            if wire.over:
-                self._cut(pair)
-
-    def _cut(self, pair: Pair) -> None:
-        self.wires.pop(pair).cut()
-
-    def _cut_all(self, walker: Walker) -> None:
-        for pair in [pair for pair in self.wires if walker.number in pair]:
-            self._cut(pair)
 
     def _restart(self, walker: Walker) -> None:
         self._cut_all(walker)
